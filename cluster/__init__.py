@@ -1,0 +1,1 @@
+"""The running datacenter: seams, roles, and the worlds that they run in."""

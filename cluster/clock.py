@@ -1,0 +1,20 @@
+"""The seam to time."""
+
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Emulated time: seconds since the launch, the only time that roles know."""
+
+    def now(self) -> float:
+        """Return the emulated seconds since the launch; never goes back."""
+        ...
+
+    async def sleep(self, duration_s: float) -> None:
+        """Return after ``duration_s`` emulated seconds; at the next turn where it is not positive."""
+        ...
+
+    def timeout(self, duration_s: float | None) -> AbstractAsyncContextManager[object]:
+        """Bound a block: ``TimeoutError`` leaves it after ``duration_s`` emulated seconds."""
+        ...

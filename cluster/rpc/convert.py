@@ -1,0 +1,167 @@
+"""Between the facts of ``fusion.spec`` and the messages that carry them."""
+
+from __future__ import annotations
+
+import math
+
+from cluster.rpc.v1 import common_pb2 as pb
+from fusion.errors import InvalidInput
+from fusion.host import HostState
+from fusion.spec import (
+    Bursts,
+    Constant,
+    CpuQos,
+    Dom0,
+    HostSpec,
+    Nic,
+    Sine,
+    Step,
+    Trace,
+    VmSpec,
+    Workload,
+)
+from fusion.vm import VmState
+
+VM_STATES: dict[VmState, pb.VmState.ValueType] = {
+    state: pb.VmState.Value("VM_STATE_" + state.name) for state in VmState
+}
+VM_STATE_OF: dict[int, VmState] = {number: state for state, number in VM_STATES.items()}
+
+HOST_STATES: dict[HostState, pb.HostState.ValueType] = {
+    state: pb.HostState.Value("HOST_STATE_" + state.name) for state in HostState
+}
+HOST_STATE_OF: dict[int, HostState] = {number: state for state, number in HOST_STATES.items()}
+
+
+def cpu_to_message(cpu: CpuQos) -> pb.CpuQos:
+    return pb.CpuQos(
+        shares=cpu.shares,
+        limit_mhz=0.0 if math.isinf(cpu.limit_mhz) else cpu.limit_mhz,
+        reservation_mhz=cpu.reservation_mhz,
+    )
+
+
+def cpu_from_message(message: pb.CpuQos) -> CpuQos:
+    return CpuQos(
+        shares=message.shares,
+        limit_mhz=message.limit_mhz or math.inf,
+        reservation_mhz=message.reservation_mhz,
+    )
+
+
+def workload_to_message(workload: Workload) -> pb.Workload:
+    match workload:
+        case Constant():
+            return pb.Workload(constant=pb.Workload.Constant(percent=workload.percent))
+        case Sine():
+            return pb.Workload(
+                sine=pb.Workload.Sine(
+                    mean_percent=workload.mean_percent,
+                    amplitude_percent=workload.amplitude_percent,
+                    period_s=workload.period_s,
+                    phase_s=workload.phase_s,
+                )
+            )
+        case Step():
+            return pb.Workload(
+                step=pb.Workload.Step(
+                    from_s=[level[0] for level in workload.levels],
+                    percent=[level[1] for level in workload.levels],
+                )
+            )
+        case Bursts():
+            return pb.Workload(
+                bursts=pb.Workload.Bursts(
+                    base_percent=workload.base_percent,
+                    peak_percent=workload.peak_percent,
+                    mean_gap_s=workload.mean_gap_s,
+                    mean_burst_s=workload.mean_burst_s,
+                )
+            )
+        case Trace():
+            return pb.Workload(
+                trace=pb.Workload.Trace(
+                    percents=workload.percents,
+                    interval_s=workload.interval_s,
+                    source=workload.source,
+                )
+            )
+
+
+def workload_from_message(message: pb.Workload) -> Workload:
+    match message.WhichOneof("kind"):
+        case "constant":
+            return Constant(message.constant.percent)
+        case "sine":
+            sine = message.sine
+            return Sine(sine.mean_percent, sine.amplitude_percent, sine.period_s, sine.phase_s)
+        case "step":
+            return Step(tuple(zip(message.step.from_s, message.step.percent, strict=True)))
+        case "bursts":
+            bursts = message.bursts
+            return Bursts(
+                bursts.base_percent, bursts.peak_percent, bursts.mean_gap_s, bursts.mean_burst_s
+            )
+        case "trace":
+            return Trace(message.trace.percents, message.trace.interval_s, message.trace.source)
+        case _:
+            raise InvalidInput("workload: no kind; give one of constant, sine, step, bursts, trace")
+
+
+def vm_to_message(spec: VmSpec) -> pb.VmSpec:
+    return pb.VmSpec(
+        name=spec.name,
+        cluster=spec.cluster,
+        vcpus=spec.vcpus,
+        vcpu_mhz=spec.vcpu_mhz,
+        memory_bytes=spec.memory_bytes,
+        cpu=cpu_to_message(spec.cpu),
+        workload=workload_to_message(spec.workload),
+        boot_s=spec.boot_s,
+        shutdown_s=spec.shutdown_s,
+    )
+
+
+def vm_from_message(message: pb.VmSpec) -> VmSpec:
+    return VmSpec(
+        name=message.name,
+        cluster=message.cluster,
+        vcpus=message.vcpus,
+        vcpu_mhz=message.vcpu_mhz,
+        memory_bytes=message.memory_bytes,
+        cpu=cpu_from_message(message.cpu),
+        workload=workload_from_message(message.workload),
+        boot_s=message.boot_s,
+        shutdown_s=message.shutdown_s,
+    )
+
+
+def host_to_message(spec: HostSpec) -> pb.HostSpec:
+    return pb.HostSpec(
+        name=spec.name,
+        cluster=spec.cluster,
+        rack=spec.rack,
+        sockets=spec.sockets,
+        cores_per_socket=spec.cores_per_socket,
+        core_mhz=spec.core_mhz,
+        memory_bytes=spec.memory_bytes,
+        dom0_vcpus=spec.dom0.vcpus,
+        dom0_memory_bytes=spec.dom0.memory_bytes,
+        nics=[pb.HostSpec.Nic(name=nic.name, link_bps=nic.link_bps) for nic in spec.nics],
+        cpu_generation=spec.cpu_generation,
+    )
+
+
+def host_from_message(message: pb.HostSpec) -> HostSpec:
+    return HostSpec(
+        name=message.name,
+        cluster=message.cluster,
+        rack=message.rack,
+        sockets=message.sockets,
+        cores_per_socket=message.cores_per_socket,
+        core_mhz=message.core_mhz,
+        memory_bytes=message.memory_bytes,
+        dom0=Dom0(message.dom0_vcpus, message.dom0_memory_bytes),
+        nics=tuple(Nic(nic.name, nic.link_bps) for nic in message.nics),
+        cpu_generation=message.cpu_generation,
+    )

@@ -1,0 +1,195 @@
+"""Facts about a datacenter: what was configured, validated and expanded, before anything runs.
+
+Sizes are bytes, processor speeds MHz, times emulated seconds, links bits per second.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+GIB = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Dom0:
+    """The share of a host that its management domain keeps (white paper 3.2.1)."""
+
+    vcpus: int = 2
+    memory_bytes: int = 3 * GIB
+
+
+NO_DOM0 = Dom0(vcpus=0, memory_bytes=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Nic:
+    """A physical network port of a host."""
+
+    name: str
+    link_bps: float
+
+
+@dataclass(frozen=True, slots=True)
+class HostSpec:
+    """A physical host as it is built; capacities for VMs are what Dom0 leaves."""
+
+    name: str
+    cluster: str
+    rack: str
+    sockets: int
+    cores_per_socket: int
+    core_mhz: float
+    memory_bytes: int
+    dom0: Dom0 = field(default_factory=Dom0)
+    nics: tuple[Nic, ...] = ()
+    cpu_generation: str = ""
+
+    @property
+    def cores(self) -> int:
+        return self.sockets * self.cores_per_socket
+
+    @property
+    def vm_cpu_mhz(self) -> float:
+        """Processor capacity that VMs can have: all cores less Dom0's vCPUs."""
+        return (self.cores - self.dom0.vcpus) * self.core_mhz
+
+    @property
+    def vm_memory_bytes(self) -> int:
+        """Memory that VMs can have."""
+        return self.memory_bytes - self.dom0.memory_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CpuQos:
+    """Limit, shares and reservation of a VM's processors (white paper 3.3.4).
+
+    ``limit_mhz`` is infinite where there is none; ``shares`` are at least 1.
+    """
+
+    shares: int
+    limit_mhz: float = math.inf
+    reservation_mhz: float = 0.0
+
+
+#: FusionCompute's "normal" weight of one vCPU.
+SHARES_PER_VCPU = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """Always ``percent`` of the VM's vCPUs × MHz."""
+
+    percent: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sine:
+    """``mean + amplitude · sin(2π · (t + phase) / period)``, clipped to 0–100 %."""
+
+    mean_percent: float
+    amplitude_percent: float
+    period_s: float
+    phase_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Levels ``(from_s, percent)`` in rising order of time; before the first, its own level."""
+
+    levels: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Bursts:
+    """``base_percent``, and ``peak_percent`` in bursts.
+
+    Gaps and bursts last exponentially distributed times with the given means, drawn from the
+    VM's own stream.
+    """
+
+    base_percent: float
+    peak_percent: float
+    mean_gap_s: float
+    mean_burst_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """One integer percentage per ``interval_s``, one byte each; starts again at its end."""
+
+    percents: bytes
+    interval_s: float
+    source: str = ""
+
+
+Workload = Constant | Sine | Step | Bursts | Trace
+
+
+@dataclass(frozen=True, slots=True)
+class VmSpec:
+    """A virtual machine as it is configured; percentages of load are of vCPUs × ``vcpu_mhz``."""
+
+    name: str
+    cluster: str
+    vcpus: int
+    vcpu_mhz: float
+    memory_bytes: int
+    cpu: CpuQos
+    workload: Workload
+    boot_s: float = 10.0
+    shutdown_s: float = 5.0
+
+    @property
+    def cpu_mhz(self) -> float:
+        """Demand at 100 % load."""
+        return self.vcpus * self.vcpu_mhz
+
+    def with_cpu(self, cpu: CpuQos) -> VmSpec:
+        return replace(self, cpu=cpu)
+
+
+class Placement(StrEnum):
+    """How hosts that fit are ranked."""
+
+    BALANCE = "balance"
+    PACK = "pack"
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterSpec:
+    """Settings of a cluster. HA, DRS and overcommit are carried before they act."""
+
+    name: str
+    placement: Placement = Placement.BALANCE
+    ha: bool = True
+    drs: bool = False
+    memory_overcommit: bool = False
+    cpu_baseline: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedVm:
+    """A VM of the file: created at the launch, and started if ``start``. ``group`` names its entry."""
+
+    spec: VmSpec
+    group: str
+    start: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Datacenter:
+    """A whole datacenter, validated; names are unique within it."""
+
+    name: str
+    clusters: tuple[ClusterSpec, ...]
+    hosts: tuple[HostSpec, ...]
+    vms: tuple[PlannedVm, ...] = ()
+    seed: int = 1
+    speed: float = 1.0
+    tick_s: float = 1.0
+    heartbeat_interval_s: float = 1.0
+    heartbeat_misses: int = 3
+    hosts_per_actor: int = 1
+    first_port: int | None = None
