@@ -171,7 +171,7 @@ class ClusterSpec:
 
 @dataclass(frozen=True, slots=True)
 class PlannedVm:
-    """A VM of the file: created at the launch, and started if ``start``. ``group`` names its entry."""
+    """A VM of the file, created at the launch; ``group`` names the entry that it came from."""
 
     spec: VmSpec
     group: str
