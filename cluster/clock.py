@@ -12,7 +12,7 @@ class Clock(Protocol):
         ...
 
     async def sleep(self, duration_s: float) -> None:
-        """Return after ``duration_s`` emulated seconds; at the next turn where it is not positive."""
+        """Return after ``duration_s`` emulated seconds (not positive: at the next turn)."""
         ...
 
     def timeout(self, duration_s: float | None) -> AbstractAsyncContextManager[object]:
