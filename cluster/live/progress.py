@@ -20,9 +20,10 @@ class Step(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """``done`` of ``of`` in ``step``; ``text`` is a sentence for the user, the error where it failed.
+    """``done`` of ``of`` in ``step``; ``text`` is a sentence for the user.
 
-    ``refused`` tells a launch that was refused as asked (exit code 2) from one that broke (1).
+    Where it failed ``text`` is the error, and ``refused`` tells a launch that was refused as asked
+    (exit code 2) from one that broke (1).
     """
 
     step: Step
