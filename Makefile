@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check lint live benchmark protos clean
+.PHONY: demo test check lint benchmark protos clean
 
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "python3 is %d.%d; 3.11 or newer is needed (make PYTHON=python3.12 ...)" % sys.version_info[:2])'
@@ -11,7 +11,7 @@ BIN := .venv/bin
 	@touch $@
 
 demo: .venv/installed
-	$(BIN)/python -m cluster.scenarios.demo
+	./scripts/demo.sh
 
 test: .venv/installed
 	$(BIN)/python -m pytest
