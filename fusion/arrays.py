@@ -1,0 +1,26 @@
+"""Names of the array types that the model computes with."""
+
+from typing import TypeAlias, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats: TypeAlias = NDArray[np.float64]
+Ints: TypeAlias = NDArray[np.int64]
+Codes: TypeAlias = NDArray[np.int8]
+Bools: TypeAlias = NDArray[np.bool_]
+
+_Scalar = TypeVar("_Scalar", bound=np.generic)
+
+
+def grown(column: NDArray[_Scalar], rows: int) -> NDArray[_Scalar]:
+    """Return a copy of ``column`` with room for ``rows`` rows, the new ones zero."""
+    larger = np.zeros((rows, *column.shape[1:]), dtype=column.dtype)
+    larger[: len(column)] = column
+    return larger
+
+
+def sums(row: Ints, values: NDArray[np.float64 | np.int64], rows: int) -> Floats:
+    """Return, for each of ``rows`` rows, the sum of the ``values`` whose ``row`` it is."""
+    # bincount forgets its weights, and their type, where there are none.
+    return np.bincount(row, values, rows).astype(np.float64, copy=False)

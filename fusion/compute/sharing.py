@@ -1,0 +1,95 @@
+"""How the processors of hosts are shared among their VMs (white paper 3.3.4, CPU QoS).
+
+With ``u = min(limit, demand)`` and ``f = min(reservation, u)``, VM *i* of a host gets::
+
+    x_i = clamp(λ · shares_i, f_i, u_i),    λ such that  Σ x_i = min(capacity, Σ u_i)
+
+and, where not even the floors fit (``Σ f > capacity``), ``x_i = f_i · capacity / Σ f``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fusion.arrays import Bools, Floats, Ints, sums
+
+#: Reservations that exceed a capacity by no more than this are met: it is rounding.
+EXACTNESS_MHZ = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """What each VM is granted ``[N]``, and which hosts cannot meet their reservations ``[H]``."""
+
+    granted_mhz: Floats
+    short_of_reservations: Bools
+
+
+def share_cpu(
+    capacity_mhz: Floats,
+    host_row: Ints,
+    *,
+    demand_mhz: Floats,
+    limit_mhz: Floats,
+    reservation_mhz: Floats,
+    shares: Floats,
+) -> Sharing:
+    """Share the capacities of H hosts ``[H]`` among N VMs ``[N]``, VM *i* being on ``host_row[i]``.
+
+    VMs may stand in any order, limits may be infinite, shares are at least 1. A VM's demand is to
+    be capped at its vCPUs × the core's MHz by the caller. The answer is exact but for rounding.
+    """
+    hosts = len(capacity_mhz)
+    ceiling = np.minimum(limit_mhz, demand_mhz)
+    floor = np.minimum(reservation_mhz, ceiling)
+    wanted = sums(host_row, ceiling, hosts)
+    contended = wanted > capacity_mhz
+    if not contended.any():
+        return Sharing(ceiling, contended)
+
+    reserved = sums(host_row, floor, hosts)
+    overdrawn = reserved > capacity_mhz
+    granted = ceiling
+    if overdrawn.any():
+        scale = np.divide(capacity_mhz, reserved, out=np.ones(hosts), where=overdrawn)
+        granted = np.where(overdrawn[host_row], floor * scale[host_row], ceiling)
+    rows = np.flatnonzero((contended & ~overdrawn)[host_row])
+    granted[rows] = _fair(capacity_mhz, host_row[rows], floor[rows], ceiling[rows], shares[rows])
+    return Sharing(granted, reserved > capacity_mhz + EXACTNESS_MHZ)
+
+
+def _fair(
+    remaining_mhz: Floats, host_row: Ints, floor: Floats, ceiling: Floats, shares: Floats
+) -> Floats:
+    """Solve the formula for VMs of hosts with ``Σ floor ≤ capacity < Σ ceiling``.
+
+    Variable fixing (Bitran and Hax 1981), on all hosts at once. Give every VM its share of what
+    remains. If that lifts more to floors than it cuts at ceilings, λ only falls from here, so VMs
+    under their floors stay there for good, and otherwise those over their ceilings: fix them, take
+    them off what remains, repeat. Every pass settles a VM of each open host, most settle nearly
+    all, and nothing is sorted.
+    """
+    hosts = len(remaining_mhz)
+    granted = np.empty(len(shares))
+    row = np.arange(len(shares))
+    while row.size:
+        level = np.divide(
+            remaining_mhz,
+            weight := sums(host_row, shares, hosts),
+            out=np.zeros(hosts),
+            where=weight > 0,
+        )
+        share = level[host_row] * shares
+        lifted = np.maximum(floor - share, 0.0)
+        cut = np.maximum(share - ceiling, 0.0)
+        balance = sums(host_row, lifted - cut, hosts)[host_row]
+        fixed = np.where(balance > 0, lifted > 0, cut > 0) | (balance == 0)
+        value = np.clip(share, floor, ceiling)[fixed]
+        granted[row[fixed]] = value
+        remaining_mhz = remaining_mhz - sums(host_row[fixed], value, hosts)
+        free = ~fixed
+        row, host_row = row[free], host_row[free]
+        floor, ceiling, shares = floor[free], ceiling[free], shares[free]
+    return granted
