@@ -1,0 +1,100 @@
+"""The command ``fusion``: an operator's way to a datacenter."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from cluster.cli import output
+from cluster.cli.events import events
+from cluster.cli.exits import ExitCode, exit_code_of
+from cluster.cli.inventory import clusters, hosts, status
+from cluster.cli.tasks import tasks
+from cluster.cli.vms import vms
+from fusion.errors import FusionError, InvalidInput
+
+app = typer.Typer(
+    name="fusion",
+    help="Launch a virtualised datacenter, watch it, use it, shut it down.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(status)
+app.add_typer(clusters, name="cluster")
+app.add_typer(hosts, name="host")
+app.add_typer(vms, name="vm")
+app.command()(events)
+app.add_typer(tasks, name="task")
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    code = run(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _leave_pipe()
+    sys.exit(code)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Carry out ``arguments``; return the exit code after having said what went wrong."""
+    try:
+        ended = typer.main.get_command(app).main(
+            list(arguments), prog_name="fusion", standalone_mode=False
+        )
+        return ended if isinstance(ended, int) else ExitCode.DONE
+    except FusionError as problem:
+        return _failed(problem, arguments)
+    except (KeyboardInterrupt, typer.Abort):
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        _leave_pipe()
+        return ExitCode.DONE
+    except Exception as problem:
+        if hasattr(problem, "format_message"):  # a usage error of typer's
+            return _misused(problem, arguments)
+        return _failed(_unexpected(problem), arguments)
+
+
+def _failed(problem: FusionError, arguments: Sequence[str]) -> int:
+    if os.environ.get("FUSION_DEBUG"):
+        import traceback
+
+        traceback.print_exc()
+    output.error(problem)
+    if "--json" in arguments:
+        output.document(output.error_document(problem))
+    return exit_code_of(problem)
+
+
+def _misused(problem: Exception, arguments: Sequence[str]) -> int:
+    sentence = problem.format_message()  # type: ignore[attr-defined]
+    context = getattr(problem, "ctx", None)
+    if type(problem).__name__ == "NoArgsIsHelpError":
+        print(sentence, file=sys.stderr)
+        return ExitCode.BAD_INPUT
+    place = context.command_path if context is not None else "fusion"
+    return _failed(InvalidInput(f"{sentence.rstrip('.')}; see '{place} --help'"), arguments)
+
+
+def _unexpected(problem: Exception) -> FusionError:
+    if isinstance(problem, OSError):
+        return FusionError(str(problem))
+    return FusionError(
+        f"{type(problem).__name__}: {problem} (a defect; FUSION_DEBUG=1 shows where)"
+    )
+
+
+def _leave_pipe() -> None:
+    """Let whoever read our output go: what is still buffered has nowhere to be written."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    main()

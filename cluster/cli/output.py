@@ -1,0 +1,76 @@
+"""What commands write: results on standard output, everything else on standard error."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from cluster.cli.exits import TasksFailed, kind_of
+from fusion.errors import FusionError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+#: Where nobody looks at a terminal, tables are not cut to one.
+PIPE_WIDTH = 240
+
+
+def document(value: object) -> None:
+    """Print ``value`` as the one JSON document of a command."""
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def line(value: object) -> None:
+    """Print ``value`` as one line of a stream of JSON documents, at once."""
+    print(json.dumps(value, ensure_ascii=False), flush=True)
+
+
+def error(problem: FusionError) -> None:
+    """Say what went wrong in a sentence for people."""
+    message("error", str(problem), colour="31")
+
+
+def note(text: str) -> None:
+    """Say something beside the result."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def message(label: str, text: str, colour: str) -> None:
+    """Write ``label: text`` to standard error, the label in colour on a terminal."""
+    painted = f"\x1b[1;{colour}m{label}:\x1b[0m" if colourful(sys.stderr) else f"{label}:"
+    print(f"{painted} {text}", file=sys.stderr, flush=True)
+
+
+def error_document(problem: FusionError) -> dict[str, Any]:
+    """What a script gets in place of a result."""
+    body: dict[str, Any] = {"message": str(problem), "kind": kind_of(problem)}
+    mistakes = getattr(problem, "mistakes", None)
+    if mistakes:
+        body["mistakes"] = list(mistakes)
+    partial = problem.document if isinstance(problem, TasksFailed) else {}
+    return {**partial, "error": body}
+
+
+def console() -> Console:
+    """The console for results."""
+    return _console(stderr=False)
+
+
+def error_console() -> Console:
+    """The console for progress."""
+    return _console(stderr=True)
+
+
+def colourful(stream: Any) -> bool:
+    return bool(stream.isatty()) and "NO_COLOR" not in os.environ
+
+
+def _console(stderr: bool) -> Console:
+    from rich.console import Console
+
+    made = Console(stderr=stderr, highlight=False, emoji=False)
+    if not made.is_terminal and "COLUMNS" not in os.environ:
+        made.width = PIPE_WIDTH
+    return made
