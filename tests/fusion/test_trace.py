@@ -55,7 +55,7 @@ def test_a_mistake_names_file_and_line(text: str, sentence: str) -> None:
 
 
 def test_a_number_of_thousands_of_digits_is_over_100() -> None:
-    with pytest.raises(InvalidInput, match="line 1: .* is over 100"):
+    with pytest.raises(InvalidInput, match=r"line 1: .* is over 100"):
         parse_trace("9" * 10_000 + "\n", "t")
 
 

@@ -1,0 +1,83 @@
+"""Finds a datacenter file or a packaged scenario, and makes a datacenter of it."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from cluster.datacenter_file import checks, document
+from cluster.datacenter_file.expansion import expand
+from cluster.datacenter_file.mistakes import DatacenterFileError, did_you_mean, from_validation
+from cluster.datacenter_file.plan import Mistakes, host_plans, vm_plans
+from cluster.datacenter_file.schema import DatacenterFile
+from cluster.datacenter_file.traces import TraceFinder
+from fusion.spec import Datacenter
+
+SUFFIXES = (".yaml", ".yml")
+MAX_FILE_BYTES = 64 << 20
+
+
+def scenarios() -> list[str]:
+    """Return the names of the packaged scenarios, sorted."""
+    folder = resources.files("cluster.scenarios")
+    names = [Path(entry.name) for entry in folder.iterdir()]
+    return sorted(name.stem for name in names if name.suffix == ".yaml")
+
+
+def load(source: str, *, speed: float | None = None, datasets: Path | None = None) -> Datacenter:
+    """Return the datacenter of a file, or of a packaged scenario.
+
+    ``source`` is a path (it is a file, has a folder or ends in .yaml) or the name of a scenario.
+    ``speed`` takes the place of the file's own. Trace files are looked for beside the file, in
+    ``datasets`` and in the current folder. Raises ``DatacenterFileError`` with every mistake that
+    could be found.
+    """
+    text, folder = _read(source)
+    file = _validate(text, source)
+    if speed is not None:
+        file = file.model_copy(update={"speed": speed})
+    places = [place for place in (folder, datasets, Path()) if place is not None]
+    mistakes = Mistakes()
+    hosts = host_plans(file, mistakes)
+    vms = vm_plans(file, TraceFinder([place.absolute() for place in places]), mistakes)
+    checks.check(file, hosts, vms, mistakes)
+    if mistakes.sentences:
+        raise DatacenterFileError(mistakes.sentences)
+    return expand(file, hosts, vms)
+
+
+def _validate(text: str, source: str) -> DatacenterFile:
+    tree, mistakes = document.parse(text, source)
+    try:
+        file = DatacenterFile.model_validate(tree)
+    except ValidationError as error:
+        mistakes += from_validation(error, tree, DatacenterFile)
+    if mistakes:
+        raise DatacenterFileError(mistakes)
+    return file
+
+
+def _read(source: str) -> tuple[str, Path | None]:
+    """Return the text of ``source`` and the folder that it stands in, if it has one."""
+    path = Path(source)
+    if not (path.is_file() or "/" in source or path.suffix in SUFFIXES):
+        return _scenario(source), None
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise DatacenterFileError([f"{source} is too large for a datacenter file"])
+        return path.read_text(encoding="utf-8-sig"), path.parent
+    except UnicodeDecodeError as error:
+        raise DatacenterFileError([f"{source} is not text in UTF-8; save it as such"]) from error
+    except OSError as error:
+        raise DatacenterFileError([f"{source} cannot be read: {error.strerror}"]) from error
+
+
+def _scenario(name: str) -> str:
+    if name not in scenarios():
+        hint = did_you_mean(name, scenarios(), "there is")
+        raise DatacenterFileError(
+            [f"{name!r} is neither a file nor a packaged scenario; {hint} (a file ends in .yaml)"]
+        )
+    return (resources.files("cluster.scenarios") / f"{name}.yaml").read_text(encoding="utf-8")
