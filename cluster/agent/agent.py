@@ -1,0 +1,87 @@
+"""The agent: one process that answers for one or more hosts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import grpc
+
+from cluster.agent.chassis import Chassis
+from cluster.agent.commands import Commands
+from cluster.agent.membership import Membership
+from cluster.agent.orders import Orders
+from cluster.agent.power import PowerButtons
+from cluster.agent.reporting import Reporter
+from cluster.clock import Clock
+from cluster.metrics.agent import AgentCounters
+from cluster.network import Network
+from cluster.role import Endpoint
+from cluster.rpc.v1 import agent_pb2_grpc, power_pb2_grpc
+from fusion.fleet_view import FleetView
+from fusion.spec import HostSpec
+
+
+class Agent:
+    """The role of a process that holds hosts: it serves, keeps time, and reports to the VRM.
+
+    ``hosts`` come with their incarnation, 0 where powered off. Hosts run on without a VRM. For
+    metrics (``cluster.metrics.hosts``, ``cluster.metrics.agent``) ``view`` and ``counters`` may be
+    read in any thread.
+    """
+
+    def __init__(
+        self,
+        *,
+        hosts: Sequence[tuple[HostSpec, int]],
+        endpoint: Endpoint,
+        tick_s: float,
+        heartbeat_interval_s: float,
+        clock: Clock,
+        network: Network,
+    ) -> None:
+        self.counters = AgentCounters()
+        self._endpoint = endpoint
+        self._tick_s = tick_s
+        self._network = network
+        self._chassis = Chassis(hosts, clock)
+        self._commands = Commands()
+        self._membership = Membership()
+        self._reporter = Reporter(
+            chassis=self._chassis,
+            membership=self._membership,
+            endpoint=endpoint,
+            interval_s=heartbeat_interval_s,
+            clock=clock,
+            network=network,
+            counters=self.counters,
+        )
+
+    @property
+    def view(self) -> FleetView:
+        """All hosts of this process at the last tick or order."""
+        return self._chassis.view
+
+    async def run(self, serving: Callable[[], None]) -> None:
+        """Serve until cancelled; an exception in a loop is a crash."""
+        server = await self._network.serve(self._endpoint.name, self._register_services)
+        try:
+            async with asyncio.TaskGroup() as loops:
+                loops.create_task(self._chassis.keep_time(self._tick_s))
+                loops.create_task(self._reporter.keep_registered())
+                loops.create_task(self._reporter.keep_reporting())
+                serving()
+        finally:
+            self._commands.end()
+            await server.stop()
+
+    def _register_services(self, server: grpc.aio.Server) -> None:
+        orders = Orders(
+            chassis=self._chassis,
+            commands=self._commands,
+            membership=self._membership,
+            counters=self.counters,
+        )
+        buttons = PowerButtons(self._chassis, self._commands, self._membership)
+        agent_pb2_grpc.add_AgentServicer_to_server(orders, server)
+        power_pb2_grpc.add_PowerServicer_to_server(buttons, server)

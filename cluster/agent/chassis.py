@@ -1,0 +1,177 @@
+"""The hosts of one process: their power, and their model kept in step with the clock."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import structlog
+
+from cluster.agent.changes import changed_vms
+from cluster.agent.rhythm import Rhythm, happened
+from cluster.clock import Clock
+from fusion.errors import FusionError, NotFound
+from fusion.fleet import Fleet
+from fusion.fleet_view import CODE_OF, FleetView
+from fusion.spec import HostSpec
+from fusion.vm import VmState, vm_id
+
+log = structlog.get_logger()
+
+#: Between two ticks the model stops for boots that end and loads that step, but not more often
+#: than this share of a tick, nor need it be later than this.
+CHANGE_GAP = 0.1
+LONGEST_CHANGE_GAP_S = 1.0
+
+
+class PoweredOff(FusionError):
+    """The host has no power: to its peers it is dead."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__(f"host {host} does not answer: it has no power")
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The hosts as they were told to the VRM, after so many changes from outside."""
+
+    view: FleetView
+    changes: int
+
+
+class Chassis:
+    """Several hosts (or one) in one process, each with its own power.
+
+    ``vms_changed`` is set when there is something to tell the VRM.
+    """
+
+    def __init__(self, hosts: Sequence[tuple[HostSpec, int]], clock: Clock) -> None:
+        self.specs = tuple(spec for spec, _ in hosts)
+        self.vms_changed = asyncio.Event()
+        self._timers_changed = asyncio.Event()
+        self._clock = clock
+        self._fleet = Fleet(self.specs, clock.now())
+        self._incarnation = {spec.name: incarnation for spec, incarnation in hosts}
+        self._last_incarnation = dict(self._incarnation)
+        self._changes = 0
+        for host in self.powered:
+            self._fleet.power_on(host)
+        self._stale = False
+        #: All hosts at the last tick or order; immutable, so that any thread may read it.
+        self.view = self._fleet.view()
+
+    # Power
+
+    @property
+    def powered(self) -> dict[str, int]:
+        """The incarnations of the hosts that are on."""
+        return {host: number for host, number in self._incarnation.items() if number}
+
+    def incarnation(self, host: str) -> int:
+        """Return which incarnation of ``host`` is on, 0 while it is off."""
+        self._check(host)
+        return self._incarnation[host]
+
+    def last_incarnation(self, host: str) -> int:
+        """Return the incarnation that is on, or was the last to be (0: none yet)."""
+        self._check(host)
+        return self._last_incarnation[host]
+
+    def power_on(self, host: str, incarnation: int) -> None:
+        """Switch ``host`` on, without any VM."""
+        self._check(host)
+        with self.change() as fleet:
+            self._incarnation[host] = self._last_incarnation[host] = incarnation
+            fleet.power_on(host)
+        log.info("host powered on", host=host, incarnation=incarnation)
+
+    def power_off(self, host: str) -> None:
+        """Cut the power of ``host`` at once, and of its VMs; nothing happens if it is off."""
+        self._check(host)
+        if not self._incarnation[host]:
+            return
+        with self.change() as fleet:
+            self._incarnation[host] = 0
+            fleet.power_off(host)
+        log.info("host powered off", host=host, incarnation=self._last_incarnation[host])
+
+    def _check(self, host: str) -> None:
+        if host not in self._incarnation:
+            raise NotFound(f"no host {host} here; this agent has {', '.join(self._incarnation)}")
+
+    # Orders
+
+    @contextmanager
+    def change(self) -> Iterator[Fleet]:
+        """Give the model as of now to whoever changes it; the change is effective at once."""
+        self._fleet.advance(self._clock.now())
+        try:
+            yield self._fleet
+        finally:
+            self._fleet.advance(self._fleet.now_s)
+            self._changes += 1
+            self._stale = True
+            self._timers_changed.set()
+            self.vms_changed.set()
+
+    def snapshot(self) -> Snapshot:
+        """Return what to tell the VRM, and later to ``forget_stopped``."""
+        return Snapshot(self.current_view(), self._changes)
+
+    def forget_stopped(self, told: Snapshot, hosts: Collection[str]) -> None:
+        """Drop the stopped VMs of ``hosts`` that the VRM has been told of in ``told``.
+
+        Where anything was ordered meanwhile (one of them may have been started and stopped again),
+        that waits for the next time.
+        """
+        if told.changes != self._changes:
+            return
+        vms, names = told.view.vms, told.view.hosts.names
+        for row in np.flatnonzero(vms.state == CODE_OF[VmState.STOPPED]).tolist():
+            host = names[vms.host_row[row]]
+            if host in hosts:
+                self._fleet.forget(host, int(vms.number[row]))
+                self._stale = True
+
+    # Time
+
+    def current_view(self) -> FleetView:
+        """Return the hosts after the last tick or order, whichever was later."""
+        if self._stale:
+            self._publish()
+        return self.view
+
+    async def keep_time(self, tick_s: float) -> None:
+        """Advance the model at every multiple of ``tick_s``, and when something is due between."""
+        ticks = Rhythm(0.0, tick_s)
+        ticks.kept(self._clock.now())
+        gap_s = min(CHANGE_GAP * tick_s, LONGEST_CHANGE_GAP_S)
+        while True:
+            change_s = max(self._fleet.next_change(), self._fleet.now_s + gap_s)
+            wake_s = min(ticks.due_s, change_s)
+            if await happened(self._timers_changed, self._clock, wake_s):
+                continue  # something may be due earlier now
+            now_s = self._clock.now()
+            self._fleet.advance(now_s)
+            self._publish()
+            if now_s >= ticks.due_s:
+                ticks.kept(now_s)
+
+    def _publish(self) -> None:
+        before, self.view = self.view, self._fleet.view()
+        self._stale = False
+        changed = changed_vms(before, self.view)
+        if len(changed):
+            self.vms_changed.set()
+        vms, hosts = self.view.vms, self.view.hosts
+        for row in changed.tolist():
+            log.info(
+                "VM state",
+                host=hosts.names[vms.host_row[row]],
+                vm=vm_id(int(vms.number[row])),
+                name=vms.names[row],
+                state=vms.state_of(row).value,
+            )

@@ -1,0 +1,111 @@
+"""What the hosts of a process look like as messages to the VRM."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from cluster.role import Endpoint
+from cluster.rpc.convert import VM_STATES, cpu_to_message, host_to_message
+from cluster.rpc.v1 import agent_pb2, registry_pb2
+from fusion.arrays import Ints
+from fusion.fleet_view import STATES, FleetView
+from fusion.spec import CpuQos, HostSpec
+from fusion.vm import vm_id
+
+#: The number of each state in messages, by its code in a view.
+STATE_NUMBERS = np.array([VM_STATES[state] for state in STATES])
+
+
+def report_request(view: FleetView, incarnations: Mapping[str, int]) -> registry_pb2.ReportRequest:
+    """Return the heartbeat of the hosts in ``incarnations`` as of ``view``."""
+    rows = _host_rows(view, incarnations)
+    return registry_pb2.ReportRequest(
+        host=[view.hosts.names[row] for row in rows.tolist()],
+        incarnation=[incarnations[view.hosts.names[row]] for row in rows.tolist()],
+        cpu_demand_mhz=view.hosts.cpu_demand_mhz[rows].tolist(),
+        cpu_used_mhz=view.hosts.cpu_used_mhz[rows].tolist(),
+        memory_used_bytes=view.hosts.memory_used_bytes[rows].tolist(),
+        vms=_vm_rows(view, rows),
+    )
+
+
+def register_request(
+    endpoint: Endpoint,
+    specs: Sequence[HostSpec],
+    view: FleetView,
+    incarnations: Mapping[str, int],
+) -> registry_pb2.RegisterRequest:
+    """Return the registration of the hosts in ``incarnations``; ``specs`` are those of ``view``."""
+    rows = _host_rows(view, incarnations)
+    return registry_pb2.RegisterRequest(
+        hosts=[
+            registry_pb2.RegisterRequest.Host(
+                spec=host_to_message(specs[row]), incarnation=incarnations[specs[row].name]
+            )
+            for row in rows.tolist()
+        ],
+        address=endpoint.address,
+        metrics_url=endpoint.metrics_url,
+        pid=endpoint.pid,
+        vms=_vm_rows(view, rows),
+    )
+
+
+def list_hosts_reply(view: FleetView, incarnations: Mapping[str, int]) -> agent_pb2.ListHostsReply:
+    """Return all that the hosts in ``incarnations`` know of themselves."""
+    hosts = {
+        row: agent_pb2.ListHostsReply.Host(
+            name=view.hosts.names[row],
+            incarnation=incarnations[view.hosts.names[row]],
+            cpu_capacity_mhz=view.hosts.cpu_capacity_mhz[row],
+            cpu_used_mhz=view.hosts.cpu_used_mhz[row],
+            memory_bytes=int(view.hosts.memory_bytes[row]),
+            memory_used_bytes=int(view.hosts.memory_used_bytes[row]),
+        )
+        for row in _host_rows(view, incarnations).tolist()
+    }
+    for vm, row in enumerate(view.vms.host_row.tolist()):
+        if row in hosts:
+            hosts[row].vms.append(_vm(view, vm))
+    return agent_pb2.ListHostsReply(hosts=hosts.values())
+
+
+def _host_rows(view: FleetView, incarnations: Mapping[str, int]) -> Ints:
+    rows = [row for row, name in enumerate(view.hosts.names) if name in incarnations]
+    return np.array(rows, dtype=np.intp)
+
+
+def _vm_rows(view: FleetView, rows: Ints) -> registry_pb2.VmRows:
+    """Return the VMs on the hosts of ``rows``; host rows become those of the message."""
+    position = np.full(len(view.hosts.names), -1)
+    position[rows] = np.arange(len(rows))
+    message_row = position[view.vms.host_row]
+    vms = np.flatnonzero(message_row >= 0)
+    return registry_pb2.VmRows(
+        vm_number=view.vms.number[vms].tolist(),
+        host_row=message_row[vms].tolist(),
+        state=STATE_NUMBERS[view.vms.state[vms]].tolist(),
+        cpu_demand_mhz=view.vms.cpu_demand_mhz[vms].tolist(),
+        cpu_used_mhz=view.vms.cpu_used_mhz[vms].tolist(),
+        cpu_ready_s=view.vms.cpu_ready_s[vms].tolist(),
+    )
+
+
+def _vm(view: FleetView, row: int) -> agent_pb2.ListHostsReply.Vm:
+    qos = CpuQos(
+        shares=int(view.vms.cpu_shares[row]),
+        limit_mhz=float(view.vms.cpu_limit_mhz[row]),
+        reservation_mhz=float(view.vms.cpu_reservation_mhz[row]),
+    )
+    return agent_pb2.ListHostsReply.Vm(
+        vm=vm_id(int(view.vms.number[row])),
+        name=view.vms.names[row],
+        state=VM_STATES[STATES[view.vms.state[row]]],
+        cpu=cpu_to_message(qos),
+        cpu_demand_mhz=view.vms.cpu_demand_mhz[row],
+        cpu_used_mhz=view.vms.cpu_used_mhz[row],
+        cpu_ready_s=view.vms.cpu_ready_s[row],
+        memory_bytes=int(view.vms.memory_bytes[row]),
+    )

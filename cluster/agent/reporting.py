@@ -1,0 +1,160 @@
+"""What hosts tell the VRM: that they are there, and at every heartbeat how they fare."""
+
+from __future__ import annotations
+
+import math
+
+import grpc
+import structlog
+
+from cluster.agent.chassis import Chassis
+from cluster.agent.membership import Membership
+from cluster.agent.messages import register_request, report_request
+from cluster.agent.rhythm import Rhythm, happened
+from cluster.clock import Clock
+from cluster.metrics.agent import AgentCounters, Outcome
+from cluster.network import Network
+from cluster.role import Endpoint
+from cluster.rpc.v1 import registry_pb2_grpc
+from fusion.errors import Refused
+
+log = structlog.get_logger()
+
+#: Shares of a heartbeat interval: the pause between two prompt reports, and from one to the next
+#: heartbeat (so that a boot storm does not become a storm of reports), and the first retry.
+PROMPT_GAP = 0.1
+FIRST_BACK_OFF = 0.125
+
+
+class Outage:
+    """Says once that calls fail, and once that they succeed again."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._since_s: float | None = None
+
+    def failed(self, reason: str, now_s: float) -> None:
+        if self._since_s is None:
+            self._since_s = now_s
+            log.warning(f"{self._what} failed; trying until it succeeds", reason=reason)
+
+    def over(self, now_s: float) -> None:
+        if self._since_s is not None:
+            log.info(f"{self._what} succeeds again", outage_s=round(now_s - self._since_s, 3))
+            self._since_s = None
+
+
+class Reporter:
+    """Registers the hosts of ``chassis`` at the VRM and sends one report for all of them.
+
+    Two loops: a registration that hangs holds up no heartbeat of hosts already registered.
+    """
+
+    def __init__(
+        self,
+        *,
+        chassis: Chassis,
+        membership: Membership,
+        endpoint: Endpoint,
+        interval_s: float,
+        clock: Clock,
+        network: Network,
+        counters: AgentCounters,
+    ) -> None:
+        self._chassis = chassis
+        self._membership = membership
+        self._endpoint = endpoint
+        self._interval_s = interval_s
+        self._clock = clock
+        self._network = network
+        self._counters = counters
+        self._registration_outage = Outage("registration at the VRM")
+        self._report_outage = Outage("heartbeat to the VRM")
+
+    async def keep_registered(self) -> None:
+        """Register every powered host that the VRM does not know yet, for ever."""
+        back_off_s = FIRST_BACK_OFF * self._interval_s
+        while True:
+            self._membership.changed.clear()
+            incarnations = self._membership.unknown(self._chassis.powered)
+            if not incarnations:
+                await self._membership.changed.wait()
+            elif await self._register(incarnations):
+                back_off_s = FIRST_BACK_OFF * self._interval_s
+                self._chassis.vms_changed.set()  # the news since the registration set out
+            else:
+                await self._clock.sleep(back_off_s)
+                back_off_s = min(2 * back_off_s, self._interval_s)
+
+    async def keep_reporting(self) -> None:
+        """Send a report at every multiple of the interval, and soon after a VM's state changed."""
+        await self._membership.joined.wait()
+        heartbeats = Rhythm(self._clock.now(), self._interval_s)
+        last_s = -math.inf
+        while True:
+            if heartbeats.interval_s != self._interval_s:  # the VRM wants another
+                heartbeats = Rhythm(self._clock.now(), self._interval_s)
+            due_s, gap_s = heartbeats.due_s, PROMPT_GAP * self._interval_s
+            if await happened(self._chassis.vms_changed, self._clock, due_s):
+                # What else changes until then goes with it.
+                prompt_s = max(self._clock.now(), last_s + gap_s)
+                prompt = prompt_s < due_s - gap_s
+                await self._clock.sleep((prompt_s if prompt else due_s) - self._clock.now())
+            else:
+                prompt = False
+            last_s = self._clock.now()
+            if prompt:
+                await self._report(due_s - last_s, prompt=True)
+            else:
+                self._counters.heartbeat(max(0.0, last_s - due_s))
+                heartbeats.kept(last_s)
+                await self._report(self._interval_s)
+
+    async def _register(self, incarnations: dict[str, int]) -> bool:
+        request = register_request(
+            self._endpoint, self._chassis.specs, self._chassis.current_view(), incarnations
+        )
+        registry = registry_pb2_grpc.RegistryStub(self._network.channel("vrm"))
+        try:
+            reply = await registry.Register(request, timeout=self._interval_s)
+            self._membership.hear(reply.vrm_generation)
+        except (grpc.aio.AioRpcError, Refused) as failure:
+            self._counters.registrations[Outcome.FAILED] += 1
+            self._registration_outage.failed(_reason(failure), self._clock.now())
+            return False
+        self._counters.registrations[Outcome.DONE] += 1
+        self._registration_outage.over(self._clock.now())
+        self._membership.registered(incarnations)
+        if reply.heartbeat_interval_s > 0:
+            self._interval_s = reply.heartbeat_interval_s
+        for host, incarnation in incarnations.items():
+            log.info("host registered", host=host, incarnation=incarnation)
+        return True
+
+    async def _report(self, time_limit_s: float, *, prompt: bool = False) -> None:
+        incarnations = self._membership.known(self._chassis.powered)
+        if not incarnations:
+            return
+        snapshot = self._chassis.snapshot()
+        self._chassis.vms_changed.clear()
+        registry = registry_pb2_grpc.RegistryStub(self._network.channel("vrm"))
+        try:
+            request = report_request(snapshot.view, incarnations)
+            reply = await registry.Report(request, timeout=time_limit_s)
+            self._membership.hear(reply.vrm_generation)
+        except (grpc.aio.AioRpcError, Refused) as failure:
+            self._counters.reports[Outcome.FAILED] += 1
+            if not prompt:  # that one only gave way to the heartbeat, which will tell
+                self._report_outage.failed(_reason(failure), self._clock.now())
+            return
+        self._counters.reports[Outcome.DONE] += 1
+        self._report_outage.over(self._clock.now())
+        self._membership.unregistered(reply.unregistered)
+        taken_over = self._membership.known(incarnations)
+        self._chassis.forget_stopped(snapshot, taken_over)
+
+
+def _reason(failure: grpc.aio.AioRpcError | Refused) -> str:
+    if isinstance(failure, Refused):
+        return str(failure)
+    return f"{failure.code().name}: {failure.details()}"
