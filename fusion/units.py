@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import reprlib
 from collections.abc import Mapping
 from decimal import Decimal
 
@@ -130,7 +131,8 @@ def _shown(value: object) -> str:
     # Python refuses to write out integers of thousands of digits.
     if isinstance(value, int) and abs(value) > 10**60:
         return "this number"
-    text = repr(value)
+    # Cut first: what a file's aliases build up can be larger than memory when written out.
+    text = repr(value[:80]) if isinstance(value, str) else reprlib.repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from decimal import ROUND_FLOOR, Context
 
@@ -10,6 +11,10 @@ from cluster.datacenter_file.plan import HostPlan, Mistakes, VmPlan
 from cluster.datacenter_file.schema import BurstsLoad, DatacenterFile, Flavour, StepLoad
 from fusion.errors import InvalidInput
 from fusion.units import format_duration, format_mhz, format_size
+
+#: What the datacenter's other parties are called on the network.
+_RESERVED = re.compile(r"vrm|bmc|launcher|chassis-[0-9]+", re.ASCII)
+_VM_ID = re.compile(r"i-[0-9]{8}", re.ASCII)
 
 #: A shorter heartbeat would be late by the scheduling of a busy machine alone.
 MIN_HEARTBEAT_WALL_S = 0.25
@@ -41,7 +46,10 @@ def check(
     _check_unique(((plan.place, plan.names) for plan in hosts), mistakes)
     _check_unique(((plan.place, plan.names) for plan in vms), mistakes)
     for plan in hosts:
+        _check_names(plan, _RESERVED, "is what another party of the datacenter is called", mistakes)
         _check_host(plan, mistakes)
+    for vm_plan in vms:
+        _check_names(vm_plan, _VM_ID, "looks like the identity of a VM", mistakes)
     for index, group in enumerate(file.vms):
         _check_workload(f"vms[{index}].workload", group.workload, mistakes)
     # Where a host group is wrong, what fits its cluster is not known.
@@ -84,6 +92,14 @@ def _check_unique(groups: Iterable[tuple[str, Sequence[str]]], mistakes: Mistake
             )
 
 
+def _check_names(
+    plan: HostPlan | VmPlan, taken: re.Pattern[str], why: str, mistakes: Mistakes
+) -> None:
+    name = next((name for name in plan.names if taken.fullmatch(name)), None)
+    if name is not None:
+        mistakes.add(f"{plan.place}.name", f"{name!r} {why}; choose another name")
+
+
 def _check_host(plan: HostPlan, mistakes: Mistakes) -> None:
     group, dom0 = plan.group, plan.group.dom0
     kind = "" if "dom0" in group.model_fields_set else " (the default)"
@@ -100,9 +116,9 @@ def _check_host(plan: HostPlan, mistakes: Mistakes) -> None:
             f"{format_size(dom0.memory)}{kind} leave VMs nothing of {format_size(group.memory)}; "
             "give it less, or write dom0: none",
         )
-    names = [nic.name for nic in group.nics]
     _check_unique(
-        ((f"{plan.place}.nics[{index}]", [name]) for index, name in enumerate(names)), mistakes
+        ((f"{plan.place}.nics[{index}]", [nic.name]) for index, nic in enumerate(group.nics)),
+        mistakes,
     )
 
 

@@ -22,7 +22,8 @@ def parse(text: str, source: str) -> tuple[object, list[str]]:
         node = loader.get_single_node()
         if node is None:
             raise DatacenterFileError([f"{source} is empty; write for example datacenter: demo"])
-        return loader.construct_document(node), _duplicates(node)
+        duplicates = _duplicates(node)  # first: construction merges `<<` into the nodes
+        return loader.construct_document(node), duplicates
     except yaml.MarkedYAMLError as error:
         raise DatacenterFileError([_sentence(error, source)]) from error
     except yaml.YAMLError as error:
@@ -61,12 +62,15 @@ def _duplicates(root: yaml.Node) -> list[str]:
             lines: dict[str, int] = {}
             for key, value in node.value:
                 name, line = str(key.value), key.start_mark.line + 1
-                if isinstance(key, yaml.ScalarNode) and lines.setdefault(name, line) != line:
-                    mistakes.append(
-                        f"{place_of((*path, name))}: written twice, "
-                        f"in lines {lines[name]} and {line}; keep one"
-                    )
+                if name in lines:
+                    mistakes.append(_twice(place_of((*path, name)), lines[name], line))
+                lines.setdefault(name, line)
                 visit(value, (*path, name))
 
     visit(root, ())
     return mistakes
+
+
+def _twice(place: str, first_line: int, line: int) -> str:
+    where = f"in line {line}" if line == first_line else f"in lines {first_line} and {line}"
+    return f"{place}: written twice, {where}; keep one"

@@ -62,9 +62,9 @@ def _validate(text: str, source: str) -> DatacenterFile:
 def _read(source: str) -> tuple[str, Path | None]:
     """Return the text of ``source`` and the folder that it stands in, if it has one."""
     path = Path(source)
-    if not (path.is_file() or "/" in source or path.suffix in SUFFIXES):
-        return _scenario(source), None
     try:
+        if not (path.is_file() or "/" in source or path.suffix in SUFFIXES):
+            return _scenario(source), None
         if path.stat().st_size > MAX_FILE_BYTES:
             raise DatacenterFileError([f"{source} is too large for a datacenter file"])
         return path.read_text(encoding="utf-8-sig"), path.parent

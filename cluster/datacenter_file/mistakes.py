@@ -13,17 +13,33 @@ from fusion.errors import InvalidInput
 
 Path = tuple[str | int, ...]
 
-#: What a key may look like, for mistakes where it is missing or of the wrong kind.
+#: What a key may look like, for mistakes where it is missing or of the wrong kind. The longer
+#: form is of a key in one kind of entry.
 EXAMPLES: Mapping[str, str] = {
     "datacenter": "demo",
-    "name": "web-01",
+    "seed": "1",
+    "speed": "1",
+    "misses": "3",
+    "hosts_per_actor": "1",
+    "first_port": "17000",
+    "clusters": "[{name: production}]",
+    "clusters.name": "production",
+    "flavours": "{small: {vcpus: 1, mhz: 2000, memory: 2GiB}}",
     "hosts": "[{name: cna-01, sockets: 2, cores: 8, mhz: 2600, memory: 128GiB}]",
+    "hosts.name": '"cna-{:02d}"',
+    "hosts.nics.name": "eth0",
+    "vms.name": '"web-{:02d}"',
+    "count": "4",
+    "first": "1",
     "sockets": "2",
     "cores": "8",
     "mhz": "2600",
     "memory": "128GiB",
     "vcpus": "2",
     "link": "10Gbit/s",
+    "flavour": "small",
+    "vms.flavours": "[small, large]",
+    "shares": "2000",
     "kind": "constant",
     "percent": "40",
     "mean": "40",
@@ -80,12 +96,14 @@ def _sentence(found: Mapping[str, Any], document: object, schema: type[BaseModel
     loc: Path = found["loc"]
     context: Mapping[str, Any] = found.get("ctx", {})
     path = _written_path(loc, document, keep_last=kind == "missing")
-    key = next((step for step in reversed(path) if isinstance(step, str)), "")
+    example = _example(path)
+    if value is None and kind != "missing":
+        return f"{place_of(path) or 'the file'}: empty; write a value, or leave the key out"
     match kind:
         case "sentence":
             text = str(context["sentence"])
         case "missing":
-            text = f"missing; write for example {key}: {EXAMPLES.get(key, '...')}"
+            text = f"missing{example}"
         case "extra_forbidden":
             keys = _keys_at(loc[:-1], schema)
             text = f"unknown key; {did_you_mean(str(loc[-1]), keys, 'possible here')}"
@@ -100,14 +118,13 @@ def _sentence(found: Mapping[str, Any], document: object, schema: type[BaseModel
                 str(context["tag"]), kinds
             )
         case _:
-            text = f"{shown(value)} {_wrong(kind, key, context)}"
+            text = f"{shown(value)} {_wrong(kind, example, context)}"
     place = place_of(path)
     return f"{place}: {text}" if place else text
 
 
-def _wrong(kind: str, key: str, context: Mapping[str, Any]) -> str:
+def _wrong(kind: str, example: str, context: Mapping[str, Any]) -> str:
     """Return what is wrong with a value of the wrong type or range, and what would do."""
-    example = f"; write for example {key}: {EXAMPLES[key]}" if key in EXAMPLES else ""
     match kind:
         case "int_type" | "int_from_float":
             return f"is not a whole number{example}"
@@ -129,10 +146,19 @@ def _wrong(kind: str, key: str, context: Mapping[str, Any]) -> str:
             return f"is too small; write at least {context['ge']:g}"
         case "less_than_equal":
             return f"is too large; write at most {context['le']:g}"
-        case "too_short":
+        case "too_short" | "string_too_short":
             return f"is empty{example}"
         case _:
             return f"cannot be used here ({kind.replace('_', ' ')}){example}"
+
+
+def _example(path: Path) -> str:
+    """Return the end of a sentence that shows what the value at ``path`` may look like."""
+    keys = [step for step in path if isinstance(step, str)]
+    for wanted in (".".join(keys), keys[-1] if keys else ""):
+        if wanted in EXAMPLES:
+            return f"; write for example {keys[-1]}: {EXAMPLES[wanted]}"
+    return ""
 
 
 def _written_path(loc: Path, document: object, *, keep_last: bool) -> Path:
@@ -140,7 +166,7 @@ def _written_path(loc: Path, document: object, *, keep_last: bool) -> Path:
     path: list[str | int] = []
     here = document
     for index, step in enumerate(loc):
-        inside = here if isinstance(here, dict) else _by_index(here)
+        inside: dict[Any, Any] = here if isinstance(here, dict) else _by_index(here)
         if step in inside:
             here = inside[step]
             path.append(step)

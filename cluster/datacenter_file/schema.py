@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
+from cluster.datacenter_file.mistakes import shown
 from fusion import spec
 from fusion.errors import InvalidInput
 from fusion.units import parse_duration, parse_frequency, parse_rate, parse_size
@@ -20,11 +21,7 @@ MAX_COUNT = 100_000
 MAX_NAME_LENGTH = 63
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
-_VM_ID = re.compile(r"i-[0-9]{8}", re.ASCII)
 _PATTERN = re.compile(r"[A-Za-z0-9_.-]*\{(?::0?[0-9]{0,2}d?)?\}[A-Za-z0-9_.-]*", re.ASCII)
-
-#: Names by which the datacenter's other parties are known on the network.
-RESERVED_NAMES = frozenset({"vrm", "none", "all", ".", ".."})
 
 
 def mistake(sentence: str) -> PydanticCustomError:
@@ -54,10 +51,6 @@ def _name(value: str) -> str:
         raise mistake(
             f"{value!r} is not a name; use letters, digits, - _ . and start with a letter or digit"
         )
-    if value in RESERVED_NAMES:
-        raise mistake(f"{value!r} is a name that is taken; choose another one")
-    if _VM_ID.fullmatch(value):
-        raise mistake(f"{value!r} looks like the identity of a VM; choose another name")
     return value
 
 
@@ -92,7 +85,7 @@ def _phase(value: object) -> object:
 def _virtualization(value: object) -> object:
     if value != "hvm":
         raise mistake(
-            f"{value!r} is refused: only hardware-virtualised guests (hvm) exist, as "
+            f"{shown(value)} is refused: only hardware-virtualised guests (hvm) exist, as "
             "FusionCompute supports full virtualisation only (white paper 3.2.1); "
             "write hvm or leave it out"
         )
@@ -245,6 +238,6 @@ class DatacenterFile(Entry):
     hosts_per_actor: Annotated[int, Field(ge=1, le=MAX_COUNT)] = 1
     first_port: Annotated[int, Field(ge=1024, le=65535)] | None = None
     clusters: Annotated[list[Cluster], Field(min_length=1)] = [Cluster(name="default")]
-    flavours: dict[str, Flavour] = {}
+    flavours: dict[Name, Flavour] = {}
     hosts: Annotated[list[HostGroup], Field(min_length=1)]
     vms: list[VmGroup] = []

@@ -36,10 +36,7 @@ class TraceFinder:
         path = self._find(written, count or 1052)
         if not path.is_dir():
             raise InvalidInput(f"{written!r} is a file; for every VM the same, write kind: trace")
-        files = sorted(
-            (file for file in path.iterdir() if file.is_file() and not file.name.startswith(".")),
-            key=lambda file: file.name,
-        )
+        files = _files_in(path)
         if not files:
             raise InvalidInput(
                 f"the folder {path} has no files; {_way_out(written, count or 1052)}"
@@ -64,8 +61,12 @@ class TraceFinder:
 
     def _find(self, written: str, count: int) -> Path:
         for place in self._places:
-            if (path := place / written).exists():
-                return path
+            path = place / written
+            try:
+                if path.exists():
+                    return path
+            except OSError as error:  # a name that no file can have, a folder that is closed
+                raise InvalidInput(f"{path} cannot be read: {error.strerror}") from error
         searched = ", ".join(str(place) for place in self._places)
         raise InvalidInput(
             f"{written!r} was not found in {searched}; "
@@ -82,6 +83,15 @@ class TraceFinder:
                 raise InvalidInput(f"{path} is not text; write one percentage a line") from error
             self._read[path] = parse_trace(text, source)
         return self._read[path]
+
+
+def _files_in(folder: Path) -> list[Path]:
+    """Return the files of ``folder`` sorted by name, hidden ones left out."""
+    try:
+        files = [each for each in folder.iterdir() if each.is_file() and each.name[0] != "."]
+    except OSError as error:
+        raise InvalidInput(f"{folder} cannot be read: {error.strerror}") from error
+    return sorted(files, key=lambda file: file.name)
 
 
 def _way_out(written: str, count: int) -> str:
