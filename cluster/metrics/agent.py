@@ -46,16 +46,13 @@ class AgentMetrics(Collector):
         self._labels = {"datacenter": datacenter, "agent": agent}
         self._counters = counters
 
-    def describe(self) -> Iterator[Metric]:
-        return self.collect()
-
     def collect(self) -> Iterator[Metric]:
         yield self._calls("reports", "Heartbeats sent to the VRM", self._counters.reports)
         yield self._calls(
             "registrations", "Registrations of hosts at the VRM", self._counters.registrations
         )
         orders = CounterMetricFamily("fusion_agent_orders", "Orders carried out, by kind")
-        for (kind, outcome), count in self._counters.orders.copy().items():
+        for (kind, outcome), count in dict(self._counters.orders).items():
             orders.add_sample(
                 "fusion_agent_orders_total",
                 {**self._labels, "kind": kind, "outcome": outcome.value},
