@@ -4,36 +4,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from enum import IntEnum
 
 import numpy as np
 
 from fusion.arrays import Bools, Ints, sums
-from fusion.compute.sharing import EXACTNESS_MHZ, share_cpu
+from fusion.compute.processors import Guest, Processors
+from fusion.compute.sharing import EXACTNESS_MHZ
 from fusion.errors import InvalidInput, NotFound, Refused
-from fusion.fleet_view import CODE_OF, STATES, FleetView, HostColumns, VmColumns
+from fusion.fleet_view import CODE_OF, STATES, FleetView, HostColumns, Layout
 from fusion.guest.workload import WorkloadBank
 from fusion.spec import CpuQos, HostSpec, VmSpec
-from fusion.vm import ON_HOST, VmAction, VmState, next_state, vm_id
+from fusion.units import format_mhz, format_size
+from fusion.vm import ON_HOST, TRANSITIONS, VmAction, VmState, next_state, vm_id
 from fusion.vm_table import VmTable
 
-#: Whether a VM in the state of each code holds memory and a reservation of its host.
-HOLDS = np.array([state in ON_HOST for state in STATES])
+#: By code of state: whether the VM holds memory and a reservation of its host.
+HOLDS: Bools = np.array([state in ON_HOST for state in STATES])
 
-
-class Guest(IntEnum):
-    """What a guest wants of its processors."""
-
-    IDLE = 0  # nothing: its VM is stopped or paused
-    BOOTING = 1  # one full vCPU
-    WORKING = 2  # what its workload says, while it shuts down too
+#: By code of state: the code of the state once the guest has booted; itself where none boots.
+BOOTED = np.array(
+    [CODE_OF[TRANSITIONS[state].get(VmAction.BOOTED, state)] for state in STATES], dtype=np.int8
+)
 
 
 class Fleet:
     """The model of all hosts of one process.
 
     Time stands still between calls of ``advance``. An order takes effect at the instant that was
-    last advanced to, so whoever orders advances to the present first.
+    last advanced to, so whoever gives one advances to the present first.
     """
 
     def __init__(self, hosts: Sequence[HostSpec], now_s: float = 0.0) -> None:
@@ -42,27 +40,23 @@ class Fleet:
         self._row_of = {host.name: row for row, host in enumerate(hosts)}
         if len(self._row_of) < len(hosts):
             raise InvalidInput("two hosts of a fleet have one name; give each its own")
-        self._core_mhz = np.array([host.core_mhz for host in hosts], dtype=np.float64)
-        self._cpu_mhz = np.array([max(host.vm_cpu_mhz, 0.0) for host in hosts], dtype=np.float64)
-        self._memory_bytes = np.array([max(host.vm_memory_bytes, 0) for host in hosts], np.int64)
         self._on = np.zeros(len(hosts), dtype=np.bool_)
-        self._used_mhz = np.zeros(len(hosts))
-        self._used_mhz_s = np.zeros(len(hosts))
-        self._short = np.zeros(len(hosts), dtype=np.bool_)
-        self._unsettled = np.zeros(len(hosts), dtype=np.bool_)
+        self._memory_bytes = np.array([max(host.vm_memory_bytes, 0) for host in hosts], np.int64)
         #: Of each host, the rows of its VMs by number.
         self._rows: list[dict[int, int]] = [{} for _ in hosts]
         self._vms = VmTable()
         self._bank = WorkloadBank()
+        self._processors = Processors(hosts, self._vms, self._bank)
+        self._layout: Layout | None = None
 
-    # Power
+    # Hosts
 
     def power_on(self, host: str) -> None:
         """Power ``host`` on, empty and with its counters at zero; nothing happens if it is on."""
-        row = self._host(host)
-        if not self._on[row]:
-            self._on[row] = True
-            self._used_mhz_s[row] = 0.0
+        host_row = self._host(host)
+        if not self._on[host_row]:
+            self._on[host_row] = True
+            self._processors.reset(host_row)
 
     def power_off(self, host: str) -> None:
         """Cut ``host``'s power: its VMs are gone at once. Nothing happens if it is off."""
@@ -70,8 +64,16 @@ class Fleet:
         for number in list(self._rows[host_row]):
             self._remove(host_row, number)
         self._on[host_row] = False
-        self._used_mhz[host_row] = 0.0
-        self._short[host_row] = False
+        self._processors.disturb(host_row)
+
+    def steal_cpu(self, host: str, stolen_mhz: float) -> None:
+        """Take ``stolen_mhz`` of the VMs' processors away, as a fault does; 0 gives them back.
+
+        Reservations admitted earlier may then not fit: see ``short_of_reservations``.
+        """
+        if not stolen_mhz >= 0:
+            raise InvalidInput(f"host {host}: {stolen_mhz:g} MHz cannot be stolen; give 0 or more")
+        self._processors.steal(self._host(host), stolen_mhz)
 
     # Orders
 
@@ -79,79 +81,70 @@ class Fleet:
         """Make VM ``number`` on ``host`` and boot it; ``seed`` is its workload's.
 
         Raises ``Refused`` where the host is off, the VM is there and not stopped, or its memory or
-        reservation does not fit.
+        reservation does not fit, and ``InvalidInput`` where ``spec`` can never run.
         """
         host_row = self._host(host)
         if not self._on[host_row]:
             raise Refused(f"host {host} is powered off; power it on before starting VMs on it")
-        _check_cpu(number, spec.cpu)
+        _check(number, spec)
         row = self._rows[host_row].get(number)
-        before = VmState.STOPPED if row is None else self._state(row)
-        after = next_state(vm_id(number), before, VmAction.START)
+        state = VmState.STOPPED if row is None else self._state(row)
+        starting = next_state(vm_id(number), state, VmAction.START)
         self._admit_memory(host_row, number, spec.memory_bytes)
         self._admit_reservation(host_row, number, spec.cpu.reservation_mhz)
-        workload = self._bank.add(spec.workload, seed)
+        slot = self._bank.add(spec.workload, seed)
         if row is None:
-            row = self._vms.append(spec.name)
-            self._rows[host_row][number] = row
-        self._fill(row, host_row, number, spec)
-        self._vms.workload[row] = workload
-        self._enter(row, after, Guest.BOOTING, spec.boot_s)
-        return after
+            row = self._rows[host_row][number] = self._vms.append(number, host_row)
+        self._vms.set_spec(row, spec)
+        self._vms.workload[row] = slot
+        self._layout = None
+        return self._enter(row, starting, Guest.BOOTING, spec.boot_s)
 
     def stop(self, host: str, number: int, force: bool) -> VmState:
-        """Shut the guest down, which takes its ``shutdown_s``, or halt the VM at once."""
+        """Let the guest shut down, which takes its ``shutdown_s``, or halt the VM at once."""
         row = self._vm(host, number)
-        state = self._after(row, VmAction.FORCE_STOP if force else VmAction.STOP)
+        stopping = self._after(row, VmAction.FORCE_STOP if force else VmAction.STOP)
         if force:
-            self._halt(row)
-            return VmState.STOPPED
-        self._enter(row, state, Guest.WORKING, float(self._vms.shutdown_s[row]))
-        return state
+            return self._halt(row)
+        return self._enter(row, stopping, Guest.WORKING, float(self._vms.shutdown_s[row]))
 
     def reboot(self, host: str, number: int, force: bool) -> VmState:
-        """Boot the guest again, after it has shut down unless forced."""
+        """Boot the guest again, at once if forced, else when it has shut down."""
         row = self._vm(host, number)
-        state = self._after(row, VmAction.FORCE_REBOOT if force else VmAction.REBOOT)
+        rebooting = self._after(row, VmAction.FORCE_REBOOT if force else VmAction.REBOOT)
         if force:
-            self._enter(row, state, Guest.BOOTING, float(self._vms.boot_s[row]))
-        else:
-            self._enter(row, state, Guest.WORKING, float(self._vms.shutdown_s[row]))
-        return state
+            return self._enter(row, rebooting, Guest.BOOTING, float(self._vms.boot_s[row]))
+        return self._enter(row, rebooting, Guest.WORKING, float(self._vms.shutdown_s[row]))
 
     def pause(self, host: str, number: int) -> VmState:
         """Freeze the VM where it is; it keeps its memory."""
         row = self._vm(host, number)
-        pausing = self._after(row, VmAction.PAUSE)
-        paused = next_state(vm_id(number), pausing, VmAction.SETTLED)
-        self._enter(row, paused, Guest.IDLE, math.inf)
-        return paused
+        paused = next_state(vm_id(number), self._after(row, VmAction.PAUSE), VmAction.SETTLED)
+        return self._enter(row, paused, Guest.IDLE, math.inf)
 
     def resume(self, host: str, number: int) -> VmState:
         """Let a paused VM go on."""
         row = self._vm(host, number)
-        resuming = self._after(row, VmAction.RESUME)
-        running = next_state(vm_id(number), resuming, VmAction.SETTLED)
-        self._enter(row, running, Guest.WORKING, math.inf)
-        return running
+        running = next_state(vm_id(number), self._after(row, VmAction.RESUME), VmAction.SETTLED)
+        return self._enter(row, running, Guest.WORKING, math.inf)
 
     def set_cpu(self, host: str, number: int, cpu: CpuQos) -> VmState:
         """Change limit, shares and reservation; ``Refused`` where the reservation does not fit."""
         row = self._vm(host, number)
+        host_row, state = self._host(host), self._state(row)
         _check_cpu(number, cpu)
-        state = self._state(row)
         if state in ON_HOST:
-            self._admit_reservation(self._host(host), number, cpu.reservation_mhz)
+            self._admit_reservation(host_row, number, cpu.reservation_mhz)
         self._vms.set_cpu(row, cpu)
-        self._unsettled[self._vms.host_row[row]] = True
+        self._processors.disturb(host_row)
+        self._layout = None
         return state
 
     def forget(self, host: str, number: int) -> None:
         """Drop what is kept of a stopped VM."""
         row = self._vm(host, number)
-        state = self._state(row)
-        if state is not VmState.STOPPED:
-            raise Refused(f"VM {vm_id(number)} is {state}; stop it before it can be forgotten")
+        if self._state(row) is not VmState.STOPPED:
+            raise Refused(f"VM {vm_id(number)} is {self._state(row)}; stop it before forgetting it")
         self._remove(self._host(host), number)
 
     # Time
@@ -164,23 +157,25 @@ class Fleet:
         """
         if to_s < self.now_s:
             raise ValueError(f"the fleet is at {self.now_s} s and cannot go back to {to_s} s")
-        self._settle()
+        self._processors.settle(self.now_s)
         while (due_s := self._next_timer()) <= to_s:
-            self._add_up(due_s - self.now_s)
+            self._processors.add_up(due_s - self.now_s)
             self.now_s = due_s
-            for row in np.flatnonzero(self._vms.timer_s <= due_s).tolist():
-                self._time_out(row)
-            self._settle()
+            self._end_phases()
+            self._processors.settle(due_s)
         if to_s > self.now_s:
-            self._add_up(to_s - self.now_s)
+            self._processors.add_up(to_s - self.now_s)
             self.now_s = to_s
-            self._unsettled[:] = True
-            self._settle()
+            self._processors.disturb_all()
+            self._processors.settle(to_s)
 
     def next_change(self) -> float:
-        """Return the next instant at which a boot or shutdown ends or a load steps, or infinity."""
-        working = self._vms.workload[self._vms.guest == Guest.WORKING]
-        return min(self._next_timer(), self._bank.next_change(self.now_s, working))
+        """Return the next instant at which a boot or shutdown ends or a load steps, or infinity.
+
+        Smooth loads change at every instant and count for nothing here.
+        """
+        step_s = self._bank.next_change(self.now_s, self._processors.working())
+        return min(self._next_timer(), step_s)
 
     # What is known
 
@@ -190,48 +185,33 @@ class Fleet:
 
     def short_of_reservations(self) -> tuple[str, ...]:
         """Return the names of the hosts that cannot give their VMs what they reserved."""
-        self._settle()
-        return tuple(self._names[row] for row in np.flatnonzero(self._short))
+        self._processors.settle(self.now_s)
+        short = np.flatnonzero(self._processors.short_of_reservations)
+        return tuple(self._names[row] for row in short.tolist())
 
     def view(self) -> FleetView:
-        """Return all hosts and VMs as they are now, in arrays of the view's own."""
-        self._settle()
-        vms, hosts = self._vms, len(self._names)
-        order = np.lexsort((vms.number, vms.host_row))
+        """Return all hosts and VMs as they are now, in arrays that will not change."""
+        vms, processors, hosts = self._vms, self._processors, len(self._names)
+        processors.settle(self.now_s)
+        layout = self._layout = self._layout or Layout(vms, hosts)
         holds = HOLDS[vms.state]
-        first_vm = np.zeros(hosts + 1, dtype=np.int64)
-        np.cumsum(np.bincount(vms.host_row, minlength=hosts), out=first_vm[1:])
-        memory_used = sums(vms.host_row, vms.memory_bytes * holds, hosts)
+        memory_used = sums(vms.host_row, np.where(holds, vms.memory_bytes, 0), hosts)
         return FleetView(
             now_s=self.now_s,
             hosts=HostColumns(
                 names=self._names,
                 on=self._on.copy(),
-                cpu_capacity_mhz=self._cpu_mhz.copy(),
-                cpu_demand_mhz=sums(vms.host_row, vms.demand_mhz, hosts),
-                cpu_used_mhz=self._used_mhz.copy(),
-                cpu_used_mhz_s=self._used_mhz_s.copy(),
-                short_of_reservations=self._short.copy(),
+                cpu_capacity_mhz=processors.capacity_mhz.copy(),
+                cpu_demand_mhz=processors.demand_mhz.copy(),
+                cpu_used_mhz=processors.used_mhz.copy(),
+                cpu_used_mhz_s=processors.used_mhz_s.copy(),
+                short_of_reservations=processors.short_of_reservations.copy(),
                 memory_bytes=self._memory_bytes.copy(),
                 memory_used_bytes=memory_used.astype(np.int64),
                 vms=np.bincount(vms.host_row[holds], minlength=hosts),
-                first_vm=first_vm,
+                first_vm=layout.first_vm,
             ),
-            vms=VmColumns(
-                names=tuple(vms.names[row] for row in order),
-                number=vms.number[order],
-                host_row=vms.host_row[order],
-                state=vms.state[order],
-                vcpus=vms.vcpus[order],
-                memory_bytes=vms.memory_bytes[order],
-                cpu_shares=vms.shares[order],
-                cpu_limit_mhz=vms.limit_mhz[order],
-                cpu_reservation_mhz=vms.reservation_mhz[order],
-                cpu_demand_mhz=vms.demand_mhz[order],
-                cpu_used_mhz=vms.used_mhz[order],
-                cpu_used_mhz_s=vms.used_mhz_s[order],
-                cpu_ready_s=vms.ready_s[order],
-            ),
+            vms=layout.vm_columns(vms),
         )
 
     # Finding and admitting
@@ -239,7 +219,7 @@ class Fleet:
     def _host(self, host: str) -> int:
         row = self._row_of.get(host)
         if row is None:
-            raise NotFound(f"no host {host} here; its agent serves {', '.join(self._names)}")
+            raise NotFound(f"no host {host} here; there are {', '.join(self._names)}")
         return row
 
     def _vm(self, host: str, number: int) -> int:
@@ -248,127 +228,105 @@ class Fleet:
             raise NotFound(f"host {host} has no VM {vm_id(number)}; start it there first")
         return row
 
-    def _others(self, host_row: int, number: int) -> Ints:
-        """Rows of the VMs that hold resources of a host, VM ``number`` left out."""
+    def _holding(self, host_row: int, but: int) -> Ints:
+        """Return the rows of the VMs that hold resources of a host, VM number ``but`` left out."""
         rows = self._rows[host_row]
-        others = np.array([row for key, row in rows.items() if key != number], dtype=np.int64)
-        holds: Bools = HOLDS[self._vms.state[others]]
-        return others[holds]
+        others = np.array([row for number, row in rows.items() if number != but], dtype=np.int64)
+        return others[HOLDS[self._vms.state[others]]]
 
     def _admit_memory(self, host_row: int, number: int, memory_bytes: int) -> None:
-        used = int(self._vms.memory_bytes[self._others(host_row, number)].sum())
+        used = int(self._vms.memory_bytes[self._holding(host_row, but=number)].sum())
         free = int(self._memory_bytes[host_row]) - used
         if memory_bytes > free:
             raise Refused(
-                f"host {self._names[host_row]} has {free} bytes of memory free and VM"
-                f" {vm_id(number)} needs {memory_bytes}; choose another host or stop VMs there"
+                f"host {self._names[host_row]} has {format_size(free)} of memory free and"
+                f" VM {vm_id(number)} needs {format_size(memory_bytes)};"
+                f" choose another host or stop VMs on this one"
             )
 
     def _admit_reservation(self, host_row: int, number: int, reservation_mhz: float) -> None:
-        reserved = float(self._vms.reservation_mhz[self._others(host_row, number)].sum())
-        free = float(self._cpu_mhz[host_row]) - reserved
+        reserved = float(self._vms.reservation_mhz[self._holding(host_row, but=number)].sum())
+        free = max(float(self._processors.capacity_mhz[host_row]) - reserved, 0.0)
         if reservation_mhz > free + EXACTNESS_MHZ:
             raise Refused(
-                f"host {self._names[host_row]} has {free:g} MHz left to reserve and VM"
-                f" {vm_id(number)} reserves {reservation_mhz:g}; reserve less, or choose another"
+                f"host {self._names[host_row]} has {format_mhz(free)} left to reserve and"
+                f" VM {vm_id(number)} reserves {format_mhz(reservation_mhz)};"
+                f" reserve less or choose another host"
             )
 
     # Rows
 
-    def _fill(self, row: int, host_row: int, number: int, spec: VmSpec) -> None:
-        vms = self._vms
-        vms.names[row] = spec.name
-        vms.number[row], vms.host_row[row] = number, host_row
-        vms.vcpus[row], vms.vcpu_mhz[row] = spec.vcpus, spec.vcpu_mhz
-        vms.core_mhz[row] = self._core_mhz[host_row]
-        vms.memory_bytes[row] = spec.memory_bytes
-        vms.boot_s[row], vms.shutdown_s[row] = spec.boot_s, spec.shutdown_s
-        vms.used_mhz_s[row], vms.ready_s[row] = 0.0, 0.0
-        vms.set_cpu(row, spec.cpu)
-
     def _remove(self, host_row: int, number: int) -> None:
         row = self._rows[host_row].pop(number)
-        slot = int(self._vms.workload[row])
-        if slot >= 0:
-            self._bank.remove(slot)
+        if self._vms.workload[row] >= 0:
+            self._bank.remove(int(self._vms.workload[row]))
         self._vms.remove(row)
         if row < len(self._vms):
-            moved_host, moved = int(self._vms.host_row[row]), int(self._vms.number[row])
-            self._rows[moved_host][moved] = row
+            self._rows[int(self._vms.host_row[row])][int(self._vms.number[row])] = row
+        self._layout = None
 
     def _state(self, row: int) -> VmState:
         return STATES[int(self._vms.state[row])]
 
     def _after(self, row: int, action: VmAction) -> VmState:
-        number = int(self._vms.number[row])
-        return next_state(vm_id(number), self._state(row), action)
+        return next_state(vm_id(int(self._vms.number[row])), self._state(row), action)
 
-    def _enter(self, row: int, state: VmState, guest: Guest, lasting_s: float) -> None:
+    def _enter(self, row: int, state: VmState, guest: Guest, lasting_s: float) -> VmState:
         """Put a VM into ``state`` and its guest into a phase that ends after ``lasting_s``."""
-        vms = self._vms
-        vms.state[row], vms.guest[row] = CODE_OF[state], guest
-        vms.timer_s[row] = self.now_s + lasting_s
-        self._unsettled[vms.host_row[row]] = True
+        self._vms.state[row], self._vms.guest[row] = CODE_OF[state], guest
+        self._vms.timer_s[row] = self.now_s + lasting_s
+        self._processors.disturb(int(self._vms.host_row[row]))
+        return state
 
-    def _halt(self, row: int) -> None:
-        """Stop a VM for good: its row stays, without memory, processors or workload."""
+    def _halt(self, row: int) -> VmState:
+        """Stop a VM: its row stays, without memory, processors or workload."""
         self._bank.remove(int(self._vms.workload[row]))
         self._vms.workload[row] = -1
-        self._enter(row, VmState.STOPPED, Guest.IDLE, math.inf)
+        return self._enter(row, VmState.STOPPED, Guest.IDLE, math.inf)
 
-    def _time_out(self, row: int) -> None:
-        """End the phase of a guest whose time has come."""
-        if self._state(row) is VmState.STOPPING:
-            self._halt(row)
-        elif self._vms.guest[row] == Guest.WORKING:  # rebooting, and now shut down
-            boot_s = float(self._vms.boot_s[row])
-            self._enter(row, VmState.REBOOTING, Guest.BOOTING, boot_s)
-        else:
-            self._enter(row, self._after(row, VmAction.BOOTED), Guest.WORKING, math.inf)
-
-    # Arrays
+    # Timers
 
     def _next_timer(self) -> float:
         return float(self._vms.timer_s.min(initial=math.inf))
 
-    def _add_up(self, lasting_s: float) -> None:
+    def _end_phases(self) -> None:
+        """End the phases of guests whose time has come."""
         vms = self._vms
-        vms.used_mhz_s += vms.used_mhz * lasting_s
-        vms.ready_s += (vms.demand_mhz - vms.used_mhz) / vms.vcpu_mhz * lasting_s
-        self._used_mhz_s += self._used_mhz * lasting_s
+        due = np.flatnonzero(vms.timer_s <= self.now_s)
+        booting = vms.guest[due] == Guest.BOOTING
+        booted, shut_down = due[booting], due[~booting]
+        vms.state[booted] = BOOTED[vms.state[booted]]
+        vms.guest[booted] = Guest.WORKING
+        vms.timer_s[booted] = math.inf
+        self._processors.disturb(vms.host_row[booted])
+        # Only orders shut guests down, so these are few.
+        for row in shut_down.tolist():
+            if self._state(row) is VmState.STOPPING:
+                self._halt(row)
+            else:
+                self._enter(row, VmState.REBOOTING, Guest.BOOTING, float(vms.boot_s[row]))
 
-    def _settle(self) -> None:
-        """Ask demand and share processors on the hosts where something happened."""
-        if not self._unsettled.any():
-            return
-        vms, hosts = self._vms, len(self._names)
-        rows = np.flatnonzero(self._unsettled[vms.host_row])
-        guest, vcpu_mhz = vms.guest[rows], vms.vcpu_mhz[rows]
-        booting, working = guest == Guest.BOOTING, guest == Guest.WORKING
-        vcpus = np.where(booting, 1, vms.vcpus[rows])
-        load = booting.astype(np.float64)
-        load[working] = self._bank.fractions(self.now_s, vms.workload[rows[working]])
-        demand = load * vcpus * vcpu_mhz
-        sharing = share_cpu(
-            self._cpu_mhz,
-            vms.host_row[rows],
-            demand_mhz=np.minimum(demand, vcpus * vms.core_mhz[rows]),
-            limit_mhz=vms.limit_mhz[rows],
-            reservation_mhz=vms.reservation_mhz[rows],
-            shares=vms.shares[rows],
-        )
-        vms.demand_mhz[rows] = demand
-        vms.used_mhz[rows] = sharing.granted_mhz
-        used = sums(vms.host_row[rows], sharing.granted_mhz, hosts)
-        self._used_mhz[self._unsettled] = used[self._unsettled]
-        self._short[self._unsettled] = sharing.short_of_reservations[self._unsettled]
-        self._unsettled[:] = False
+
+def _check(number: int, spec: VmSpec) -> None:
+    """Raise ``InvalidInput`` where a VM of ``spec`` could run nowhere."""
+    _check_cpu(number, spec.cpu)
+    for fact, value, least in (
+        ("vcpus", spec.vcpus, 1),
+        ("vcpu_mhz", spec.vcpu_mhz, 1),
+        ("memory_bytes", spec.memory_bytes, 1),
+        ("boot_s", spec.boot_s, 0),
+        ("shutdown_s", spec.shutdown_s, 0),
+    ):
+        if not least <= value < math.inf:
+            raise InvalidInput(
+                f"VM {vm_id(number)}: {fact} is {value:g}; at least {least} is needed"
+            )
 
 
 def _check_cpu(number: int, cpu: CpuQos) -> None:
     if cpu.shares < 1 or not cpu.limit_mhz > 0 or not 0 <= cpu.reservation_mhz < math.inf:
         raise InvalidInput(
-            f"VM {vm_id(number)}: shares {cpu.shares}, limit {cpu.limit_mhz:g} MHz, reservation"
-            f" {cpu.reservation_mhz:g} MHz; shares are at least 1, limits above 0, reservations"
-            f" 0 or more"
+            f"VM {vm_id(number)}: shares of {cpu.shares}, a limit of {cpu.limit_mhz:g} MHz and a"
+            f" reservation of {cpu.reservation_mhz:g} MHz; give shares of at least 1, a limit"
+            f" above 0 MHz (or none) and a reservation of 0 MHz or more"
         )

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from fusion.arrays import Bools, Codes, Floats, Ints
 from fusion.vm import VmState
+from fusion.vm_table import VmTable
+
+_Scalar = TypeVar("_Scalar", bound=np.generic)
 
 #: What the codes of ``VmColumns.state`` stand for.
 STATES: tuple[VmState, ...] = tuple(VmState)
@@ -35,7 +42,10 @@ class HostColumns:
 
 @dataclass(frozen=True, slots=True)
 class VmColumns:
-    """One entry a VM, by host in the fleet's order, then by number."""
+    """One entry a VM, by host in the fleet's order, then by number.
+
+    ``names`` is the same object in two views if no VM came, went or was reconfigured in between.
+    """
 
     names: tuple[str, ...]
     number: Ints
@@ -48,8 +58,8 @@ class VmColumns:
     cpu_reservation_mhz: Floats
     cpu_demand_mhz: Floats
     cpu_used_mhz: Floats
-    cpu_used_mhz_s: Floats
-    cpu_ready_s: Floats  # vCPU-seconds that it waited for a core
+    cpu_used_mhz_s: Floats  # since it was started
+    cpu_ready_s: Floats  # vCPU-seconds that it waited for a core since it was started
 
     def __len__(self) -> int:
         return len(self.names)
@@ -65,3 +75,44 @@ class FleetView:
     now_s: float
     hosts: HostColumns
     vms: VmColumns
+
+
+class Layout:
+    """What views share for as long as no VM comes, goes or is reconfigured."""
+
+    def __init__(self, vms: VmTable, hosts: int) -> None:
+        #: Rows of the table, in the order of the view.
+        self.order: Ints = np.lexsort((vms.number, vms.host_row))
+        self.names = tuple(vms.names[row] for row in self.order.tolist())
+        self.number = _constant(vms.number[self.order])
+        self.host_row = _constant(vms.host_row[self.order])
+        self.vcpus = _constant(vms.vcpus[self.order])
+        self.memory_bytes = _constant(vms.memory_bytes[self.order])
+        self.shares = _constant(vms.shares[self.order])
+        self.limit_mhz = _constant(vms.limit_mhz[self.order])
+        self.reservation_mhz = _constant(vms.reservation_mhz[self.order])
+        self.first_vm = _constant(np.searchsorted(self.host_row, np.arange(hosts + 1)))
+
+    def vm_columns(self, vms: VmTable) -> VmColumns:
+        """Return the columns of ``vms``, the table that this layout was made for."""
+        order = self.order
+        return VmColumns(
+            names=self.names,
+            number=self.number,
+            host_row=self.host_row,
+            state=vms.state[order],
+            vcpus=self.vcpus,
+            memory_bytes=self.memory_bytes,
+            cpu_shares=self.shares,
+            cpu_limit_mhz=self.limit_mhz,
+            cpu_reservation_mhz=self.reservation_mhz,
+            cpu_demand_mhz=vms.demand_mhz[order],
+            cpu_used_mhz=vms.used_mhz[order],
+            cpu_used_mhz_s=vms.used_mhz_s[order],
+            cpu_ready_s=vms.ready_s[order],
+        )
+
+
+def _constant(column: NDArray[_Scalar]) -> NDArray[_Scalar]:
+    column.flags.writeable = False
+    return column

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fusion.arrays import Codes, Floats, Ints, grown
-from fusion.spec import CpuQos
+from fusion.spec import CpuQos, VmSpec
 
 FIRST_ROOM = 64
 
@@ -18,7 +18,6 @@ COLUMNS: dict[str, type[np.generic]] = {
     "workload": np.int64,
     "vcpus": np.int64,
     "vcpu_mhz": np.float64,
-    "core_mhz": np.float64,
     "memory_bytes": np.int64,
     "shares": np.float64,
     "limit_mhz": np.float64,
@@ -38,12 +37,11 @@ class VmTable:
 
     number: Ints
     host_row: Ints
-    state: Codes  # index into STATES
-    guest: Codes  # what it wants: see Guest
-    workload: Ints  # slot in the bank, -1 where it has none
+    state: Codes  # index into fusion.fleet_view.STATES
+    guest: Codes  # fusion.compute.processors.Guest
+    workload: Ints  # slot in the bank, -1 where the VM is stopped
     vcpus: Ints
     vcpu_mhz: Floats
-    core_mhz: Floats  # of its host
     memory_bytes: Ints
     shares: Floats
     limit_mhz: Floats
@@ -66,15 +64,14 @@ class VmTable:
     def __len__(self) -> int:
         return len(self.names)
 
-    def append(self, name: str) -> int:
-        """Add a row of zeros and return its number."""
+    def append(self, number: int, host_row: int) -> int:
+        """Add a row and return where it is; the facts of the VM are still to be set."""
         row = len(self.names)
         if row == len(self._room["number"]):
             self._room = {column: grown(array, 2 * row) for column, array in self._room.items()}
-        self.names.append(name)
+        self.names.append("")
         self._fit()
-        for array in self._room.values():
-            array[row] = 0
+        self.number[row], self.host_row[row] = number, host_row
         return row
 
     def remove(self, row: int) -> None:
@@ -85,6 +82,16 @@ class VmTable:
         self.names[row] = self.names[last]
         self.names.pop()
         self._fit()
+
+    def set_spec(self, row: int, spec: VmSpec) -> None:
+        """Make the VM of ``row`` as configured, with its counters at zero."""
+        self.names[row] = spec.name
+        self.vcpus[row], self.vcpu_mhz[row] = spec.vcpus, spec.vcpu_mhz
+        self.memory_bytes[row] = spec.memory_bytes
+        self.boot_s[row], self.shutdown_s[row] = spec.boot_s, spec.shutdown_s
+        self.demand_mhz[row], self.used_mhz[row] = 0.0, 0.0
+        self.used_mhz_s[row], self.ready_s[row] = 0.0, 0.0
+        self.set_cpu(row, spec.cpu)
 
     def set_cpu(self, row: int, cpu: CpuQos) -> None:
         self.shares[row] = cpu.shares

@@ -85,7 +85,7 @@ def _fair(
         lifted = np.maximum(floor - share, 0.0)
         cut = np.maximum(share - ceiling, 0.0)
         balance = sums(host_row, lifted - cut, hosts)[host_row]
-        fixed = np.where(balance > 0, lifted > 0, cut > 0) | (balance == 0)
+        fixed = np.where(balance > 0, lifted > 0, (cut > 0) | ~(balance < 0))
         value = np.clip(share, floor, ceiling)[fixed]
         granted[row[fixed]] = value
         remaining_mhz = remaining_mhz - sums(host_row[fixed], value, hosts)
