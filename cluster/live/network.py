@@ -9,6 +9,8 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from cluster.live.scaled_time import ScaledTime
+from cluster.live.tls import COMMON_NAME, Tls
 from cluster.network import Plane, Registration
 from fusion.errors import FusionError
 
@@ -112,29 +114,48 @@ class LiveNetwork:
     """Channels and servers over TCP.
 
     ``address_of`` gives the ``host:port`` of a name, asked anew for every channel, so that a peer
-    that moved is found again.
+    that moved is found again. What is beyond 127.0.0.1 is reached and served under ``tls`` only;
+    ``public_address`` is where this party is to be reached from other machines as well.
     """
 
-    def __init__(self, address_of: Callable[[str], str], speed: float = 1.0) -> None:
+    def __init__(
+        self,
+        address_of: Callable[[str], str],
+        speed: float = 1.0,
+        tls: Tls | None = None,
+        public_address: str = "",
+    ) -> None:
         self._address_of = address_of
         self._speed = speed
+        self._tls = tls
+        self._public_address = public_address
         self._channels: dict[tuple[str, Plane], grpc.aio.Channel] = {}
 
     def channel(self, peer: str, plane: Plane = Plane.MANAGEMENT) -> grpc.aio.Channel:
         address = self._address_of(peer)
         channel = self._channels.get((address, plane))
         if channel is None:
-            # Planes share no connection, so that each can be cut by itself.
-            options = (*CHANNEL_OPTIONS, ("grpc.use_local_subchannel_pool", 1))
-            raw = grpc.aio.insecure_channel(address, options=options)
-            channel = self._channels[address, plane] = _ScaledChannel(raw, self._speed)
+            channel = _ScaledChannel(self._connect(address), self._speed)
+            self._channels[address, plane] = channel
         return channel
+
+    def _connect(self, address: str) -> grpc.aio.Channel:
+        # Planes share no connection, so that each can be cut by itself.
+        options: tuple[tuple[str, Any], ...] = (
+            *CHANNEL_OPTIONS,
+            ("grpc.use_local_subchannel_pool", 1),
+        )
+        if self._tls is None or _on_loopback(address):
+            return grpc.aio.insecure_channel(address, options=options)
+        options = (*options, ("grpc.ssl_target_name_override", COMMON_NAME))
+        return grpc.aio.secure_channel(address, self._tls.channel_credentials(), options=options)
 
     async def serve(
         self, name: str, register: Registration, plane: Plane = Plane.MANAGEMENT
     ) -> LiveServer:
-        address = self._address_of(name)
-        server = grpc.aio.server(options=SERVER_OPTIONS)
+        # At another speed the handlers' view of time limits is scaled too.
+        interceptors = () if self._speed == 1.0 else (ScaledTime(self._speed),)
+        server = grpc.aio.server(options=SERVER_OPTIONS, interceptors=interceptors)
         services = _Services(server)
         register(services)  # type: ignore[arg-type]
         checks = health.aio.HealthServicer()
@@ -144,18 +165,31 @@ class LiveNetwork:
         reflection.enable_server_reflection(
             (*services.names, health.SERVICE_NAME, reflection.SERVICE_NAME), server
         )
+        for address in filter(None, (self._address_of(name), self._public_address)):
+            self._listen(server, name, address)
+        await server.start()
+        return LiveServer(server)
+
+    def _listen(self, server: grpc.aio.Server, name: str, address: str) -> None:
         try:
-            server.add_insecure_port(address)
+            if _on_loopback(address):
+                server.add_insecure_port(address)
+            elif self._tls is not None:
+                server.add_secure_port(address, self._tls.server_credentials())
+            else:
+                raise FusionError(f"{name} may not listen on {address} without mutual TLS")
         except RuntimeError as error:
             raise FusionError(
                 f"{name} cannot listen on {address}: the port is taken; stop what uses it, "
                 "or choose others with 'first_port' in the datacenter file"
             ) from error
-        await server.start()
-        return LiveServer(server)
 
     async def close(self) -> None:
         """Close every channel."""
         for channel in self._channels.values():
             await channel.close()
         self._channels.clear()
+
+
+def _on_loopback(address: str) -> bool:
+    return address.startswith(("127.0.0.1:", "localhost:"))

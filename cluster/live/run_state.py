@@ -40,6 +40,7 @@ class RunState:
     launched_at: float = 0.0  # Unix time
     ray_address: str = ""  # empty: a Ray of our own
     ray_folder: str = ""  # Ray's session folder, where it is ours to remove
+    own_session: bool = False  # the launcher leads a session: who is in it is ours
     addresses: dict[str, str] = field(default_factory=dict)
     metrics_urls: dict[str, str] = field(default_factory=dict)
     processes: tuple[Process, ...] = ()

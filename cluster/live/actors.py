@@ -1,0 +1,166 @@
+"""The Ray actors: one process for a chassis with its hosts, one for the VRM.
+
+Plain classes: everything starts in ``__init__``, because that is all that Ray runs again after a
+restart. Between the parties goes gRPC; Ray only starts and ends these processes.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from cluster.live import logs
+from cluster.live.addresses import AddressBook
+from cluster.live.clock import LiveClock
+from cluster.live.exporter import Exporter
+from cluster.live.network import LiveNetwork
+from cluster.live.process_table import myself
+from cluster.live.role_thread import start_role
+from cluster.live.run_state import Process
+from cluster.live.tls import Tls
+from cluster.role import Endpoint
+from fusion.errors import FusionError
+from fusion.spec import Datacenter, HostSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What the live world tells a process about itself and its surroundings."""
+
+    name: str
+    address: str
+    metrics_address: str
+    folder: str
+    run_file: str
+    addresses: Mapping[str, str]
+    launched_at: float
+    speed: float
+    tls: Tls | None = None
+    public_address: str = ""
+
+    def clock(self) -> LiveClock:
+        return LiveClock(self.launched_at, self.speed)
+
+    def network(self) -> LiveNetwork:
+        book = AddressBook(Path(self.run_file), self.addresses)
+        return LiveNetwork(book, self.speed, self.tls, self.public_address)
+
+    @property
+    def metrics_url(self) -> str:
+        secure = self.tls is not None and not self.metrics_address.startswith("127.0.0.1:")
+        return f"{'https' if secure else 'http'}://{self.metrics_address}/metrics"
+
+    def endpoint(self) -> Endpoint:
+        return Endpoint(self.name, self.address, self.metrics_url, os.getpid())
+
+
+@dataclass(frozen=True, slots=True)
+class Birth:
+    """Which process an actor became, on which machine; ``failure`` says why it does not serve."""
+
+    process: Process
+    machine: str
+    failure: str = ""
+
+
+class _Actor:
+    """What the launcher asks of every actor: who it is, and to be told when it is no more."""
+
+    def __init__(self, setting: Setting) -> None:
+        logs.write_to(Path(setting.folder) / "logs", setting.name)
+        log = structlog.get_logger()
+        log.info("starting", pid=os.getpid(), address=setting.address)
+        self._name = setting.name
+        self._failure = ""
+        try:
+            self._start(setting)
+        except Exception as error:
+            # Said in birth(): through Ray an exception would come as a page of traceback.
+            log.exception("cannot start")
+            kind = "" if isinstance(error, FusionError) else f"{type(error).__name__}: "
+            self._failure = f"{kind}{error}"
+        else:
+            log.info("serving", pid=os.getpid(), address=setting.address)
+
+    def _start(self, setting: Setting) -> None:
+        raise NotImplementedError
+
+    def birth(self) -> Birth:
+        return Birth(myself(self._name), socket.gethostname(), self._failure)
+
+    def until_death(self) -> None:
+        """Never answer: the call fails when the process dies, wherever it is."""
+        threading.Event().wait()
+
+
+class ChassisActor(_Actor):
+    """A process with the agent of one host, or of several packed together."""
+
+    def __init__(
+        self,
+        setting: Setting,
+        datacenter: str,
+        hosts: tuple[tuple[HostSpec, int], ...],
+        tick_s: float,
+        heartbeat_interval_s: float,
+    ) -> None:
+        self._datacenter = datacenter
+        self._hosts = hosts
+        self._tick_s = tick_s
+        self._heartbeat_interval_s = heartbeat_interval_s
+        super().__init__(setting)
+
+    def _start(self, setting: Setting) -> None:
+        from cluster.agent.agent import Agent
+        from cluster.metrics.agent import AgentMetrics
+        from cluster.metrics.hosts import HostMetrics
+
+        def make() -> Agent:
+            return Agent(
+                hosts=self._hosts,
+                endpoint=setting.endpoint(),
+                tick_s=self._tick_s,
+                heartbeat_interval_s=self._heartbeat_interval_s,
+                clock=setting.clock(),
+                network=setting.network(),
+            )
+
+        agent = start_role(setting.name, make)
+        specs = [spec for spec, _ in self._hosts]
+        hosts = HostMetrics(self._datacenter, specs, lambda: agent.view)
+        counters = AgentMetrics(self._datacenter, setting.name, agent.counters)
+        Exporter(setting.metrics_address, [hosts, counters], tls=setting.tls)
+
+
+class VrmActor(_Actor):
+    """The process of the VRM; restarted by Ray, it finds its store again."""
+
+    def __init__(self, setting: Setting, datacenter: Datacenter) -> None:
+        self._datacenter = datacenter
+        super().__init__(setting)
+
+    def _start(self, setting: Setting) -> None:
+        from cluster.live.power import LivePower
+        from cluster.live.stores import LiveStores
+        from cluster.vrm.vrm import Vrm
+
+        def make() -> Vrm:
+            network = setting.network()
+            return Vrm(
+                datacenter=self._datacenter,
+                endpoint=setting.endpoint(),
+                world="live",
+                clock=setting.clock(),
+                network=network,
+                power=LivePower(network),
+                stores=LiveStores(Path(setting.folder)),
+            )
+
+        vrm = start_role(setting.name, make)
+        Exporter(setting.metrics_address, vrm.collectors(), vrm.discovery)

@@ -1,0 +1,237 @@
+"""A launch from its first step to its last, and keeping what was launched."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from cluster.live import tls
+from cluster.live.actors import ChassisActor, Setting, VrmActor
+from cluster.live.addresses import AddressBook
+from cluster.live.layout import BMC, VRM, Chassis
+from cluster.live.network import LiveNetwork, LiveServer
+from cluster.live.ports import LOOPBACK
+from cluster.live.power_supply import Incarnations, PowerService, PowerSupply, Running
+from cluster.live.preparation import Prepared
+from cluster.live.processes import processes_of
+from cluster.live.progress import Progress, Step
+from cluster.live.ray_world import LiveActor, Node, RayWorld
+from cluster.live.run_state import Process
+from cluster.live.stores import LiveStores
+from cluster.live.tls import Tls
+from cluster.live.watch import LaunchWatch
+from cluster.network import Plane
+from fusion.errors import FusionError, InvalidInput, Refused
+from fusion.spec import HostSpec
+
+log = structlog.get_logger()
+
+_LEAVE_S = 10.0  # how long leaving somebody's cluster may take
+
+
+class Launch:
+    """One datacenter: brings it up step by step, then stands by until it is to end."""
+
+    def __init__(self, prepared: Prepared, tell: Callable[[Progress], None]) -> None:
+        self._prepared = prepared
+        self._datacenter = prepared.datacenter
+        self._layout = prepared.layout
+        self._state = prepared.state
+        self._tell = tell
+        self._ray = RayWorld()
+        self._nodes: list[Node] = []
+        self._tls: Tls | None = None
+        self._watchers: set[asyncio.Task[None]] = set()
+        self._supply: PowerSupply | None = None
+        self._power_server: LiveServer | None = None  # gRPC ends a server that nobody holds
+        self._joined = False
+
+    async def run_until(
+        self, stop: asyncio.Event, take_signals: Callable[[], None]
+    ) -> Progress | None:
+        """Launch and keep the datacenter until ``stop``; return the failure, if it is one.
+
+        ``take_signals`` takes signals back from Ray, which sets handlers of its own. Processes
+        of our own are still there afterwards: ending them is the sweeper's work.
+        """
+        running = asyncio.create_task(self._run(take_signals))
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        failure = None
+        if running.done():
+            error = running.exception() or FusionError("the launcher ended by itself")
+            log.error("failed", reason=str(error), exc_info=error)
+            refused = isinstance(error, Refused | InvalidInput)
+            text = str(error) if isinstance(error, FusionError) else repr(error)
+            failure = Progress(Step.FAILED, text=text, refused=refused)
+        log.info("shutting down", why="it was asked for" if failure is None else "it failed")
+        if self._supply is not None:
+            self._supply.close()
+        if self._joined:
+            await self._leave()
+        return failure
+
+    async def _run(self, take_signals: Callable[[], None]) -> None:
+        started = time.monotonic()
+        await self._start_ray()
+        take_signals()
+        await self._settle_addresses()
+        supply = await self._serve_power()
+        vrm = await self._start_vrm()
+        watch = LaunchWatch(self._datacenter, self._network(), supply, self._tell)
+        await watch.until_hosts_are_up()
+        shortfall = await watch.until_vms_run()
+        self._record(phase="up")
+        elapsed_s = time.monotonic() - started
+        log.info("up", after_s=round(elapsed_s, 1), shortfall=shortfall)
+        self._tell(Progress(Step.UP, 1, 1, shortfall or f"up after {elapsed_s:.1f} s"))
+        await self._keep(vrm)
+
+    async def _start_ray(self) -> None:
+        wanted = self._prepared.ray
+        if wanted is None:
+            self._tell(Progress(Step.RAY, 0, 1, "starting Ray"))
+            await self._ray.start(Path(self._state.ray_folder))
+        else:
+            self._tell(Progress(Step.RAY, 0, 1, f"connecting to Ray at {wanted.address}"))
+            await self._ray.join(wanted.address, f"fusion-{self._datacenter.name}")
+            self._joined = True
+        self._nodes = await self._ray.nodes()
+        self._record(processes=(*self._state.processes, *processes_of(self._state)))
+        self._tell(Progress(Step.RAY, 1, 1, f"Ray is up on {len(self._nodes)} node(s)"))
+
+    async def _settle_addresses(self) -> None:
+        """Now that the nodes are known: who is where, and how connections are protected."""
+        if not all(node.here for node in self._nodes):
+            if os.environ.get("RAY_AUTH_MODE") != "token":
+                raise Refused(
+                    "the Ray cluster has nodes on other machines and no token authentication; "
+                    "start it with RAY_AUTH_MODE=token, and set that here too"
+                )
+            self._tls = tls.from_environment()
+        addresses = dict(self._state.addresses)
+        metrics = {VRM: f"http://{LOOPBACK}:{self._layout.vrm_metrics_port}/metrics"}
+        for number, chassis in enumerate(self._layout.chassis):
+            setting = self._chassis_setting(chassis, self._node_of(number))
+            names = (chassis.name, *(host.name for host in chassis.hosts))
+            addresses |= dict.fromkeys(names, setting.address)
+            metrics[chassis.name] = setting.metrics_url
+        self._record(addresses=addresses, metrics_urls=metrics, launched_at=time.time())
+
+    async def _serve_power(self) -> PowerSupply:
+        network = self._network()
+        store = LiveStores(Path(self._state.folder)).open("power")
+        supply = PowerSupply(
+            self._layout.chassis, self._start_chassis, network, Incarnations(store)
+        )
+        self._power_server = await network.serve(BMC, PowerService(supply).register, Plane.BMC)
+        self._supply = supply
+        return supply
+
+    async def _start_vrm(self) -> LiveActor:
+        self._tell(Progress(Step.VRM, 0, 1, "starting the VRM"))
+        layout = self._layout
+        setting = replace(
+            self._setting(VRM, LOOPBACK, layout.vrm_port, layout.vrm_metrics_port),
+            public_address=f"{self._nodes[0].address}:{layout.vrm_port}" if self._tls else "",
+        )
+        args = (setting, self._datacenter)
+        vrm = await self._ray.create(VRM, VrmActor, args, self._nodes[0], restarts=-1)
+        self._note(vrm)
+        self._tell(Progress(Step.VRM, 1, 1, f"the VRM answers at {setting.address}"))
+        return vrm
+
+    async def _start_chassis(
+        self,
+        chassis: Chassis,
+        hosts: tuple[tuple[HostSpec, int], ...],
+        died: Callable[[], None],
+    ) -> Running:
+        node = self._node_of(self._layout.chassis.index(chassis))
+        datacenter = self._datacenter
+        args = (
+            self._chassis_setting(chassis, node),
+            datacenter.name,
+            hosts,
+            datacenter.tick_s,
+            datacenter.heartbeat_interval_s,
+        )
+        actor = await self._ray.create(chassis.name, ChassisActor, args, node)
+        self._note(actor)
+        self._watch_death(actor, died)
+        return actor
+
+    def _watch_death(self, actor: LiveActor, died: Callable[[], None]) -> None:
+        async def watch() -> None:
+            reason = await actor.death()
+            log.info("process is gone", process_name=actor.name, reason=reason)
+            self._forget(actor.process)
+            died()
+
+        task = asyncio.create_task(watch())
+        self._watchers.add(task)
+        task.add_done_callback(self._watchers.discard)
+
+    async def _keep(self, vrm: LiveActor) -> None:
+        """Stand by; whenever Ray restarted the VRM, note which process it is now."""
+        while True:
+            reason = await vrm.death()
+            log.error("the VRM died; Ray restarts it", reason=reason)
+            self._forget(vrm.process)
+            await vrm.be_born()
+            self._note(vrm)
+            log.info("the VRM is back", pid=vrm.process and vrm.process.pid)
+
+    async def _leave(self) -> None:
+        try:
+            async with asyncio.timeout(_LEAVE_S):
+                await self._ray.leave()
+        except TimeoutError:
+            log.error("leaving the Ray cluster takes too long; its driver just ends")
+
+    def _node_of(self, chassis_number: int) -> Node:
+        return self._nodes[chassis_number % len(self._nodes)]
+
+    def _chassis_setting(self, chassis: Chassis, node: Node) -> Setting:
+        host = LOOPBACK if node.here else node.address
+        setting = self._setting(chassis.name, host, chassis.port, chassis.metrics_port)
+        if node.here:
+            return setting
+        vrm = f"{self._nodes[0].address}:{self._layout.vrm_port}"
+        return replace(setting, addresses={**setting.addresses, VRM: vrm})
+
+    def _setting(self, name: str, host: str, port: int, metrics_port: int) -> Setting:
+        return Setting(
+            name=name,
+            address=f"{host}:{port}",
+            metrics_address=f"{host}:{metrics_port}",
+            folder=self._state.folder,
+            run_file=str(self._state.file),
+            addresses=self._state.addresses,
+            launched_at=self._state.launched_at,
+            speed=self._state.speed,
+            tls=self._tls,
+        )
+
+    def _network(self) -> LiveNetwork:
+        """Return the launcher's own network; its time limits are wall seconds."""
+        book = AddressBook(self._state.file, self._state.addresses)
+        return LiveNetwork(book, tls=self._tls)
+
+    def _note(self, actor: LiveActor) -> None:
+        if actor.process is not None:
+            self._record(processes=(*self._state.processes, actor.process))
+
+    def _forget(self, process: Process | None) -> None:
+        self._record(processes=tuple(one for one in self._state.processes if one != process))
+
+    def _record(self, **changes: Any) -> None:
+        self._state = replace(self._state, **changes)
+        self._state.save()

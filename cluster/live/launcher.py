@@ -1,0 +1,109 @@
+"""The process that launches a datacenter, keeps it running and takes it down.
+
+    python -m cluster.live.launcher SOURCE [--speed N] [--ray-address A] [--datasets DIR] [--detach]
+
+Standard output carries ``Progress`` lines until the launch is over; standard input is the
+lifeline: when it ends, everything is shut down (not with ``--detach``). SIGTERM and SIGINT shut
+down at any moment. Exit codes: 0 shut down as asked, 1 failed, 2 refused with nothing changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from cluster.live import logs
+from cluster.live.launch import Launch
+from cluster.live.preparation import prepare
+from cluster.live.progress import Progress, Step
+from cluster.live.sweeper import become_sweeper
+from fusion.errors import FusionError
+
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Launch, run and shut down; see the module."""
+    options = _parser().parse_args(arguments)
+    with contextlib.suppress(PermissionError):
+        os.setsid()  # whatever is in our session is ours; a leader of a group has to stay
+    asked_to_stop = _stops_so_far()
+    try:
+        prepared = prepare(options.source, options.speed, options.datasets, options.ray_address)
+    except FusionError as error:
+        tell(Progress(Step.FAILED, text=str(error), refused=True))
+        return 2
+    logs.write_to(Path(prepared.state.folder) / "logs", "launcher")
+    failure = asyncio.run(_run(Launch(prepared, tell), options.detach, asked_to_stop))
+    prepared.claim.keep_over_exec()
+    if failure is None:
+        return become_sweeper(prepared.state.file, 0, "")
+    return become_sweeper(prepared.state.file, 2 if failure.refused else 1, failure.line())
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m cluster.live.launcher")
+    parser.add_argument("source", help="a datacenter file, or a packaged scenario by name")
+    parser.add_argument("--speed", type=float, help="emulated seconds per second")
+    parser.add_argument("--ray-address", help="host:port of a Ray cluster, or 'auto'")
+    parser.add_argument("--datasets", type=Path, help="where folders of traces are looked for")
+    parser.add_argument("--detach", action="store_true", help="run on when standard input ends")
+    return parser
+
+
+def _stops_so_far() -> list[int]:
+    """Return a list that grows with every signal to stop: they wait until there is a loop."""
+    received: list[int] = []
+    for number in _STOP_SIGNALS:
+        signal.signal(number, lambda number, _: received.append(number))
+    return received
+
+
+async def _run(launch: Launch, detach: bool, asked_to_stop: list[int]) -> Progress | None:
+    """Launch and wait to be told to stop; return why it failed, if it did."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+
+    def take_signals() -> None:
+        for number in _STOP_SIGNALS:
+            loop.add_signal_handler(number, stop.set)
+        if detach:
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    take_signals()
+    if asked_to_stop:
+        stop.set()
+    if not detach:
+        _watch_lifeline(loop, stop)
+    return await launch.run_until(stop, take_signals)
+
+
+def _watch_lifeline(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    def read() -> None:
+        with contextlib.suppress(OSError, ValueError):
+            while sys.stdin.buffer.read(4096):
+                pass
+        loop.call_soon_threadsafe(stop.set)
+
+    threading.Thread(target=read, name="lifeline", daemon=True).start()
+
+
+def tell(progress: Progress) -> None:
+    """Say how far we are; after the last word standard output is let go."""
+    with contextlib.suppress(BrokenPipeError):
+        sys.stdout.write(progress.line())
+        sys.stdout.flush()
+    if progress.step is Step.UP:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

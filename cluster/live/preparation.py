@@ -1,0 +1,83 @@
+"""All that can be refused, before anything starts: the file, the name, the ports, the Ray."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from cluster.datacenter_file import load
+from cluster.live import ray_address
+from cluster.live.layout import BMC, VRM, Layout, lay_out
+from cluster.live.ports import LOOPBACK
+from cluster.live.processes import myself
+from cluster.live.ray_address import RayAddress
+from cluster.live.ray_world import new_folder
+from cluster.live.run_folder import Claim, ports_being_chosen
+from cluster.live.run_state import RunState, running
+from fusion.spec import Datacenter
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A launch that may begin: its run-state file is written, its ports are chosen."""
+
+    datacenter: Datacenter
+    layout: Layout
+    ray: RayAddress | None  # None: a Ray of our own
+    claim: Claim
+    state: RunState
+
+
+def prepare(
+    source: str, speed: float | None, datasets: Path | None, ray_option: str | None
+) -> Prepared:
+    """Check everything and record the run. Raises ``FusionError`` with nothing changed."""
+    datacenter = load(source, speed=speed, datasets=datasets)
+    ray = ray_address.resolve(ray_option)
+    if ray is not None:
+        ray_address.probe(ray)
+    claim = Claim(datacenter.name)
+    with ports_being_chosen():
+        layout = lay_out(datacenter, reserved=_ports_of_others())
+        state = _first_state(datacenter, layout, claim, ray)
+        state.save()
+    return Prepared(datacenter, layout, ray, claim, state)
+
+
+def _first_state(
+    datacenter: Datacenter, layout: Layout, claim: Claim, ray: RayAddress | None
+) -> RunState:
+    return RunState(
+        datacenter=datacenter.name,
+        folder=str(claim.new_folder()),
+        launcher=myself("launcher"),
+        phase="launching",
+        speed=datacenter.speed,
+        launched_at=time.time(),
+        ray_address=ray.address if ray else "",
+        ray_folder="" if ray else str(new_folder()),
+        own_session=os.getsid(0) == os.getpid(),
+        addresses=local_addresses(layout),
+    )
+
+
+def local_addresses(layout: Layout) -> dict[str, str]:
+    """Return where everyone is reached when all of them are on this machine."""
+    addresses = {VRM: f"{LOOPBACK}:{layout.vrm_port}", BMC: f"{LOOPBACK}:{layout.bmc_port}"}
+    for chassis in layout.chassis:
+        address = f"{LOOPBACK}:{chassis.port}"
+        names = (chassis.name, *(host.name for host in chassis.hosts))
+        addresses |= dict.fromkeys(names, address)
+    return addresses
+
+
+def _ports_of_others() -> list[int]:
+    """Return the ports of other datacenters here, also of those that are still starting."""
+    ports = []
+    for state in running():
+        for address in (*state.addresses.values(), *state.metrics_urls.values()):
+            host_and_port = address.removesuffix("/metrics")
+            ports.append(int(host_and_port.rpartition(":")[2]))
+    return ports

@@ -1,0 +1,91 @@
+"""Which Ray a launch uses: one of its own, or a cluster that somebody names."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+
+from fusion.errors import InvalidInput, Refused
+
+PROBE_S = 2.0
+_WAY_OUT = "start the cluster, correct the address, or leave it out for a Ray of its own"
+
+
+@dataclass(frozen=True, slots=True)
+class RayAddress:
+    """A cluster's address, and in words where that came from."""
+
+    address: str
+    origin: str
+
+
+def resolve(option: str | None) -> RayAddress | None:
+    """Return the cluster that ``option`` or RAY_ADDRESS names; None: a Ray of our own.
+
+    An address file that somebody's Ray left behind counts only where 'auto' asks for it. Raises
+    ``InvalidInput`` where it is no address, ``Refused`` where 'auto' finds none.
+    """
+    variable = os.environ.get("RAY_ADDRESS", "")
+    given, origin = (option, "--ray-address") if option else (variable, "RAY_ADDRESS")
+    if not given or given == "local":
+        return None
+    if given == "auto":
+        file = address_file()
+        try:
+            given = file.read_text(encoding="ascii").strip()
+        except (OSError, ValueError):
+            raise Refused(
+                f"{origin} is 'auto', but no Ray cluster is known here (there is no {file}); "
+                f"{_WAY_OUT}"
+            ) from None
+        origin = f"{origin} 'auto', by way of {file}"
+    host, _, port = given.rpartition(":")
+    if "://" in given or not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise InvalidInput(
+            f"{origin}: {given!r} is not the address of a Ray cluster; write host:port, for "
+            "example 10.0.0.1:6379"
+        )
+    return RayAddress(given, origin)
+
+
+def address_file() -> Path:
+    """Return where Ray notes the cluster that was last started on this machine."""
+    base = os.environ.get("RAY_TMPDIR")
+    if base is None and sys.platform.startswith("linux"):
+        base = os.environ.get("TMPDIR")
+    return Path(base or "/tmp") / "ray" / "ray_current_cluster"
+
+
+def probe(where: RayAddress) -> None:
+    """Make sure that something answers there. Raises ``Refused``, after a few seconds at most."""
+    host, _, port = where.address.rpartition(":")
+    deadline = time.monotonic() + PROBE_S
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=PROBE_S).close()
+    except OSError as error:
+        reason = error.strerror or "no answer"
+        raise _silent(where, reason.lower()) from error
+    if os.environ.get("RAY_USE_TLS") == "1":
+        return  # more can only be said with Ray's own certificates
+    # Something listens; that it speaks gRPC, as Ray does, takes one more round trip.
+    channel = grpc.insecure_channel(where.address, options=(("grpc.enable_http_proxy", 0),))
+    try:
+        grpc.channel_ready_future(channel).result(max(1.0, deadline - time.monotonic()))
+    except grpc.FutureTimeoutError:
+        raise _silent(where, "what listens there is no Ray") from None
+    finally:
+        channel.close()
+
+
+def _silent(where: RayAddress, reason: str) -> Refused:
+    stale = "; that file is stale, remove it or" if "by way of" in where.origin else ";"
+    return Refused(
+        f"no Ray cluster answers at {where.address} ({reason}), which came from "
+        f"{where.origin}{stale} {_WAY_OUT}"
+    )
