@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import re
-import reprlib
 from collections.abc import Mapping
 from decimal import Decimal
 
@@ -131,8 +130,9 @@ def _shown(value: object) -> str:
     # Python refuses to write out integers of thousands of digits.
     if isinstance(value, int) and abs(value) > 10**60:
         return "this number"
-    # Cut first: what a file's aliases build up can be larger than memory when written out.
-    text = repr(value[:80]) if isinstance(value, str) else reprlib.repr(value)
+    if isinstance(value, Mapping | list):  # may be larger than memory when written out
+        return "a mapping" if isinstance(value, Mapping) else "a list"
+    text = repr(value[:80]) if isinstance(value, str) else repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 

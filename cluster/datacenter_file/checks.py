@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from decimal import ROUND_FLOOR, Context
 
 from cluster.datacenter_file.plan import HostPlan, Mistakes, VmPlan
@@ -15,6 +15,9 @@ from fusion.units import format_duration, format_mhz, format_size
 #: What the datacenter's other parties are called on the network.
 _RESERVED = re.compile(r"vrm|bmc|launcher|chassis-[0-9]+", re.ASCII)
 _VM_ID = re.compile(r"i-[0-9]{8}", re.ASCII)
+
+#: Cores, bytes and MHz that a kind of host has for VMs.
+Room = tuple[float, float, float]
 
 #: A shorter heartbeat would be late by the scheduling of a busy machine alone.
 MIN_HEARTBEAT_WALL_S = 0.25
@@ -54,10 +57,9 @@ def check(
         _check_workload(f"vms[{index}].workload", group.workload, mistakes)
     # Where a host group is wrong, what fits its cluster is not known.
     if len(hosts) == len(file.hosts):
+        rooms = _rooms(hosts)
         for vm_plan in vms:
-            _check_vm(
-                vm_plan, [plan for plan in hosts if plan.cluster == vm_plan.cluster], mistakes
-            )
+            _check_vm(vm_plan, rooms.get(vm_plan.cluster, {}), mistakes)
 
 
 def _check_times(file: DatacenterFile, mistakes: Mistakes) -> None:
@@ -138,7 +140,7 @@ def _check_workload(place: str, load: object, mistakes: Mistakes) -> None:
         )
 
 
-def _check_vm(plan: VmPlan, hosts: Sequence[HostPlan], mistakes: Mistakes) -> None:
+def _check_vm(plan: VmPlan, rooms: Collection[Room], mistakes: Mistakes) -> None:
     cpu, place = plan.group.cpu, f"{plan.place}.cpu"
     if cpu.limit is not None and cpu.reservation > cpu.limit:
         mistakes.add(
@@ -146,7 +148,7 @@ def _check_vm(plan: VmPlan, hosts: Sequence[HostPlan], mistakes: Mistakes) -> No
             f"{format_mhz(cpu.reservation)} is more than the limit of {format_mhz(cpu.limit)}; "
             "write at most the limit",
         )
-    if not hosts:
+    if not rooms:
         mistakes.add(
             f"{plan.place}.cluster",
             f"the cluster {plan.cluster} has no hosts; add some, or choose another cluster",
@@ -160,14 +162,13 @@ def _check_vm(plan: VmPlan, hosts: Sequence[HostPlan], mistakes: Mistakes) -> No
                 f"{format_mhz(cpu.reservation)} is more than the VM can use "
                 f"({size.vcpus} vCPUs of {format_mhz(size.mhz)}); write at most {format_mhz(most)}",
             )
-        _check_fit(plan, where, size, hosts, mistakes)
+        _check_fit(plan, where, size, rooms, mistakes)
 
 
 def _check_fit(
-    plan: VmPlan, where: str, size: Flavour, hosts: Sequence[HostPlan], mistakes: Mistakes
+    plan: VmPlan, where: str, size: Flavour, rooms: Collection[Room], mistakes: Mistakes
 ) -> None:
     """Add a mistake for each way in which the VM is larger than every host of its cluster."""
-    rooms = [room for host in hosts for room in _rooms(host)]
     needs = (float(size.vcpus), float(size.memory), plan.group.cpu.reservation)
     if any(all(need <= has for need, has in zip(needs, room, strict=True)) for room in rooms):
         return
@@ -192,15 +193,21 @@ def _check_fit(
         mistakes.add(spot, f"{need} is more {whose} (at most {most}); make one of the two fit")
     if not too_large:
         wanted = ", ".join(text[1] for text in texts)
-        mistakes.add(where, f"no one host of the cluster {plan.cluster} has all of: {wanted}")
+        mistakes.add(
+            where,
+            f"no one host of the cluster {plan.cluster} has all of: {wanted}; "
+            "give one of its hosts more",
+        )
 
 
-def _rooms(host: HostPlan) -> list[tuple[float, float, float]]:
-    """Return ``(cores, bytes, MHz)`` that the kinds of host in a group have for VMs."""
-    group = host.group
-    cores = group.sockets * group.cores
-    memory = float(group.memory - group.dom0.memory)
-    return [
-        (float(cores), memory, (cores - group.dom0.vcpus) * mhz)
-        for mhz in group.mhz[: len(host.names)]
-    ]
+def _rooms(hosts: Sequence[HostPlan]) -> dict[str, dict[Room, None]]:
+    """Return what the kinds of host of each cluster have for VMs, each kind once."""
+    rooms: dict[str, dict[Room, None]] = {}
+    for host in hosts:
+        group = host.group
+        cores = group.sockets * group.cores
+        memory = float(group.memory - group.dom0.memory)
+        for mhz in group.mhz[: len(host.names)]:
+            room = (float(cores), memory, (cores - group.dom0.vcpus) * mhz)
+            rooms.setdefault(host.cluster, {})[room] = None
+    return rooms

@@ -11,6 +11,9 @@ _Loader: type[yaml.SafeLoader] | type[yaml.CSafeLoader] = getattr(
     yaml, "CSafeLoader", yaml.SafeLoader
 )
 
+#: A datacenter file needs seven.
+MAX_DEPTH = 50
+
 
 def parse(text: str, source: str) -> tuple[object, list[str]]:
     """Return the tree in ``text`` and a mistake for every key that a mapping has twice.
@@ -19,17 +22,17 @@ def parse(text: str, source: str) -> tuple[object, list[str]]:
     """
     loader = _Loader(text)
     try:
+        if _depth(text) > MAX_DEPTH:
+            raise DatacenterFileError([f"{source} is nested too deeply"])
         node = loader.get_single_node()
         if node is None:
             raise DatacenterFileError([f"{source} is empty; write for example datacenter: demo"])
         duplicates = _duplicates(node)  # first: construction merges `<<` into the nodes
         return loader.construct_document(node), duplicates
     except yaml.MarkedYAMLError as error:
-        raise DatacenterFileError([_sentence(error, source)]) from error
+        raise DatacenterFileError([_sentence(error, text, source)]) from error
     except yaml.YAMLError as error:
         raise DatacenterFileError([f"{source} is not YAML: {error}"]) from error
-    except RecursionError as error:
-        raise DatacenterFileError([f"{source} is nested too deeply"]) from error
     except (ValueError, OverflowError) as error:  # a date or number that is none
         raise DatacenterFileError(
             [f"{source} has a value that YAML cannot read: {error}"]
@@ -38,11 +41,28 @@ def parse(text: str, source: str) -> tuple[object, list[str]]:
         loader.dispose()
 
 
-def _sentence(error: yaml.MarkedYAMLError, source: str) -> str:
-    mark = error.problem_mark or error.context_mark
-    place = f"{source}, line {mark.line + 1}, column {mark.column + 1}" if mark else source
+def _depth(text: str) -> int:
+    """Return how deep ``text`` is nested, read as a stream: libyaml's composer would crash."""
+    depth = deepest = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            deepest = max(deepest, depth)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > MAX_DEPTH:
+            break
+    return deepest
+
+
+def _sentence(error: yaml.MarkedYAMLError, text: str, source: str) -> str:
     problem = error.problem or error.context or "no more is known"
-    hint = "; indent with spaces, not tabs" if "'\\t'" in problem else ""
+    mark = error.problem_mark or error.context_mark
+    if mark is None:
+        return f"{source}: this is not YAML: {problem}"
+    here = "".join(text.splitlines()[mark.line : mark.line + 1])[mark.column :]
+    hint = "; indent with spaces, not tabs" if here.startswith("\t") else ""
+    place = f"{source}, line {mark.line + 1}, column {mark.column + 1}"
     return f"{place}: this is not YAML: {problem}{hint}"
 
 

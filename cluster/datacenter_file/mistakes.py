@@ -56,6 +56,11 @@ EXAMPLES: Mapping[str, str] = {
 }
 
 
+# What aliases build up can be larger than memory when written out.
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel, _SHORT.maxlist, _SHORT.maxdict, _SHORT.maxstring = 1, 4, 4, 60
+
+
 class DatacenterFileError(InvalidInput):
     """A datacenter file that cannot work as written; ``str`` gives one mistake a line."""
 
@@ -82,7 +87,7 @@ def did_you_mean(written: str, possible: Collection[str], label: str = "possible
 
 def shown(value: object) -> str:
     """Return ``value`` as it may stand in a sentence, however large it is."""
-    text = reprlib.repr(value)
+    text = _SHORT.repr(value)
     return {"None": "nothing", "True": "true", "False": "false"}.get(text, text)
 
 
