@@ -6,6 +6,7 @@ restart. Between the parties goes gRPC; Ray only starts and ends these processes
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import threading
@@ -163,4 +164,4 @@ class VrmActor(_Actor):
             )
 
         vrm = start_role(setting.name, make)
-        Exporter(setting.metrics_address, vrm.collectors(), vrm.discovery)
+        Exporter(setting.metrics_address, [vrm.metrics], lambda: json.dumps(vrm.discovery()))

@@ -27,6 +27,7 @@ from cluster.live.run_state import Process
 from cluster.live.stores import LiveStores
 from cluster.live.tls import Tls
 from cluster.live.watch import LaunchWatch
+from cluster.metrics.discovery import prometheus_yml
 from cluster.network import Plane
 from fusion.errors import FusionError, InvalidInput, Refused
 from fusion.spec import HostSpec
@@ -124,6 +125,11 @@ class Launch:
             addresses |= dict.fromkeys(names, setting.address)
             metrics[chassis.name] = setting.metrics_url
         self._record(addresses=addresses, metrics_urls=metrics, launched_at=time.time())
+        discovery_url = metrics[VRM].removesuffix("/metrics") + "/discovery"
+        configuration = prometheus_yml(self._datacenter.name, discovery_url)
+        if self._tls:
+            configuration += _prometheus_tls(self._tls)
+        (Path(self._state.folder) / "prometheus.yml").write_text(configuration, encoding="utf-8")
 
     async def _serve_power(self) -> PowerSupply:
         network = self._network()
@@ -235,3 +241,14 @@ class Launch:
     def _record(self, **changes: Any) -> None:
         self._state = replace(self._state, **changes)
         self._state.save()
+
+
+def _prometheus_tls(files: Tls) -> str:
+    """Return what the one job of the configuration needs to scrape processes elsewhere."""
+    return f"""\
+    tls_config:
+      ca_file: {files.ca}
+      cert_file: {files.certificate}
+      key_file: {files.key}
+      server_name: {tls.COMMON_NAME}
+"""

@@ -57,7 +57,9 @@ def _from_proc(pid: int) -> Listed | None:
 
 def _from_ps(*which: str) -> list[Listed]:
     columns = ("-o", "pid=", "-o", "stat=", "-o", "lstart=", "-o", "command=")
-    answer = subprocess.run(["ps", "-ww", *which, *columns], capture_output=True, text=True, check=False)
+    answer = subprocess.run(
+        ["ps", "-ww", *which, *columns], capture_output=True, text=True, check=False
+    )
     found = []
     for line in answer.stdout.splitlines():
         pid, state, *rest = line.split(None, 7)
