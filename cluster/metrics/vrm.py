@@ -1,0 +1,145 @@
+"""What the VRM counts, and how a scrape reads it from another thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from cluster.metrics.discovery import Target
+
+#: Upper bounds of the lateness histogram, emulated seconds; above the last is +Inf.
+LATENESS_BOUNDS_S = (0.0, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class Lateness:
+    """How much later than one interval after the last the heartbeats of hosts arrived."""
+
+    def __init__(self) -> None:
+        self.counts = np.zeros(len(LATENESS_BOUNDS_S) + 1, dtype=np.int64)
+        self.sum_s = 0.0
+        self.max_s = 0.0
+
+    def observe(self, late_s: NDArray[np.float64]) -> None:
+        """Count heartbeats; those that came early count as not late."""
+        if not len(late_s):
+            return
+        late_s = np.maximum(late_s, 0.0)
+        bounds = np.searchsorted(LATENESS_BOUNDS_S, late_s, side="left")
+        self.counts += np.bincount(bounds, minlength=len(self.counts))
+        self.sum_s += float(late_s.sum())
+        self.max_s = max(self.max_s, float(late_s.max()))
+
+    def buckets(self) -> tuple[tuple[str, int], ...]:
+        """Return cumulative counts by upper bound, as Prometheus wants them."""
+        names = [*(str(bound) for bound in LATENESS_BOUNDS_S), "+Inf"]
+        return tuple(zip(names, self.counts.cumsum().tolist(), strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class VrmView:
+    """The VRM at one instant; nothing in it changes once it is published."""
+
+    generation: int = 0
+    hosts: Mapping[tuple[str, str], int] = field(default_factory=dict)  # (cluster, state)
+    vms: Mapping[tuple[str, str], int] = field(default_factory=dict)  # (cluster, state)
+    tasks: Mapping[tuple[str, str], int] = field(default_factory=dict)  # (kind, status)
+    events: Mapping[str, int] = field(default_factory=dict)  # severity
+    reports: int = 0
+    lateness_buckets: tuple[tuple[str, int], ...] = ()
+    lateness_sum_s: float = 0.0
+    lateness_max_s: float = 0.0
+    placements: int = 0
+    placement_s: float = 0.0
+    targets: tuple[Target, ...] = ()
+
+
+class VrmMetrics(Collector):
+    """Renders the VRM's last published view; safe in any thread."""
+
+    def __init__(self, datacenter: str, view: Callable[[], VrmView]) -> None:
+        self._datacenter = datacenter
+        self._view = view
+
+    def describe(self) -> Iterator[Metric]:
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        view = self._view()
+        yield self._by(
+            GaugeMetricFamily(
+                "fusion_vrm_hosts", "Hosts by state", labels=["datacenter", "cluster", "state"]
+            ),
+            view.hosts,
+        )
+        yield self._by(
+            GaugeMetricFamily(
+                "fusion_vrm_vms", "VMs by state", labels=["datacenter", "cluster", "state"]
+            ),
+            view.vms,
+        )
+        yield self._by(
+            GaugeMetricFamily(
+                "fusion_vrm_tasks",
+                "Tasks that the VRM remembers",
+                labels=["datacenter", "kind", "status"],
+            ),
+            view.tasks,
+        )
+        events = CounterMetricFamily(
+            "fusion_vrm_events",
+            "Events since the VRM started",
+            labels=["datacenter", "severity"],
+        )
+        for severity, count in view.events.items():
+            events.add_metric([self._datacenter, severity], count)
+        yield events
+        yield self._counter(
+            "fusion_vrm_reports", "Reports received from agents' processes", view.reports
+        )
+        lateness = HistogramMetricFamily(
+            "fusion_vrm_heartbeat_lateness_seconds",
+            "How much more than one interval after the last a host's heartbeat arrived",
+            labels=["datacenter"],
+        )
+        if view.lateness_buckets:
+            lateness.add_metric(
+                [self._datacenter], list(view.lateness_buckets), view.lateness_sum_s
+            )
+        yield lateness
+        yield self._gauge(
+            "fusion_vrm_heartbeat_lateness_max_seconds",
+            "The latest heartbeat of a connected host since the VRM started",
+            view.lateness_max_s,
+        )
+        yield self._counter("fusion_vrm_placements", "VMs that were placed", view.placements)
+        yield self._counter(
+            "fusion_vrm_placement_seconds", "Time spent on placing VMs", view.placement_s
+        )
+        yield self._gauge("fusion_vrm_generation", "How often the VRM was started", view.generation)
+
+    def _by(
+        self, family: GaugeMetricFamily, counts: Mapping[tuple[str, str], int]
+    ) -> GaugeMetricFamily:
+        for (first, second), count in counts.items():
+            family.add_metric([self._datacenter, first, second], count)
+        return family
+
+    def _counter(self, name: str, text: str, value: float) -> CounterMetricFamily:
+        family = CounterMetricFamily(name, text, labels=["datacenter"])
+        family.add_metric([self._datacenter], value)
+        return family
+
+    def _gauge(self, name: str, text: str, value: float) -> GaugeMetricFamily:
+        family = GaugeMetricFamily(name, text, labels=["datacenter"])
+        family.add_metric([self._datacenter], value)
+        return family

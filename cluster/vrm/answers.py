@@ -1,0 +1,101 @@
+"""The inventory, tasks and events as messages to operators."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cluster.rpc.convert import HOST_STATES, VM_STATES
+from cluster.rpc.v1 import vrm_pb2
+from cluster.vrm.events import Event, Severity
+from cluster.vrm.inventory import Inventory, cluster_message
+from cluster.vrm.records import Host, Vm
+from cluster.vrm.tasks import Task, TaskStatus
+from fusion.host import HostState
+from fusion.spec import ClusterSpec
+from fusion.vm import VmState
+
+_STATUS = {status: vrm_pb2.TaskStatus.Value(f"TASK_STATUS_{status.name}") for status in TaskStatus}
+_SEVERITY = {severity: vrm_pb2.Severity.Value(f"SEVERITY_{severity.name}") for severity in Severity}
+
+
+def host_answer(inventory: Inventory, host: Host) -> vrm_pb2.Host:
+    figures, row = inventory.host_figures, host.row
+    return vrm_pb2.Host(
+        spec=host.message,
+        state=HOST_STATES[host.state],
+        incarnation=host.incarnation,
+        address=host.address,
+        metrics_url=host.metrics_url,
+        pid=host.pid,
+        cpu_capacity_mhz=figures.cpu_mhz[row],
+        cpu_demand_mhz=figures.cpu_demand_mhz[row],
+        cpu_used_mhz=figures.cpu_used_mhz[row],
+        memory_bytes=int(figures.memory_bytes[row]),
+        memory_used_bytes=int(figures.memory_used_bytes[row]),
+        vms=int(figures.vms[row]),
+        last_report_s=figures.last_report_s[row],
+    )
+
+
+def vm_answer(inventory: Inventory, vm: Vm) -> vrm_pb2.Vm:
+    figures = inventory.vm_figures
+    return vrm_pb2.Vm(
+        id=vm.id,
+        spec=vm.message,
+        state=VM_STATES[vm.state],
+        host=vm.host.name if vm.host is not None else "",
+        cpu_demand_mhz=figures.cpu_demand_mhz[vm.number],
+        cpu_used_mhz=figures.cpu_used_mhz[vm.number],
+        cpu_ready_s=figures.cpu_ready_s[vm.number],
+        group=vm.group,
+    )
+
+
+def cluster_answer(inventory: Inventory, cluster: ClusterSpec) -> vrm_pb2.Cluster:
+    figures = inventory.host_figures
+    rows = [host.row for host in inventory.hosts_of(cluster.name)]
+    vms = [vm for vm in inventory.vms.values() if vm.spec.cluster == cluster.name]
+
+    def total(column: NDArray[np.float64] | NDArray[np.int64]) -> float:
+        return float(column[rows].sum())
+
+    answer = cluster_message(cluster)
+    answer.hosts = len(rows)
+    answer.hosts_normal = int((figures.state[rows] == HOST_STATES[HostState.NORMAL]).sum())
+    answer.vms = len(vms)
+    answer.vms_running = sum(vm.state is VmState.RUNNING for vm in vms)
+    answer.cpu_capacity_mhz = total(figures.cpu_mhz)
+    answer.cpu_used_mhz = total(figures.cpu_used_mhz)
+    answer.memory_bytes = int(figures.memory_bytes[rows].sum())
+    answer.memory_used_bytes = int(figures.memory_used_bytes[rows].sum())
+    return answer
+
+
+def task_answer(task: Task) -> vrm_pb2.Task:
+    return vrm_pb2.Task(
+        id=task.id,
+        kind=task.kind,
+        entity=task.entity,
+        progress_percent=task.progress_percent,
+        status=_STATUS[task.status],
+        reason=task.reason,
+        started_s=task.started_s,
+        ended_s=task.ended_s,
+        cancellable=task.cancellable,
+        entity_name=task.entity_name,
+    )
+
+
+def event_answer(event: Event) -> vrm_pb2.Event:
+    return vrm_pb2.Event(
+        number=event.number,
+        time_s=event.time_s,
+        severity=_SEVERITY[event.severity],
+        kind=event.kind,
+        message=event.message,
+        cluster=event.cluster,
+        host=event.host,
+        vm=event.vm,
+        task=event.task,
+    )

@@ -1,0 +1,93 @@
+"""What changes all the time, as columns: figures of hosts by row, and of VMs by number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cluster.rpc.convert import HOST_STATES, VM_STATES
+from fusion.host import HostState
+from fusion.spec import HostSpec, VmSpec
+from fusion.vm import VmState
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+NOWHERE = -1
+
+#: The state column of a number that no VM bears.
+NO_VM = 0
+
+
+class HostFigures:
+    """One row per host, in the order of the inventory. States are the numbers of the protocol."""
+
+    def __init__(self, specs: Sequence[HostSpec]) -> None:
+        count = len(specs)
+        self.cores: Integers = np.array(
+            [spec.cores - spec.dom0.vcpus for spec in specs], dtype=np.int64
+        )
+        self.memory_bytes: Integers = np.array(
+            [spec.vm_memory_bytes for spec in specs], dtype=np.int64
+        )
+        self.cpu_mhz: Floats = np.array([spec.vm_cpu_mhz for spec in specs], dtype=np.float64)
+        self.state = np.full(count, HOST_STATES[HostState.POWERED_OFF], dtype=np.int8)
+        self.vms = np.zeros(count, dtype=np.int64)
+        self.memory_committed_bytes = np.zeros(count, dtype=np.int64)
+        self.cpu_committed_mhz = np.zeros(count)
+        self.cpu_reserved_mhz = np.zeros(count)
+        self.cpu_demand_mhz = np.zeros(count)
+        self.cpu_used_mhz = np.zeros(count)
+        self.memory_used_bytes = np.zeros(count, dtype=np.int64)
+        self.last_report_s = np.full(count, -1.0)
+
+    def commit(self, row: int, spec: VmSpec, times: int = 1) -> None:
+        """Count a VM as held by ``row``; ``times=-1`` takes it back."""
+        claim_mhz = max(min(spec.cpu_mhz, spec.cpu.limit_mhz), spec.cpu.reservation_mhz)
+        self.vms[row] += times
+        self.memory_committed_bytes[row] += times * spec.memory_bytes
+        self.cpu_committed_mhz[row] += times * claim_mhz
+        self.cpu_reserved_mhz[row] += times * spec.cpu.reservation_mhz
+
+    def forget(self, row: int) -> None:
+        """Nothing is known of what ``row`` uses."""
+        self.cpu_demand_mhz[row] = self.cpu_used_mhz[row] = 0.0
+        self.memory_used_bytes[row] = 0
+
+
+class VmFigures:
+    """One row per VM number, growing as numbers are given out; numbers are never given twice."""
+
+    def __init__(self) -> None:
+        self.state = np.zeros(64, dtype=np.int8)
+        self.host_row = np.full(64, NOWHERE, dtype=np.int64)
+        self.cpu_demand_mhz = np.zeros(64)
+        self.cpu_used_mhz = np.zeros(64)
+        self.cpu_ready_s = np.zeros(64)
+
+    def reach(self, number: int) -> None:
+        """Grow until there is a row for ``number``."""
+        rows = len(self.state)
+        if number < rows:
+            return
+        more = max(number + 1 - rows, rows)
+        self.state = np.concatenate([self.state, np.zeros(more, dtype=np.int8)])
+        self.host_row = np.concatenate([self.host_row, np.full(more, NOWHERE, dtype=np.int64)])
+        self.cpu_demand_mhz = np.concatenate([self.cpu_demand_mhz, np.zeros(more)])
+        self.cpu_used_mhz = np.concatenate([self.cpu_used_mhz, np.zeros(more)])
+        self.cpu_ready_s = np.concatenate([self.cpu_ready_s, np.zeros(more)])
+
+    def set_state(self, number: int, state: VmState) -> None:
+        self.state[number] = VM_STATES[state]
+
+    def idle(self, number: int) -> None:
+        """The VM wants and gets nothing."""
+        self.cpu_demand_mhz[number] = self.cpu_used_mhz[number] = 0.0
+
+    def remove(self, number: int) -> None:
+        self.state[number] = NO_VM
+        self.host_row[number] = NOWHERE
+        self.idle(number)
+        self.cpu_ready_s[number] = 0.0

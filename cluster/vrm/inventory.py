@@ -1,0 +1,292 @@
+"""What the datacenter consists of: clusters, hosts and VMs; memory backed by the store."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from cluster.rpc import convert
+from cluster.rpc.v1 import common_pb2, vrm_pb2
+from cluster.vrm.figures import NOWHERE, HostFigures, VmFigures
+from cluster.vrm.records import Desired, Host, Vm
+from cluster.vrm.store import Store
+from fusion.errors import NotFound
+from fusion.host import HostEvent, HostState
+from fusion.host import next_state as next_host_state
+from fusion.spec import ClusterSpec, Datacenter, HostSpec, Placement, VmSpec
+from fusion.vm import ON_HOST, VmState, vm_number
+
+
+class Inventory:
+    """All clusters, hosts and VMs. What must survive a crash is written before it is returned."""
+
+    def __init__(
+        self, store: Store, clusters: Sequence[ClusterSpec], hosts: Sequence[HostSpec]
+    ) -> None:
+        self._store = store
+        self.clusters = {cluster.name: cluster for cluster in clusters}
+        self.hosts = [Host(row, spec) for row, spec in enumerate(hosts)]
+        self._host_of = {host.name: host for host in self.hosts}
+        self.host_figures = HostFigures(hosts)
+        self.vms: dict[int, Vm] = {}
+        self._vm_of: dict[str, Vm] = {}
+        self.vm_figures = VmFigures()
+
+    @staticmethod
+    def open(store: Store, datacenter: Datacenter) -> Inventory:
+        """Return what the store holds; a new store is first filled from ``datacenter``.
+
+        Hosts that were on are disconnected, and VMs on hosts unknown, until agents register.
+        """
+        if not store.read("SELECT 1 FROM clusters LIMIT 1"):
+            _fill(store, datacenter)
+        clusters = [_cluster(blob) for (blob,) in store.read(_ALL_CLUSTERS)]
+        hosts = store.read(_ALL_HOSTS)
+        specs = [convert.host_from_message(common_pb2.HostSpec.FromString(row[0])) for row in hosts]
+        inventory = Inventory(store, clusters, specs)
+        for host, (_, incarnation, address, metrics_url, pid) in zip(
+            inventory.hosts, hosts, strict=True
+        ):
+            host.incarnation, host.address = incarnation, address
+            host.metrics_url, host.pid = metrics_url, pid
+            if incarnation:
+                inventory._set_host_state(host, HostState.DISCONNECTED)
+        for row in store.read(_ALL_VMS):
+            inventory._load_vm(row)
+        return inventory
+
+    def _load_vm(self, row: tuple[Any, ...]) -> None:
+        number, spec, group, desired, host, epoch, cpu_unsure = row
+        state = VmState.UNKNOWN if host else VmState.STOPPED
+        vm = Vm(
+            number=number,
+            spec=convert.vm_from_message(common_pb2.VmSpec.FromString(spec)),
+            group=group,
+            desired=Desired(desired),
+            state=state,
+            epoch=epoch,
+            cpu_unsure=bool(cpu_unsure),
+        )
+        self._add(vm)
+        if host:
+            self._put(vm, self._host_of[host])
+
+    # Looking things up
+
+    def host(self, name: str) -> Host:
+        """Return the host ``name``. Raises ``NotFound``, suggesting the closest name."""
+        host = self._host_of.get(name)
+        if host is None:
+            raise _no_such("host", name, self._host_of, "fusion host list")
+        return host
+
+    def known_host(self, name: str) -> Host | None:
+        return self._host_of.get(name)
+
+    def cluster(self, name: str) -> ClusterSpec:
+        """Return the cluster ``name``. Raises ``NotFound``, suggesting the closest name."""
+        cluster = self.clusters.get(name)
+        if cluster is None:
+            raise _no_such("cluster", name, self.clusters, "fusion cluster list")
+        return cluster
+
+    def vm(self, name_or_id: str) -> Vm:
+        """Return a VM by name or identity. Raises ``NotFound``, suggesting the closest name."""
+        vm = self._vm_of.get(name_or_id)
+        if vm is None:
+            try:
+                vm = self.vms.get(vm_number(name_or_id))
+            except ValueError:
+                vm = None
+        if vm is None:
+            raise _no_such("VM", name_or_id, self._vm_of, "fusion vm list")
+        return vm
+
+    def vm_named(self, name: str) -> Vm | None:
+        return self._vm_of.get(name)
+
+    def hosts_of(self, cluster: str) -> list[Host]:
+        return [host for host in self.hosts if host.spec.cluster == cluster]
+
+    def vms_on(self, host: Host) -> list[Vm]:
+        """Return the VMs that ``host`` holds or may hold, by number."""
+        numbers = (self.vm_figures.host_row == host.row).nonzero()[0]
+        return [self.vms[number] for number in numbers.tolist()]
+
+    # Hosts
+
+    def move_host(self, host: Host, event: HostEvent) -> None:
+        """Apply ``event`` by the table of host states. Raises ``Refused``."""
+        self._set_host_state(host, next_host_state(host.name, host.state, event))
+
+    def _set_host_state(self, host: Host, state: HostState) -> None:
+        host.state = state
+        self.host_figures.state[host.row] = convert.HOST_STATES[state]
+
+    def set_incarnation(self, host: Host, incarnation: int) -> None:
+        self._store.write(
+            "UPDATE hosts SET incarnation = ? WHERE name = ?", (incarnation, host.name)
+        )
+        host.incarnation = incarnation
+
+    def set_endpoint(self, host: Host, address: str, metrics_url: str, pid: int) -> None:
+        self._store.write(
+            "UPDATE hosts SET address = ?, metrics_url = ?, pid = ? WHERE name = ?",
+            (address, metrics_url, pid, host.name),
+        )
+        host.address, host.metrics_url, host.pid = address, metrics_url, pid
+
+    # VMs
+
+    def create(self, specs: Sequence[tuple[VmSpec, str]]) -> list[Vm]:
+        """Add stopped VMs, each with its group, in one commit."""
+        with self._store.transaction():
+            last = self._store.raise_counter("vm", by=len(specs))
+            first = last - len(specs) + 1
+            vms = [
+                Vm(number, spec, group, Desired.STOPPED, VmState.STOPPED)
+                for number, (spec, group) in enumerate(specs, start=first)
+            ]
+            self._store.write_many(
+                "INSERT INTO vms (number, name, spec, vm_group, desired) VALUES (?, ?, ?, ?, ?)",
+                [
+                    (vm.number, vm.name, vm.message.SerializeToString(), vm.group, vm.desired)
+                    for vm in vms
+                ],
+            )
+        for vm in vms:
+            self._add(vm)
+        return vms
+
+    def _add(self, vm: Vm) -> None:
+        self.vms[vm.number] = vm
+        self._vm_of[vm.name] = vm
+        self.vm_figures.reach(vm.number)
+        self.vm_figures.set_state(vm.number, vm.state)
+
+    def delete(self, vm: Vm) -> None:
+        self._store.write("DELETE FROM vms WHERE number = ?", (vm.number,))
+        del self.vms[vm.number]
+        del self._vm_of[vm.name]
+        self.vm_figures.remove(vm.number)
+
+    def give(self, vm: Vm, host: Host) -> None:
+        """Give a VM to ``host``: its epoch rises, durably, before anything is ordered."""
+        self._store.write(
+            "UPDATE vms SET host = ?, epoch = ?, cpu_unsure = 0 WHERE number = ?",
+            (host.name, vm.epoch + 1, vm.number),
+        )
+        vm.epoch += 1
+        vm.cpu_unsure = False
+        self._put(vm, host)
+
+    def release(self, vm: Vm) -> None:
+        """No host holds the VM any more."""
+        if vm.host is None:
+            return
+        self._store.write("UPDATE vms SET host = '' WHERE number = ?", (vm.number,))
+        self.host_figures.commit(vm.host.row, vm.spec, times=-1)
+        vm.host = None
+        self.vm_figures.host_row[vm.number] = NOWHERE
+
+    def _put(self, vm: Vm, host: Host) -> None:
+        if vm.host is not None:
+            self.host_figures.commit(vm.host.row, vm.spec, times=-1)
+        vm.host = host
+        self.vm_figures.host_row[vm.number] = host.row
+        self.host_figures.commit(host.row, vm.spec)
+
+    def want(self, vm: Vm, desired: Desired) -> None:
+        if vm.desired is not desired:
+            self._store.write("UPDATE vms SET desired = ? WHERE number = ?", (desired, vm.number))
+            vm.desired = desired
+
+    def configure(self, vm: Vm, spec: VmSpec, *, unsure: bool) -> None:
+        """Store a new configuration; ``unsure`` while the VM's host may have another one."""
+        message = convert.vm_to_message(spec)
+        self._store.write(
+            "UPDATE vms SET spec = ?, cpu_unsure = ? WHERE number = ?",
+            (message.SerializeToString(), unsure, vm.number),
+        )
+        if vm.host is not None:
+            self.host_figures.commit(vm.host.row, vm.spec, times=-1)
+            self.host_figures.commit(vm.host.row, spec)
+        vm.spec, vm.message, vm.cpu_unsure = spec, message, unsure
+
+    def set_state(self, vm: Vm, state: VmState) -> None:
+        """The VM is in ``state``: frees its host where that holds nothing for it any more."""
+        vm.state = state
+        self.vm_figures.set_state(vm.number, state)
+        if state not in ON_HOST:
+            self.release(vm)
+        if state not in ON_HOST or state is VmState.UNKNOWN:
+            self.vm_figures.idle(vm.number)
+        vm.settle(state)
+
+    # VM groups of the datacenter file
+
+    def deployed(self, group: str) -> bool:
+        """Whether the VMs of ``group`` were created, now or before a restart."""
+        return bool(self._store.read("SELECT 1 FROM deployed WHERE vm_group = ?", (group,)))
+
+    def create_group(self, group: str, specs: Iterable[VmSpec]) -> list[Vm]:
+        """Create all VMs of ``group`` and remember that it was done, in one commit."""
+        with self._store.transaction():
+            self._store.write("INSERT INTO deployed VALUES (?)", (group,))
+            return self.create([(spec, group) for spec in specs])
+
+
+_ALL_CLUSTERS = "SELECT settings FROM clusters ORDER BY position"
+_ALL_HOSTS = "SELECT spec, incarnation, address, metrics_url, pid FROM hosts ORDER BY position"
+_ALL_VMS = (
+    "SELECT number, spec, vm_group, desired, host, epoch, cpu_unsure FROM vms ORDER BY number"
+)
+
+
+def _fill(store: Store, datacenter: Datacenter) -> None:
+    with store.transaction():
+        store.write_many(
+            "INSERT INTO clusters VALUES (?, ?)",
+            [
+                (position, cluster_message(cluster).SerializeToString())
+                for position, cluster in enumerate(datacenter.clusters)
+            ],
+        )
+        store.write_many(
+            "INSERT INTO hosts (position, name, spec) VALUES (?, ?, ?)",
+            [
+                (position, host.name, convert.host_to_message(host).SerializeToString())
+                for position, host in enumerate(datacenter.hosts)
+            ],
+        )
+
+
+def cluster_message(cluster: ClusterSpec) -> vrm_pb2.Cluster:
+    """Return the settings of ``cluster`` as a message, its figures still to be filled in."""
+    return vrm_pb2.Cluster(
+        name=cluster.name,
+        placement=cluster.placement,
+        ha=cluster.ha,
+        drs=cluster.drs,
+        memory_overcommit=cluster.memory_overcommit,
+        cpu_baseline=cluster.cpu_baseline,
+    )
+
+
+def _cluster(settings: bytes) -> ClusterSpec:
+    message = vrm_pb2.Cluster.FromString(settings)
+    return ClusterSpec(
+        name=message.name,
+        placement=Placement(message.placement),
+        ha=message.ha,
+        drs=message.drs,
+        memory_overcommit=message.memory_overcommit,
+        cpu_baseline=message.cpu_baseline,
+    )
+
+
+def _no_such(what: str, name: str, known: Iterable[str], command: str) -> NotFound:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    hint = f"did you mean {close[0]}?" if close else f"'{command}' shows all"
+    return NotFound(f"there is no {what} {name!r}; {hint}")

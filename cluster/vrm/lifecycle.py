@@ -1,0 +1,196 @@
+"""What operators do with single VMs: each a task, refused at once where it cannot be."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeAlias
+
+from cluster.rpc.v1 import common_pb2
+from cluster.vrm.admission import admit
+from cluster.vrm.changes import Changes, wants
+from cluster.vrm.events import Events, Severity
+from cluster.vrm.inventory import Inventory
+from cluster.vrm.orders import Orders, Unanswered
+from cluster.vrm.records import Change, Host, Vm
+from cluster.vrm.starting import Starting
+from cluster.vrm.store import Store
+from cluster.vrm.tasks import Task, Tasks
+from fusion.errors import FusionError, InvalidInput
+from fusion.spec import VmSpec
+from fusion.vm import VmAction, VmState, next_state
+
+Spawn = Callable[[Coroutine[Any, Any, None]], object]
+Mode: TypeAlias = common_pb2.StopMode.ValueType
+FORCE = common_pb2.STOP_MODE_FORCE
+
+
+class Lifecycle:
+    """Creating, starting, stopping, rebooting, pausing, resuming and deleting a VM.
+
+    Every method checks, opens a task and returns it; the work goes on by itself. Raises
+    ``Refused`` where the table of states has no such step now, and changes nothing then.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        inventory: Inventory,
+        tasks: Tasks,
+        events: Events,
+        changes: Changes,
+        starting: Starting,
+        orders: Orders,
+        spawn: Spawn,
+    ) -> None:
+        self._store = store
+        self._inventory = inventory
+        self._tasks = tasks
+        self._events = events
+        self._changes = changes
+        self._starting = starting
+        self._orders = orders
+        self._spawn = spawn
+
+    def create(self, spec: VmSpec, start: bool, request_id: str) -> Task:
+        """Create a VM and, where wanted, start it. Raises ``InvalidInput`` and ``NotFound``."""
+        self._inventory.cluster(spec.cluster)
+        hosts = [host.spec for host in self._inventory.hosts_of(spec.cluster)]
+        spec = admit(spec, hosts)
+        twin = self._inventory.vm_named(spec.name)
+        if twin is not None:
+            raise InvalidInput(f"vm.name: there is a VM {twin.title} already; choose another name")
+        with self._store.transaction():
+            (vm,) = self._inventory.create([(spec, "")])
+            task = self._tasks.open("vm.create", vm.id, vm.name, request_id)
+            self._tell(Severity.INFO, "vm.create", vm, task, f"VM {vm.title} was created")
+            if not start:
+                self._tasks.succeed(task)
+                return task
+        self._spawn(self._start(self._changes.begin(vm, VmAction.START, task)))
+        return task
+
+    def start(self, vm: Vm, request_id: str) -> Task:
+        change = self._begin("vm.start", vm, VmAction.START, request_id)
+        self._spawn(self._start(change))
+        return change.task
+
+    async def _start(self, change: Change) -> None:
+        vm = change.vm
+        failures = await self._starting.start([change], lambda _: None)
+        if failures:
+            self._fail(change, f"VM {vm.title} did not start: {failures[0].reason}")
+        else:
+            self._succeed(change, f"VM {vm.title} is running on {_place(vm)}")
+
+    def stop(self, vm: Vm, mode: Mode, request_id: str) -> Task:
+        action = VmAction.FORCE_STOP if mode == FORCE else VmAction.STOP
+        change = self._begin("vm.stop", vm, action, request_id)
+        self._spawn(
+            self._carry_out(change, VmState.STOPPED, lambda host: self._orders.stop(host, vm, mode))
+        )
+        return change.task
+
+    def reboot(self, vm: Vm, mode: Mode, request_id: str) -> Task:
+        action = VmAction.FORCE_REBOOT if mode == FORCE else VmAction.REBOOT
+        change = self._begin("vm.reboot", vm, action, request_id)
+        self._spawn(
+            self._carry_out(
+                change, VmState.RUNNING, lambda host: self._orders.reboot(host, vm, mode)
+            )
+        )
+        return change.task
+
+    def pause(self, vm: Vm, request_id: str) -> Task:
+        change = self._begin("vm.pause", vm, VmAction.PAUSE, request_id)
+        self._spawn(
+            self._carry_out(change, VmState.PAUSED, lambda host: self._orders.pause(host, vm))
+        )
+        return change.task
+
+    def resume(self, vm: Vm, request_id: str) -> Task:
+        change = self._begin("vm.resume", vm, VmAction.RESUME, request_id)
+        self._spawn(
+            self._carry_out(change, VmState.RUNNING, lambda host: self._orders.resume(host, vm))
+        )
+        return change.task
+
+    def delete(self, vm: Vm, request_id: str) -> Task:
+        """Delete a stopped VM; it is gone when the task is returned."""
+        with self._store.transaction():
+            change = self._begin("vm.delete", vm, VmAction.DELETE, request_id)
+            self._inventory.delete(vm)
+            self._succeed(change, f"VM {vm.title} was deleted")
+        return change.task
+
+    def _begin(self, kind: str, vm: Vm, action: VmAction, request_id: str) -> Change:
+        next_state(vm.title, vm.state, action)
+        with self._store.transaction():
+            task = self._tasks.open(kind, vm.id, vm.name, request_id)
+            change = self._changes.begin(vm, action, task)
+            desired = wants(action)
+            if desired is not None:
+                self._inventory.want(vm, desired)
+        return change
+
+    async def _carry_out(
+        self, change: Change, goal: VmState, order: Callable[[Host], Awaitable[VmState]]
+    ) -> None:
+        """Have the VM's host execute ``order``, and wait until the VM is where it leads."""
+        vm = change.vm
+        if change.previous is not None:
+            await change.previous.wait()
+        host = vm.host
+        if host is not None:
+            try:
+                state = await order(host)
+            except Unanswered as error:
+                self._changes.abandon(change)
+                self._fail(change, str(error))
+                return
+            except FusionError as error:
+                self._changes.undo(change)
+                self._fail(change, str(error))
+                return
+            self._changes.answered(change, state)
+        elif not change.arrival.done():
+            # The start that this order interrupts was refused: there is nothing to stop.
+            self._changes.observed(vm, VmState.STOPPED)
+        arrived = await change.arrival
+        self._changes.end(change)
+        if arrived is goal:
+            self._succeed(change, f"VM {vm.title} is {goal}")
+        else:
+            self._fail(change, _why(change, arrived, host))
+
+    def _succeed(self, change: Change, message: str) -> None:
+        self._tasks.succeed(change.task)
+        self._tell(Severity.INFO, change.task.kind, change.vm, change.task, message)
+
+    def _fail(self, change: Change, reason: str) -> None:
+        self._tasks.fail(change.task, reason)
+        self._tell(Severity.ERROR, change.task.kind, change.vm, change.task, reason)
+
+    def _tell(self, severity: Severity, kind: str, vm: Vm, task: Task, message: str) -> None:
+        self._events.emit(
+            severity,
+            kind,
+            message,
+            cluster=vm.spec.cluster,
+            host=vm.host.name if vm.host is not None else "",
+            vm=vm.id,
+            task=task.id,
+        )
+
+
+def _place(vm: Vm) -> str:
+    return vm.host.name if vm.host is not None else "no host"
+
+
+def _why(change: Change, arrived: VmState, host: Host | None) -> str:
+    title = change.vm.title
+    if arrived is VmState.UNKNOWN and host is not None:
+        return f"host {host.name} fell silent before VM {title} had done {change.action}"
+    if arrived is change.before:
+        return f"VM {title} is still {arrived}: {change.action} did not succeed"
+    return f"VM {title} became {arrived} while it was to {change.action}"

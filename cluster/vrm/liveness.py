@@ -1,0 +1,83 @@
+"""Who has fallen silent: looked at once per heartbeat interval."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import structlog
+
+from cluster.clock import Clock
+from cluster.rpc.convert import HOST_STATES
+from cluster.vrm.events import Events, Severity
+from cluster.vrm.inventory import Inventory
+from cluster.vrm.records import Host
+from cluster.vrm.store import Store
+from fusion.host import HostEvent, HostState
+from fusion.vm import VmState
+
+log = structlog.get_logger()
+
+_WATCHED = [HOST_STATES[state] for state in (HostState.NORMAL, HostState.MAINTENANCE)]
+
+
+class Liveness:
+    """Declares hosts disconnected that missed several heartbeats in a row."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        inventory: Inventory,
+        events: Events,
+        clock: Clock,
+        interval_s: float,
+        misses: int,
+    ) -> None:
+        self._store = store
+        self._inventory = inventory
+        self._events = events
+        self._clock = clock
+        self._interval_s = interval_s
+        self._misses = misses
+
+    async def watch(self, swept: Callable[[], None]) -> None:
+        """Sweep at every interval, for ever; ``swept`` is called after each."""
+        due_s = self._clock.now()
+        while True:
+            due_s += self._interval_s
+            await self._clock.sleep(due_s - self._clock.now())
+            late_s = self._clock.now() - due_s
+            if late_s > self._interval_s:
+                # It was the VRM that slept; the heartbeats are still waiting to be read.
+                log.warning("the VRM was held up; this sweep for silent hosts is left out")
+                due_s = self._clock.now()
+            else:
+                self.sweep()
+            swept()
+
+    def sweep(self) -> None:
+        """Disconnect every host that has been silent for too long."""
+        figures = self._inventory.host_figures
+        silent_s = self._clock.now() - figures.last_report_s
+        silent = np.isin(figures.state, _WATCHED) & (silent_s > self._misses * self._interval_s)
+        for row in np.flatnonzero(silent).tolist():
+            host = self._inventory.hosts[row]
+            self.lose(host, f"host {host.name} has been silent for {silent_s[row]:.1f} s")
+
+    def lose(self, host: Host, why: str) -> None:
+        """``host`` is disconnected, and its VMs are unknown until it reports again."""
+        with self._store.transaction():
+            self._inventory.move_host(host, HostEvent.FELL_SILENT)
+            self._inventory.host_figures.forget(host.row)
+            vms = self._inventory.vms_on(host)
+            for vm in vms:
+                self._inventory.set_state(vm, VmState.UNKNOWN)
+            of_vms = f"; its {len(vms)} VMs are unknown" if vms else ""
+            self._events.emit(
+                Severity.ERROR,
+                "host.disconnected",
+                why + of_vms,
+                cluster=host.spec.cluster,
+                host=host.name,
+            )

@@ -1,0 +1,197 @@
+"""The service that operators and their tools call."""
+
+# The generated service names the methods.
+# ruff: noqa: N802
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from cluster.clock import Clock
+from cluster.rpc import convert
+from cluster.rpc.errors import streaming, unary
+from cluster.rpc.v1 import vrm_pb2, vrm_pb2_grpc
+from cluster.vrm import answers
+from cluster.vrm.configuration import Configuration
+from cluster.vrm.events import Events
+from cluster.vrm.inventory import Inventory
+from cluster.vrm.lifecycle import Lifecycle
+from cluster.vrm.records import Host, Vm
+from cluster.vrm.tasks import Task, Tasks
+
+#: After so many VMs a long answer lets heartbeats through.
+CHUNK = 250
+
+
+class Operator(vrm_pb2_grpc.VrmServicer):
+    """Answers operators; ``about`` has the fields of a status that never change."""
+
+    def __init__(
+        self,
+        *,
+        about: vrm_pb2.Status,
+        inventory: Inventory,
+        tasks: Tasks,
+        events: Events,
+        lifecycle: Lifecycle,
+        configuration: Configuration,
+        clock: Clock,
+    ) -> None:
+        self._about = about
+        self._inventory = inventory
+        self._tasks = tasks
+        self._events = events
+        self._lifecycle = lifecycle
+        self._configuration = configuration
+        self._clock = clock
+
+    @unary
+    async def GetStatus(self, request: vrm_pb2.GetStatusRequest, context: Any) -> vrm_pb2.Status:
+        status = vrm_pb2.Status()
+        status.CopyFrom(self._about)
+        status.now_s = self._clock.now()
+        status.clusters.extend(self._clusters([]))
+        status.hosts.extend(
+            answers.host_answer(self._inventory, host) for host in self._inventory.hosts
+        )
+        status.vms.extend(await self._vms(list(self._inventory.vms.values())))
+        return status
+
+    @unary
+    async def ListClusters(
+        self, request: vrm_pb2.ListClustersRequest, context: Any
+    ) -> vrm_pb2.ListClustersReply:
+        return vrm_pb2.ListClustersReply(clusters=self._clusters(list(request.names)))
+
+    @unary
+    async def ListHosts(
+        self, request: vrm_pb2.ListHostsQuery, context: Any
+    ) -> vrm_pb2.ListHostsAnswer:
+        hosts: list[Host] = self._inventory.hosts
+        if request.names:
+            hosts = [self._inventory.host(name) for name in request.names]
+        if request.cluster:
+            cluster = self._inventory.cluster(request.cluster).name
+            hosts = [host for host in hosts if host.spec.cluster == cluster]
+        return vrm_pb2.ListHostsAnswer(
+            hosts=[answers.host_answer(self._inventory, host) for host in hosts]
+        )
+
+    @unary
+    async def ListVms(self, request: vrm_pb2.ListVmsQuery, context: Any) -> vrm_pb2.ListVmsAnswer:
+        vms: list[Vm] = list(self._inventory.vms.values())
+        if request.vms:
+            vms = [self._inventory.vm(name) for name in request.vms]
+        if request.cluster:
+            cluster = self._inventory.cluster(request.cluster).name
+            vms = [vm for vm in vms if vm.spec.cluster == cluster]
+        if request.host:
+            host = self._inventory.host(request.host)
+            vms = [vm for vm in vms if vm.host is host]
+        return vrm_pb2.ListVmsAnswer(vms=await self._vms(vms))
+
+    @unary
+    async def CreateVm(self, request: vrm_pb2.CreateVmRequest, context: Any) -> vrm_pb2.Task:
+        return self._once(
+            request.request_id,
+            lambda: self._lifecycle.create(
+                convert.vm_from_message(request.spec), request.start, request.request_id
+            ),
+        )
+
+    @unary
+    async def StartVm(self, request: vrm_pb2.VmOrder, context: Any) -> vrm_pb2.Task:
+        return self._order(request, lambda vm: self._lifecycle.start(vm, request.request_id))
+
+    @unary
+    async def StopVm(self, request: vrm_pb2.VmOrder, context: Any) -> vrm_pb2.Task:
+        return self._order(
+            request, lambda vm: self._lifecycle.stop(vm, request.mode, request.request_id)
+        )
+
+    @unary
+    async def RebootVm(self, request: vrm_pb2.VmOrder, context: Any) -> vrm_pb2.Task:
+        return self._order(
+            request, lambda vm: self._lifecycle.reboot(vm, request.mode, request.request_id)
+        )
+
+    @unary
+    async def PauseVm(self, request: vrm_pb2.VmOrder, context: Any) -> vrm_pb2.Task:
+        return self._order(request, lambda vm: self._lifecycle.pause(vm, request.request_id))
+
+    @unary
+    async def ResumeVm(self, request: vrm_pb2.VmOrder, context: Any) -> vrm_pb2.Task:
+        return self._order(request, lambda vm: self._lifecycle.resume(vm, request.request_id))
+
+    @unary
+    async def DeleteVm(self, request: vrm_pb2.VmOrder, context: Any) -> vrm_pb2.Task:
+        return self._order(request, lambda vm: self._lifecycle.delete(vm, request.request_id))
+
+    @unary
+    async def SetVmCpu(self, request: vrm_pb2.SetVmCpuOrder, context: Any) -> vrm_pb2.Task:
+        limit_mhz = (request.limit_mhz or math.inf) if request.HasField("limit_mhz") else None
+        return self._once(
+            request.request_id,
+            lambda: self._configuration.set_cpu(
+                self._inventory.vm(request.vm),
+                shares=request.shares if request.HasField("shares") else None,
+                limit_mhz=limit_mhz,
+                reservation_mhz=(
+                    request.reservation_mhz if request.HasField("reservation_mhz") else None
+                ),
+                request_id=request.request_id,
+            ),
+        )
+
+    @unary
+    async def ListTasks(
+        self, request: vrm_pb2.ListTasksQuery, context: Any
+    ) -> vrm_pb2.ListTasksAnswer:
+        tasks = self._tasks.all()
+        if request.ids:
+            tasks = [self._tasks.find(identity) for identity in request.ids]
+        return vrm_pb2.ListTasksAnswer(tasks=[answers.task_answer(task) for task in tasks])
+
+    @streaming
+    async def WatchTask(
+        self, request: vrm_pb2.WatchTaskRequest, context: Any
+    ) -> AsyncIterator[vrm_pb2.Task]:
+        async for task in self._tasks.watch(self._tasks.find(request.id)):
+            yield answers.task_answer(task)
+
+    @unary
+    async def CancelTask(self, request: vrm_pb2.CancelTaskRequest, context: Any) -> vrm_pb2.Task:
+        task = self._tasks.find(request.id)
+        self._tasks.cancel(task)
+        return answers.task_answer(task)
+
+    @streaming
+    async def WatchEvents(
+        self, request: vrm_pb2.WatchEventsRequest, context: Any
+    ) -> AsyncIterator[vrm_pb2.Event]:
+        async for event in self._events.watch(request.after, request.last, request.follow):
+            yield answers.event_answer(event)
+
+    def _order(self, request: vrm_pb2.VmOrder, give: Callable[[Vm], Task]) -> vrm_pb2.Task:
+        return self._once(request.request_id, lambda: give(self._inventory.vm(request.vm)))
+
+    def _once(self, request_id: str, give: Callable[[], Task]) -> vrm_pb2.Task:
+        """Return the task that this request started before, or else starts now."""
+        return answers.task_answer(self._tasks.of_request(request_id) or give())
+
+    def _clusters(self, names: list[str]) -> list[vrm_pb2.Cluster]:
+        wanted = names or list(self._inventory.clusters)
+        return [
+            answers.cluster_answer(self._inventory, self._inventory.cluster(name))
+            for name in wanted
+        ]
+
+    async def _vms(self, vms: list[Vm]) -> list[vrm_pb2.Vm]:
+        found: list[vrm_pb2.Vm] = []
+        for first in range(0, len(vms), CHUNK):
+            if first:
+                await self._clock.sleep(0)
+            found += [answers.vm_answer(self._inventory, vm) for vm in vms[first : first + CHUNK]]
+        return found

@@ -1,0 +1,136 @@
+"""What the VRM orders of agents: every order repeated under one request id until it is answered."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+import grpc
+
+from cluster.clock import Clock
+from cluster.network import Network
+from cluster.rpc import convert
+from cluster.rpc.errors import error_of
+from cluster.rpc.v1 import agent_pb2, agent_pb2_grpc, common_pb2
+from cluster.vrm.records import Host, Vm
+from fusion.errors import FusionError, InvalidInput, NotFound, Refused
+from fusion.seeds import derive
+from fusion.spec import CpuQos
+from fusion.vm import VmState
+
+Reply = TypeVar("Reply")
+
+#: In heartbeat intervals: the limit of one attempt, the pause before the next, and of all.
+ATTEMPT, PAUSE, PATIENCE = 3.0, 0.25, 30.0
+
+#: Failures of the connection, after which the agent may or may not have executed the order.
+_BROKEN = (
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.CANCELLED,
+)
+
+
+class Unanswered(FusionError):
+    """Nobody knows whether the agent executed the order; the next report tells."""
+
+
+class Orders:
+    """Calls to agents, of one generation of the VRM.
+
+    Each raises ``Refused``, ``NotFound`` or ``InvalidInput`` where the agent did not do it, and
+    ``Unanswered`` where that is not known.
+    """
+
+    def __init__(
+        self, network: Network, clock: Clock, interval_s: float, generation: int, seed: int
+    ) -> None:
+        self._network = network
+        self._clock = clock
+        self._interval_s = interval_s
+        self._generation = generation
+        self._seed = seed
+        self._numbers = itertools.count(1)
+        self._stubs: dict[str, tuple[grpc.aio.Channel, agent_pb2_grpc.AgentStub]] = {}
+
+    async def start(self, host: Host, vms: Sequence[Vm]) -> dict[int, str]:
+        """Start ``vms`` on ``host``; return the reasons of those it refused, by number."""
+        request = agent_pb2.StartVmsRequest(
+            command=self._command(host),
+            domains=[
+                agent_pb2.Domain(vm=vm.id, seed=derive(self._seed, "vm", vm.name), spec=vm.message)
+                for vm in vms
+            ],
+        )
+        reply = await self._call(host, lambda stub: stub.StartVms, request)
+        number_of = {vm.id: vm.number for vm in vms}
+        return {number_of[refusal.vm]: refusal.reason for refusal in reply.refusals}
+
+    async def stop(self, host: Host, vm: Vm, mode: common_pb2.StopMode.ValueType) -> VmState:
+        request = agent_pb2.StopVmRequest(command=self._command(host), vm=vm.id, mode=mode)
+        return _state(await self._call(host, lambda stub: stub.StopVm, request))
+
+    async def reboot(self, host: Host, vm: Vm, mode: common_pb2.StopMode.ValueType) -> VmState:
+        request = agent_pb2.RebootVmRequest(command=self._command(host), vm=vm.id, mode=mode)
+        return _state(await self._call(host, lambda stub: stub.RebootVm, request))
+
+    async def pause(self, host: Host, vm: Vm) -> VmState:
+        request = agent_pb2.VmRequest(command=self._command(host), vm=vm.id)
+        return _state(await self._call(host, lambda stub: stub.PauseVm, request))
+
+    async def resume(self, host: Host, vm: Vm) -> VmState:
+        request = agent_pb2.VmRequest(command=self._command(host), vm=vm.id)
+        return _state(await self._call(host, lambda stub: stub.ResumeVm, request))
+
+    async def set_cpu(self, host: Host, vm: Vm, cpu: CpuQos) -> None:
+        request = agent_pb2.SetVmCpuRequest(
+            command=self._command(host), vm=vm.id, cpu=convert.cpu_to_message(cpu)
+        )
+        await self._call(host, lambda stub: stub.SetVmCpu, request)
+
+    def _command(self, host: Host) -> agent_pb2.Command:
+        return agent_pb2.Command(
+            request_id=f"{self._generation}-{next(self._numbers)}",
+            host=host.name,
+            incarnation=host.incarnation,
+            vrm_generation=self._generation,
+        )
+
+    def _stub(self, host: str) -> agent_pb2_grpc.AgentStub:
+        # The channel is asked for anew every time, for a host that moved; stubs are dear to make.
+        channel = self._network.channel(host)
+        known = self._stubs.get(host)
+        if known is None or known[0] is not channel:
+            known = self._stubs[host] = channel, agent_pb2_grpc.AgentStub(channel)
+        return known[1]
+
+    async def _call(
+        self,
+        host: Host,
+        method: Callable[[agent_pb2_grpc.AgentStub], Callable[..., Awaitable[Reply]]],
+        request: object,
+    ) -> Reply:
+        incarnation = host.incarnation
+        patience_ends_s = self._clock.now() + PATIENCE * self._interval_s
+        while True:
+            if host.incarnation != incarnation:
+                raise Refused(f"host {host.name} was restarted")
+            if not host.reachable:
+                raise Unanswered(f"host {host.name} fell silent")
+            try:
+                limit_s = ATTEMPT * self._interval_s
+                return await method(self._stub(host.name))(request, timeout=limit_s)
+            except grpc.aio.AioRpcError as failure:
+                error = error_of(failure)
+                if isinstance(error, Refused | NotFound | InvalidInput):
+                    raise error from None
+                if failure.code() not in _BROKEN or self._clock.now() >= patience_ends_s:
+                    raise Unanswered(
+                        f"host {host.name} does not answer orders ({error})"
+                    ) from failure
+            await self._clock.sleep(PAUSE * self._interval_s)
+
+
+def _state(reply: agent_pb2.VmReply) -> VmState:
+    return convert.VM_STATE_OF[reply.state]

@@ -1,0 +1,115 @@
+"""The hosts and VMs of the inventory, one object each."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from cluster.rpc import convert
+from cluster.rpc.v1 import common_pb2
+from cluster.vrm.tasks import Task
+from fusion.host import HostState
+from fusion.spec import HostSpec, VmSpec
+from fusion.vm import TRANSIENT, VmAction, VmState, vm_id
+
+
+class Desired(StrEnum):
+    """What the operator wants a VM to be."""
+
+    STOPPED = "stopped"
+    RUNNING = "running"
+
+
+#: Host states in which orders reach the agent.
+REACHABLE = frozenset({HostState.NORMAL, HostState.MAINTENANCE})
+
+
+@dataclass(slots=True, eq=False)
+class Host:
+    """A physical host; ``registered`` tells that this run of the VRM has heard its whole truth."""
+
+    row: int
+    spec: HostSpec
+    state: HostState = HostState.POWERED_OFF
+    incarnation: int = 0
+    registered: bool = False
+    address: str = ""
+    metrics_url: str = ""
+    pid: int = 0
+    message: common_pb2.HostSpec = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.message = convert.host_to_message(self.spec)
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    @property
+    def reachable(self) -> bool:
+        return self.registered and self.state in REACHABLE
+
+
+@dataclass(slots=True, eq=False)
+class Change:
+    """An operation under way on a VM.
+
+    While ``ordering``, an agent may or may not have executed the order: what reports say of the
+    VM's state is not taken over. ``answered`` is set when that is past, ``arrival`` with the first
+    state that lasts.
+    """
+
+    vm: Vm
+    action: VmAction
+    before: VmState
+    desired_before: Desired
+    task: Task
+    arrival: asyncio.Future[VmState]
+    previous: asyncio.Event | None = None  # the answer to the order that this one supersedes
+    answered: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def ordering(self) -> bool:
+        return not self.answered.is_set()
+
+
+@dataclass(slots=True, eq=False)
+class Vm:
+    """A virtual machine; ``host`` is the one that holds it, or may hold it."""
+
+    number: int
+    spec: VmSpec
+    group: str
+    desired: Desired
+    state: VmState
+    host: Host | None = None
+    epoch: int = 0
+    cpu_unsure: bool = False  # its host may have other CPU settings than the inventory
+    configuring: Task | None = None
+    change: Change | None = None
+    # Until then, reports of these states may be older than what is known.
+    stale_states: frozenset[VmState] = frozenset()
+    stale_until_s: float = 0.0
+    message: common_pb2.VmSpec = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.message = convert.vm_to_message(self.spec)
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    @property
+    def id(self) -> str:
+        return vm_id(self.number)
+
+    @property
+    def title(self) -> str:
+        """Name and identity, for sentences."""
+        return f"{self.spec.name} ({self.id})"
+
+    def settle(self, state: VmState) -> None:
+        """Tell who waits for the VM that it is in ``state``, where that lasts."""
+        if self.change is not None and state not in TRANSIENT and not self.change.arrival.done():
+            self.change.arrival.set_result(state)

@@ -1,0 +1,124 @@
+"""Starting VMs, one or ten thousand: placed in one batch, ordered with one call per host."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from cluster.vrm.changes import Changes
+from cluster.vrm.inventory import Inventory
+from cluster.vrm.orders import Orders, Unanswered
+from cluster.vrm.placing import Placing
+from cluster.vrm.records import Change, Desired, Host, Vm
+from cluster.vrm.store import Store
+from fusion.errors import FusionError
+from fusion.vm import VmState
+
+#: Hosts that are told to start VMs at the same time.
+CALLS_AT_ONCE = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A VM that did not start, and why."""
+
+    vm: Vm
+    reason: str
+
+
+class Starting:
+    """Places VMs and starts them."""
+
+    def __init__(
+        self,
+        store: Store,
+        inventory: Inventory,
+        changes: Changes,
+        placing: Placing,
+        orders: Orders,
+    ) -> None:
+        self._store = store
+        self._inventory = inventory
+        self._changes = changes
+        self._placing = placing
+        self._orders = orders
+        self._calls = asyncio.Semaphore(CALLS_AT_ONCE)
+
+    async def start(
+        self, changes: Sequence[Change], running: Callable[[int], None]
+    ) -> list[Failure]:
+        """Carry out ``changes``, each the start of a VM, until every one has ended.
+
+        ``running`` is told how many run, whenever that has grown. Returns those that failed.
+        """
+        failures: list[Failure] = []
+        by_host = self._place(changes, failures)
+        count = 0
+
+        def arrived(future: asyncio.Future[VmState]) -> None:
+            nonlocal count
+            if not future.cancelled() and future.result() is VmState.RUNNING:
+                count += 1
+                running(count)
+
+        async with asyncio.TaskGroup() as calls:
+            for host, group in by_host.items():
+                for change in group:
+                    change.arrival.add_done_callback(arrived)
+                calls.create_task(self._start_on(host, group, failures))
+        return failures
+
+    def _place(
+        self, changes: Sequence[Change], failures: list[Failure]
+    ) -> dict[Host, list[Change]]:
+        by_host: dict[Host, list[Change]] = {}
+        decisions = self._placing.place([change.vm for change in changes])
+        with self._store.transaction():
+            for change, decision in zip(changes, decisions, strict=True):
+                if decision.host is None:
+                    self._changes.undo(change)
+                    failures.append(Failure(change.vm, decision.why))
+                    continue
+                host = self._inventory.host(decision.host)
+                self._inventory.give(change.vm, host)
+                self._inventory.want(change.vm, Desired.RUNNING)
+                by_host.setdefault(host, []).append(change)
+        return by_host
+
+    async def _start_on(self, host: Host, group: list[Change], failures: list[Failure]) -> None:
+        try:
+            async with self._calls:
+                refusals = await self._orders.start(host, [change.vm for change in group])
+        except Unanswered as error:
+            with self._store.transaction():
+                for change in group:
+                    self._changes.abandon(change)
+                    failures.append(Failure(change.vm, str(error)))
+            return
+        except FusionError as error:
+            refusals = {change.vm.number: str(error) for change in group}
+        with self._store.transaction():
+            for change in group:
+                reason = refusals.get(change.vm.number)
+                if reason is None:
+                    self._changes.answered(change, VmState.STARTING)
+                else:
+                    self._changes.undo(change)
+                    failures.append(Failure(change.vm, reason))
+        for change in group:
+            if change.vm.number not in refusals:
+                state = await change.arrival
+                self._changes.end(change)
+                if state is not VmState.RUNNING:
+                    failures.append(Failure(change.vm, _why(state, host)))
+
+
+def _why(state: VmState, host: Host) -> str:
+    match state:
+        case VmState.UNKNOWN:
+            return f"host {host.name} fell silent while it was starting"
+        case VmState.STOPPED:
+            return f"it halted on {host.name} before it was running"
+        case _:
+            return f"it is {state} by a later order"

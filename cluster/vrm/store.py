@@ -1,0 +1,138 @@
+"""What the VRM must know after a crash, in SQLite: opened, versioned, and written in batches."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from cluster.stores import Stores
+from fusion.errors import FusionError
+
+NAME = "vrm"
+SCHEMA = 1
+
+_TABLES = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL);
+CREATE TABLE clusters (position INTEGER PRIMARY KEY, settings BLOB NOT NULL);
+CREATE TABLE hosts (
+    position INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, spec BLOB NOT NULL,
+    incarnation INTEGER NOT NULL DEFAULT 0, address TEXT NOT NULL DEFAULT '',
+    metrics_url TEXT NOT NULL DEFAULT '', pid INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE vms (
+    number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, spec BLOB NOT NULL,
+    vm_group TEXT NOT NULL, desired TEXT NOT NULL, host TEXT NOT NULL DEFAULT '',
+    epoch INTEGER NOT NULL DEFAULT 0, cpu_unsure INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE deployed (vm_group TEXT PRIMARY KEY);
+CREATE TABLE tasks (
+    number INTEGER PRIMARY KEY, kind TEXT NOT NULL, entity TEXT NOT NULL,
+    entity_name TEXT NOT NULL, request_id TEXT NOT NULL, status TEXT NOT NULL,
+    progress_percent INTEGER NOT NULL, reason TEXT NOT NULL, started_s REAL NOT NULL,
+    ended_s REAL NOT NULL
+);
+CREATE TABLE events (
+    number INTEGER PRIMARY KEY, time_s REAL NOT NULL, severity TEXT NOT NULL, kind TEXT NOT NULL,
+    message TEXT NOT NULL, cluster TEXT NOT NULL, host TEXT NOT NULL, vm TEXT NOT NULL,
+    task TEXT NOT NULL
+);
+"""
+
+
+class Store:
+    """The VRM's database. Writes outside ``transaction`` are committed one by one.
+
+    A write that fails, or a transaction that does, is not survivable, for memory and store differ
+    from then on: ``failed`` is told, and has the VRM crash.
+    """
+
+    def __init__(
+        self, connection: sqlite3.Connection, failed: Callable[[BaseException], None]
+    ) -> None:
+        self._connection = connection
+        self._failed = failed
+        self._connection.isolation_level = None
+        self._in_transaction = False
+
+    @staticmethod
+    def open(stores: Stores, failed: Callable[[BaseException], None]) -> Store:
+        """Open the store, making its tables where it is new.
+
+        Raises ``FusionError`` where it is damaged, or written by a newer version.
+        """
+        try:
+            store = Store(stores.open(NAME), failed)
+            store._prepare()
+        except sqlite3.DatabaseError as error:
+            raise FusionError(
+                f"the VRM's store is damaged ({error}); restore it, or remove it and launch anew"
+            ) from error
+        return store
+
+    def _prepare(self) -> None:
+        (verdict,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok":
+            raise sqlite3.DatabaseError(verdict)
+        (found,) = self._connection.execute("PRAGMA user_version").fetchone()
+        if found > SCHEMA:
+            self._connection.close()
+            raise FusionError(
+                f"the VRM's store has schema {found}, and this version knows {SCHEMA} at most; "
+                "run the version that wrote it, or remove the store and launch anew"
+            )
+        if found == 0:
+            with self.transaction():
+                for statement in _TABLES.split(";"):
+                    self._connection.execute(statement)
+                self._connection.execute(f"PRAGMA user_version = {SCHEMA}")
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Commit everything in the block at once; a block within a block joins the outer one.
+
+        There must be no ``await`` in the block.
+        """
+        if self._in_transaction:
+            yield
+            return
+        self._connection.execute("BEGIN IMMEDIATE")
+        self._in_transaction = True
+        try:
+            yield
+        except BaseException as error:
+            self._failed(error)
+            self._connection.execute("ROLLBACK")
+            raise
+        else:
+            self._connection.execute("COMMIT")
+        finally:
+            self._in_transaction = False
+
+    def write(self, statement: str, values: Sequence[object] = ()) -> None:
+        try:
+            self._connection.execute(statement, tuple(values))
+        except sqlite3.Error as error:
+            self._failed(error)
+            raise
+
+    def write_many(self, statement: str, rows: Iterable[Sequence[object]]) -> None:
+        """Write many rows in one transaction."""
+        with self.transaction():
+            self._connection.executemany(statement, rows)
+
+    def read(self, statement: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        return self._connection.execute(statement, tuple(values)).fetchall()
+
+    def raise_counter(self, key: str, by: int = 1) -> int:
+        """Raise the durable counter ``key`` (0 at first) and return its new value."""
+        ((value,),) = self.read(
+            "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = value + ? "
+            "RETURNING value",
+            (key, by, by),
+        )
+        return int(value)
+
+    def close(self) -> None:
+        self._connection.close()
