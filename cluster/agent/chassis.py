@@ -117,6 +117,14 @@ class Chassis:
             self._timers_changed.set()
             self.vms_changed.set()
 
+    def vm_name(self, host: str, number: int) -> str:
+        """Return the name of a VM on ``host``, or nothing where it is not there."""
+        view = self.current_view()
+        row = view.hosts.names.index(host)
+        first, end = view.hosts.first_vm[row : row + 2].tolist()
+        numbers = view.vms.number[first:end].tolist()
+        return view.vms.names[first + numbers.index(number)] if number in numbers else ""
+
     def snapshot(self) -> Snapshot:
         """Return what to tell the VRM, and later to ``forget_stopped``."""
         return Snapshot(self.current_view(), self._changes)

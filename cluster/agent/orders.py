@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, TypeVar
@@ -23,6 +24,7 @@ from cluster.rpc.v1 import agent_pb2 as pb
 from cluster.rpc.v1 import agent_pb2_grpc, common_pb2
 from fusion.errors import FusionError, InvalidInput, Refused
 from fusion.fleet import Fleet
+from fusion.spec import VmSpec
 from fusion.vm import VmState, vm_number
 
 log = structlog.get_logger()
@@ -92,7 +94,8 @@ class Orders(agent_pb2_grpc.AgentServicer):
         def work() -> pb.VmReply:
             with self._chassis.change() as fleet:
                 state = act(fleet, host, number)
-            log.info("VM order", order=kind, host=host, vm=request.vm, state=state.value)
+            name = self._chassis.vm_name(host, number)
+            log.info("VM order", order=kind, host=host, vm=request.vm, name=name, state=state.value)
             return pb.VmReply(state=VM_STATES[state])
 
         return await self._once(kind, request.command, context, work)
@@ -102,27 +105,40 @@ class Orders(agent_pb2_grpc.AgentServicer):
         with self._chassis.change() as fleet:
             for domain in domains:
                 try:
-                    spec = vm_from_message(domain.spec)
-                    fleet.start(host, _number(domain.vm), spec, domain.seed)
+                    fleet.start(host, _number(domain.vm), _spec(domain), domain.seed)
                 except FusionError as refusal:
                     reply.refusals.add(vm=domain.vm, reason=str(refusal))
-                    log.warning("start refused", host=host, vm=domain.vm, reason=str(refusal))
+                    log.warning(
+                        "VM start refused",
+                        host=host,
+                        vm=domain.vm,
+                        name=domain.spec.name,
+                        reason=str(refusal),
+                    )
         return reply
 
     async def _once(
         self, kind: str, command: pb.Command, context: Any, work: Callable[[], Reply]
     ) -> Reply:
+        """Carry out ``work`` once for all calls with this command."""
         try:
-            key = self._admit(command)
-            return await self._commands.once(key, partial(self._counted, kind, work))
+            key = self._admit(kind, command)
+            return await self._commands.once(key, partial(self._counted, kind, command, work))
         except (PoweredOff, HostWentDown):
             await context.abort(
                 grpc.StatusCode.UNAVAILABLE, f"host {command.host} does not answer: it has no power"
             )
             raise
 
-    def _admit(self, command: pb.Command) -> CommandKey:
+    def _admit(self, kind: str, command: pb.Command) -> CommandKey:
         """Refuse what is late or meant for somebody else."""
+        try:
+            return self._key(command)
+        except FusionError as refusal:
+            self._refused(kind, command, refusal)
+            raise
+
+    def _key(self, command: pb.Command) -> CommandKey:
         incarnation = self._chassis.incarnation(command.host)
         if not incarnation:
             raise PoweredOff(command.host)
@@ -136,17 +152,18 @@ class Orders(agent_pb2_grpc.AgentServicer):
         self._membership.hear(command.vrm_generation)
         return CommandKey(command.host, incarnation, command.request_id)
 
-    async def _counted(self, kind: str, work: Callable[[], Reply]) -> Reply:
-        outcome = Outcome.FAILED
+    async def _counted(self, kind: str, command: pb.Command, work: Callable[[], Reply]) -> Reply:
         try:
             reply = work()
-            outcome = Outcome.DONE
-            return reply
-        except FusionError:
-            outcome = Outcome.REFUSED
+        except FusionError as refusal:
+            self._refused(kind, command, refusal)
             raise
-        finally:
-            self._counters.orders[kind, outcome] += 1
+        self._counters.orders[kind, Outcome.DONE] += 1
+        return reply
+
+    def _refused(self, kind: str, command: pb.Command, refusal: FusionError) -> None:
+        self._counters.orders[kind, Outcome.REFUSED] += 1
+        log.warning("order refused", order=kind, host=command.host, reason=str(refusal))
 
 
 def _number(vm: str) -> int:
@@ -154,3 +171,21 @@ def _number(vm: str) -> int:
         return vm_number(vm)
     except ValueError as error:
         raise InvalidInput(f"vm: {error}") from error
+
+
+def _spec(domain: pb.Domain) -> VmSpec:
+    """Return what to start; the model computes with it, so what is absurd ends here."""
+    try:
+        spec = vm_from_message(domain.spec)
+    except ValueError as error:
+        raise InvalidInput(f"spec of VM {domain.vm}: {error}") from error
+    if spec.vcpus < 1 or not 0 < spec.vcpu_mhz < math.inf:
+        raise InvalidInput(
+            f"spec of VM {domain.vm}: {spec.vcpus} vCPUs of {spec.vcpu_mhz:g} MHz are no processors"
+        )
+    if not (0 <= spec.boot_s < math.inf and 0 <= spec.shutdown_s < math.inf):
+        raise InvalidInput(
+            f"spec of VM {domain.vm}: boot {spec.boot_s:g} s, shutdown {spec.shutdown_s:g} s; "
+            "times are finite and not negative"
+        )
+    return spec

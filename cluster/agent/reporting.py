@@ -96,19 +96,18 @@ class Reporter:
                 heartbeats = Rhythm(self._clock.now(), self._interval_s)
             due_s, gap_s = heartbeats.due_s, PROMPT_GAP * self._interval_s
             if await happened(self._chassis.vms_changed, self._clock, due_s):
-                # What else changes until then goes with it.
-                prompt_s = max(self._clock.now(), last_s + gap_s)
-                prompt = prompt_s < due_s - gap_s
-                await self._clock.sleep((prompt_s if prompt else due_s) - self._clock.now())
-            else:
-                prompt = False
+                now_s = self._clock.now()
+                prompt_s = min(max(now_s, last_s + gap_s), due_s)
+                await self._clock.sleep(prompt_s - now_s)  # what else changes goes with it
+                last_s = self._clock.now()
+                if last_s < due_s - gap_s:
+                    await self._report(due_s - last_s, prompt=True)
+                    continue
+                await self._clock.sleep(due_s - last_s)
             last_s = self._clock.now()
-            if prompt:
-                await self._report(due_s - last_s, prompt=True)
-            else:
-                self._counters.heartbeat(max(0.0, last_s - due_s))
-                heartbeats.kept(last_s)
-                await self._report(self._interval_s)
+            self._counters.heartbeat(max(0.0, last_s - due_s))
+            heartbeats.kept(last_s)
+            await self._report(self._interval_s)
 
     async def _register(self, incarnations: dict[str, int]) -> bool:
         request = register_request(

@@ -6,16 +6,16 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from cluster.agent.agent import Agent
+from cluster.clock import Clock
 from cluster.live.clock import LiveClock
 from cluster.live.network import LiveNetwork, LiveServer
 from cluster.role import Endpoint
@@ -50,11 +50,58 @@ def vm(name: str = "web", *, percent: float = 50.0, boot_s: float = 0.0, gib: in
     return VmSpec(name, "production", 2, 2000.0, gib * GIB, cpu, load, boot_s, shutdown_s=2.0)
 
 
+class HandClock:
+    """A clock whose hand the test turns; deadlines of calls go on in wall time."""
+
+    def __init__(self) -> None:
+        self._now_s = 0.0
+        self._timers: list[tuple[float, Callable[[], None]]] = []
+
+    def now(self) -> float:
+        return self._now_s
+
+    async def sleep(self, duration_s: float) -> None:
+        if duration_s <= 0:
+            await asyncio.sleep(0)
+            return
+        rung = asyncio.Event()
+        with self._timer(duration_s, rung.set):
+            await rung.wait()
+
+    @asynccontextmanager
+    async def timeout(self, duration_s: float | None) -> AsyncIterator[object]:
+        async with asyncio.timeout(None) as limit:
+            with self._timer(
+                math.inf if duration_s is None else duration_s,
+                lambda: limit.reschedule(asyncio.get_running_loop().time()),
+            ):
+                yield limit
+
+    def turn_to(self, now_s: float) -> None:
+        """Make it ``now_s``; whoever slept until then wakes."""
+        assert now_s >= self._now_s
+        self._now_s = now_s
+        for due_s, ring in list(self._timers):
+            if due_s <= now_s:
+                ring()
+
+    @contextmanager
+    def _timer(self, duration_s: float, ring: Callable[[], None]) -> Iterator[None]:
+        timer = (self._now_s + duration_s, ring)
+        if duration_s <= 0:
+            ring()
+        self._timers.append(timer)
+        try:
+            yield
+        finally:
+            self._timers.remove(timer)
+
+
 @dataclass
 class ListeningVrm(registry_pb2_grpc.RegistryServicer):
     """Answers as a VRM would, and keeps what it heard."""
 
-    clock: LiveClock
+    clock: Clock
     generation: int = 1
     known: dict[str, int] = field(default_factory=dict)
     registrations: list[registry_pb2.RegisterRequest] = field(default_factory=list)
@@ -101,8 +148,10 @@ class ListeningVrm(registry_pb2_grpc.RegistryServicer):
 class World:
     """One agent under test, with the stubs that its peers would use."""
 
-    def __init__(self, *hosts: tuple[HostSpec, int], tick_s: float = 1.0) -> None:
-        self.clock = LiveClock(time.time(), SPEED)
+    def __init__(
+        self, *hosts: tuple[HostSpec, int], tick_s: float = 1.0, clock: Clock | None = None
+    ) -> None:
+        self.clock = clock or LiveClock(time.time(), SPEED)
         self.addresses = {name: f"127.0.0.1:{_free_port()}" for name in ("vrm", "chassis-1")}
         self.network = LiveNetwork(self.addresses.__getitem__, SPEED)
         self.vrm = ListeningVrm(self.clock)
@@ -153,6 +202,19 @@ class World:
         request = agent_pb2.StartVmsRequest(command=self.command(on, **command), domains=domains)
         return await self.orders.StartVms(request)
 
+    def turn_to(self, now_s: float) -> None:
+        """Turn the hand of the clock, where it has one."""
+        assert isinstance(self.clock, HandClock)
+        self.clock.turn_to(now_s)
+
+    def heard_more_than(self, reports: int) -> bool:
+        return len(self.vrm.reports) > reports
+
+    def states(self) -> list[VmState]:
+        """Return the states of all VMs in the agent's published view."""
+        vms = self.agent.view.vms
+        return [vms.state_of(row) for row in range(len(vms))]
+
     async def listed(self, host: str = "cna-01") -> dict[str, agent_pb2.ListHostsReply.Vm]:
         """Return what the agent says of the VMs on ``host``, by identity."""
         reply = await self.orders.ListHosts(agent_pb2.ListHostsRequest())
@@ -189,10 +251,6 @@ async def running(world: World, *, vrm: bool = True) -> AsyncIterator[World]:
         await world.vrm_down()
         await world.network.close()
         assert not crashed, "the agent ended by itself"
-
-
-def generator() -> np.random.Generator:
-    return np.random.default_rng(1)
 
 
 def _free_port() -> int:

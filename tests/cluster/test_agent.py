@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
+import pytest
+from structlog.testing import capture_logs
+
+from cluster.metrics.agent import Outcome
 from cluster.rpc.v1 import agent_pb2, common_pb2
+from fusion.vm import VmState
 from tests.cluster.agent_world import (
     INTERVAL_S,
     RUNNING,
+    STARTING,
     STOPPED,
+    HandClock,
     World,
     host,
     running,
@@ -52,26 +60,51 @@ def test_one_report_carries_all_hosts_and_vms() -> None:
     asyncio.run(scenario())
 
 
+async def heard(world: World, *instants_s: float) -> None:
+    """Turn the clock to each of ``instants_s``, and at each wait for the one report of then."""
+    for now_s in instants_s:
+        told = len(world.vrm.heard_s)
+        world.turn_to(now_s)
+        await until(partial(world.heard_more_than, told), f"a report at {now_s} s")
+
+
 def test_heartbeats_keep_to_multiples_of_the_interval() -> None:
     async def scenario() -> None:
-        async with running(World()) as world:
-            await until(lambda: len(world.vrm.reports) >= 8, "eight heartbeats")
-            beats = {round((t - world.vrm.heard_s[0]) / INTERVAL_S) for t in world.vrm.heard_s}
-            # None was left out, and none came twice (but for the report after registration).
-            assert beats == set(range(max(beats) + 1))
-            assert len(world.vrm.reports) <= len(beats) + 1
+        async with running(World(clock=HandClock())) as world:
+            await heard(world, *(k * INTERVAL_S for k in (1, 2, 3)))
+            # One comes late; those after it do not.
+            await heard(world, 4.3 * INTERVAL_S, 5 * INTERVAL_S)
+            # Those that were missed are not sent afterwards.
+            await heard(world, 8.6 * INTERVAL_S, 9 * INTERVAL_S)
+            beats = [at_s / INTERVAL_S for at_s in world.vrm.heard_s]
+            assert beats == pytest.approx([0, 1, 2, 3, 4.3, 5, 8.6, 9])
+            assert world.agent.counters.lateness_sum_s == pytest.approx(2.9 * INTERVAL_S)
 
     asyncio.run(scenario())
 
 
 def test_a_vm_that_booted_is_told_before_the_next_heartbeat() -> None:
     async def scenario() -> None:
-        async with running(World(tick_s=1000.0)) as world:
-            await until(lambda: len(world.vrm.reports) >= 3, "a quiet rhythm")
-            origin_s = world.vrm.heard_s[-1]
-            await world.start(vm(boot_s=1.0))
-            await until(lambda: RUNNING in world.vrm.states("cna-01").values(), "the boot")
-            assert world.vrm.heard_s[-1] < origin_s + INTERVAL_S
+        async with running(World(tick_s=1000.0, clock=HandClock())) as world:
+            await heard(world, INTERVAL_S)
+            await world.start(vm(boot_s=0.5 * INTERVAL_S))
+            await heard(world, 1.1 * INTERVAL_S)
+            assert set(world.vrm.states("cna-01").values()) == {STARTING}
+            await heard(world, 1.5 * INTERVAL_S)
+            assert set(world.vrm.states("cna-01").values()) == {RUNNING}
+
+    asyncio.run(scenario())
+
+
+def test_what_changes_just_before_a_heartbeat_goes_with_it() -> None:
+    async def scenario() -> None:
+        async with running(World(tick_s=1000.0, clock=HandClock())) as world:
+            await heard(world, INTERVAL_S)
+            world.turn_to(1.95 * INTERVAL_S)
+            await world.start(vm())
+            await heard(world, 2 * INTERVAL_S)
+            assert set(world.vrm.states("cna-01").values()) == {RUNNING}
+            assert world.vrm.heard_s[-2:] == [INTERVAL_S, 2 * INTERVAL_S]
 
     asyncio.run(scenario())
 
@@ -86,7 +119,107 @@ def test_a_stopped_vm_is_told_and_then_forgotten() -> None:
                 )
             )
             await until(lambda: STOPPED in world.vrm.states("cna-01").values(), "the stop")
-            await until(lambda: not world.agent.view.vms.names, "nothing kept of it")
+            await until(lambda: not world.states(), "nothing kept of it")
             await until(lambda: not world.vrm.states("cna-01"), "a report without it")
+
+    asyncio.run(scenario())
+
+
+def test_hosts_run_on_without_a_vrm_and_register_when_it_comes() -> None:
+    async def scenario() -> None:
+        async with running(World(), vrm=False) as world:
+            world.vrm.generation = 0  # what an agent commands itself by, before any VRM
+            await world.start(vm(boot_s=3.0))
+            await until(lambda: world.states() == [VmState.RUNNING], "a boot without a VRM")
+            world.vrm.generation = 1
+            await world.vrm_up()
+            await until(lambda: bool(world.vrm.registrations), "registration")
+            assert list(world.vrm.registrations[0].vms.state) == [RUNNING]
+
+    asyncio.run(scenario())
+
+
+def test_a_vrm_that_was_away_is_told_again_and_the_outage_logged_once() -> None:
+    async def scenario() -> None:
+        with capture_logs() as logs:
+            async with running(World((host("cna-01"), 1), (host("cna-02"), 1))) as world:
+                await world.start(vm())
+                await until(lambda: bool(world.vrm.states("cna-01")), "the VM's report")
+                await world.vrm_down()
+                failed = world.agent.counters.reports
+                await until(lambda: failed[Outcome.FAILED] >= 3, "three heartbeats lost")
+                world.vrm.restart()
+                await world.vrm_up()
+                await until(lambda: len(world.vrm.known) == 2, "both registered again")
+                heard = len(world.vrm.reports)
+                await until(lambda: len(world.vrm.reports) > heard, "reports again")
+                assert list(world.vrm.registrations[-1].vms.vm_number) == [1]
+                assert list(await world.listed()) == ["i-00000001"]
+        lines = [line["event"] for line in logs if "heartbeat" in line["event"]]
+        assert len(lines) == 2
+        assert "failed" in lines[0]
+        assert "again" in lines[1]
+
+    asyncio.run(scenario())
+
+
+def test_only_the_hosts_that_the_vrm_misses_register_again() -> None:
+    async def scenario() -> None:
+        async with running(World((host("cna-01"), 1), (host("cna-02"), 1))) as world:
+            del world.vrm.known["cna-02"]
+            await until(lambda: len(world.vrm.registrations) == 2, "another registration")
+            assert [each.spec.name for each in world.vrm.registrations[-1].hosts] == ["cna-02"]
+            await until(lambda: len(world.vrm.reports[-1].host) == 2, "a report of both")
+
+    asyncio.run(scenario())
+
+
+def test_a_newer_vrm_generation_is_told_everything() -> None:
+    async def scenario() -> None:
+        async with running(World((host("cna-01"), 1), (host("cna-02"), 1))) as world:
+            world.vrm.generation = 2  # and it claims to know both
+            await until(lambda: len(world.vrm.registrations) == 2, "another registration")
+            assert len(world.vrm.registrations[-1].hosts) == 2
+
+    asyncio.run(scenario())
+
+
+def test_a_stop_is_kept_until_a_vrm_that_knows_the_host_has_heard_of_it() -> None:
+    async def scenario() -> None:
+        async with running(World()) as world:
+            await world.start(vm())
+            await world.vrm_down()
+            stop = agent_pb2.StopVmRequest(
+                command=world.command(), vm="i-00000001", mode=common_pb2.STOP_MODE_FORCE
+            )
+            await world.orders.StopVm(stop)
+            failed = world.agent.counters.reports[Outcome.FAILED]
+            await until(
+                lambda: world.agent.counters.reports[Outcome.FAILED] >= failed + 2, "lost reports"
+            )
+            assert world.states() == [VmState.STOPPED]
+            world.vrm.restart()
+            await world.vrm_up()
+            await until(lambda: not world.states(), "nothing kept of it")
+            told = [list(report.vms.state) for report in world.vrm.reports]
+            assert [STOPPED] in told
+            assert list(world.vrm.registrations[-1].vms.state) == [STOPPED]
+
+    asyncio.run(scenario())
+
+
+def test_a_vrm_that_hangs_does_not_break_the_rhythm() -> None:
+    async def scenario() -> None:
+        async with running(World(clock=HandClock())) as world:
+            await heard(world, INTERVAL_S)
+            world.vrm.deaf = True
+            failed = world.agent.counters.reports
+            world.turn_to(2 * INTERVAL_S)
+            await until(lambda: failed[Outcome.FAILED] == 1, "a call out of time")
+            world.turn_to(3 * INTERVAL_S)
+            await until(lambda: failed[Outcome.FAILED] == 2, "another")
+            world.vrm.deaf = False
+            await heard(world, 4 * INTERVAL_S)
+            assert failed == {Outcome.DONE: 3, Outcome.FAILED: 2}
 
     asyncio.run(scenario())
