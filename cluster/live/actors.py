@@ -6,8 +6,8 @@ restart. Between the parties goes gRPC; Ray only starts and ends these processes
 
 from __future__ import annotations
 
-import json
 import os
+import pickle
 import socket
 import threading
 from collections.abc import Mapping
@@ -28,6 +28,8 @@ from cluster.live.tls import Tls
 from cluster.role import Endpoint
 from fusion.errors import FusionError
 from fusion.spec import Datacenter, HostSpec
+
+_DATACENTER_FILE = "datacenter.pickle"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,18 @@ class Setting:
 
     def endpoint(self) -> Endpoint:
         return Endpoint(self.name, self.address, self.metrics_url, os.getpid())
+
+
+def save_datacenter(datacenter: Datacenter, folder: Path) -> None:
+    """Leave ``datacenter`` for the VRM of the run in ``folder``."""
+    (folder / _DATACENTER_FILE).write_bytes(pickle.dumps(datacenter))
+
+
+def load_datacenter(folder: Path) -> Datacenter:
+    """Return the datacenter of the run in ``folder``."""
+    datacenter = pickle.loads((folder / _DATACENTER_FILE).read_bytes())
+    assert isinstance(datacenter, Datacenter)
+    return datacenter
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,21 +154,23 @@ class ChassisActor(_Actor):
 
 
 class VrmActor(_Actor):
-    """The process of the VRM; restarted by Ray, it finds its store again."""
+    """The process of the VRM; restarted by Ray, it finds its store again.
 
-    def __init__(self, setting: Setting, datacenter: Datacenter) -> None:
-        self._datacenter = datacenter
-        super().__init__(setting)
+    The datacenter is in a file of the run's folder, as the store is: Ray may lose what is too
+    large to be an argument of its own before it restarts the actor.
+    """
 
     def _start(self, setting: Setting) -> None:
         from cluster.live.power import LivePower
         from cluster.live.stores import LiveStores
         from cluster.vrm.vrm import Vrm
 
+        datacenter = load_datacenter(Path(setting.folder))
+
         def make() -> Vrm:
             network = setting.network()
             return Vrm(
-                datacenter=self._datacenter,
+                datacenter=datacenter,
                 endpoint=setting.endpoint(),
                 world="live",
                 clock=setting.clock(),
@@ -164,4 +180,4 @@ class VrmActor(_Actor):
             )
 
         vrm = start_role(setting.name, make)
-        Exporter(setting.metrics_address, [vrm.metrics], lambda: json.dumps(vrm.discovery()))
+        Exporter(setting.metrics_address, vrm.collectors(), vrm.discovery)

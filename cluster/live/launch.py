@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 
 from cluster.live import tls
-from cluster.live.actors import ChassisActor, Setting, VrmActor
+from cluster.live.actors import ChassisActor, Setting, VrmActor, save_datacenter
 from cluster.live.addresses import AddressBook
 from cluster.live.layout import BMC, VRM, Chassis
 from cluster.live.network import LiveNetwork, LiveServer
@@ -148,8 +148,8 @@ class Launch:
             self._setting(VRM, LOOPBACK, layout.vrm_port, layout.vrm_metrics_port),
             public_address=f"{self._nodes[0].address}:{layout.vrm_port}" if self._tls else "",
         )
-        args = (setting, self._datacenter)
-        vrm = await self._ray.create(VRM, VrmActor, args, self._nodes[0], restarts=-1)
+        save_datacenter(self._datacenter, Path(self._state.folder))
+        vrm = await self._ray.create(VRM, VrmActor, (setting,), self._nodes[0], restarts=-1)
         self._note(vrm)
         self._tell(Progress(Step.VRM, 1, 1, f"the VRM answers at {setting.address}"))
         return vrm
