@@ -22,7 +22,9 @@ class TraceFinder:
 
     def trace(self, written: str, interval_s: float) -> Trace:
         """Return the trace in the file ``written``. Raises ``InvalidInput``."""
-        path = self._find(written, 1)
+        path = self._find(
+            written, "make one with: fusion traces FOLDER --count 1, and name its file here"
+        )
         if path.is_dir():
             raise InvalidInput(f"{written!r} is a folder; for one VM a file, write kind: traces")
         return Trace(self._percents(path, written), interval_s, written)
@@ -33,14 +35,13 @@ class TraceFinder:
         Raises ``InvalidInput`` where it is none, has fewer, or files are no traces: the sentences
         of those, one a line.
         """
-        path = self._find(written, count or 1052)
+        way_out = f"make synthetic ones with: fusion traces {written} --count {count or 1052}"
+        path = self._find(written, way_out)
         if not path.is_dir():
             raise InvalidInput(f"{written!r} is a file; for every VM the same, write kind: trace")
         files = _files_in(path)
         if not files:
-            raise InvalidInput(
-                f"the folder {path} has no files; {_way_out(written, count or 1052)}"
-            )
+            raise InvalidInput(f"the folder {path} has no files; {way_out}")
         if count is not None and count > len(files):
             raise InvalidInput(
                 f"the folder {path} has {len(files)} traces for a count of {count}; "
@@ -59,7 +60,7 @@ class TraceFinder:
             raise InvalidInput("\n".join(mistakes))
         return traces
 
-    def _find(self, written: str, count: int) -> Path:
+    def _find(self, written: str, way_out: str) -> Path:
         for place in self._places:
             path = place / written
             try:
@@ -70,7 +71,7 @@ class TraceFinder:
         searched = ", ".join(str(place) for place in self._places)
         raise InvalidInput(
             f"{written!r} was not found in {searched}; "
-            f"set FUSION_DATASETS to the folder that has it, or {_way_out(written, count)}"
+            f"set FUSION_DATASETS to the folder that has it, or {way_out}"
         )
 
     def _percents(self, path: Path, source: str) -> bytes:
@@ -92,7 +93,3 @@ def _files_in(folder: Path) -> list[Path]:
     except OSError as error:
         raise InvalidInput(f"{folder} cannot be read: {error.strerror}") from error
     return sorted(files, key=lambda file: file.name)
-
-
-def _way_out(written: str, count: int) -> str:
-    return f"make synthetic ones with: fusion traces {written} --count {count}"

@@ -24,6 +24,8 @@ LOG_SIGMA = 1.47
 LEVEL_WEIGHT, DRIFT_WEIGHT, NOISE_WEIGHT = 0.75, 0.03, 0.22
 DRIFT_PERSISTENCE = 0.97
 
+BLOCK = 256
+
 
 def parse_trace(text: str, source: str) -> bytes:
     """Return the percentages in ``text``, one byte each.
@@ -76,10 +78,19 @@ def synthetic_traces(count: int, samples: int, rng: np.random.Generator) -> list
     quantile = NormalDist().inv_cdf
     level = np.array([quantile((index + 0.5) / count) for index in range(count)])
     rng.shuffle(level)
+    traces: list[bytes] = []
+    for start in range(0, count, BLOCK):  # in blocks, to need little memory
+        traces += _block(level[start : start + BLOCK], samples, rng)
+    return traces
+
+
+def _block(level: npt.NDArray[np.float64], samples: int, rng: np.random.Generator) -> list[bytes]:
+    """Return one trace for each VM's own level, given as a score of the normal distribution."""
+    shape = (len(level), samples)
     score = (
         np.sqrt(LEVEL_WEIGHT) * level[:, None]
-        + np.sqrt(DRIFT_WEIGHT) * _drift(count, samples, rng)
-        + np.sqrt(NOISE_WEIGHT) * rng.standard_normal((count, samples))
+        + np.sqrt(DRIFT_WEIGHT) * _drift(*shape, rng)
+        + np.sqrt(NOISE_WEIGHT) * rng.standard_normal(shape)
     )
     load = MEDIAN_PERCENT * np.exp(LOG_SIGMA * score)
     percents = np.rint(100 * (1 - np.exp(-load / 100))).astype(np.uint8)

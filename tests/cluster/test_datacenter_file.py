@@ -232,7 +232,7 @@ def test_traces_are_looked_for_beside_the_file_then_in_datasets_then_here(
     assert str(refused.value) == (
         f"vms[0].workload.file: 't' was not found in {write.folder}, {datasets}, {here}; "
         "set FUSION_DATASETS to the folder that has it, "
-        "or make synthetic ones with: fusion traces t --count 1"
+        "or make one with: fusion traces FOLDER --count 1, and name its file here"
     )
     found = []
     for percent, folder in ((1, here), (2, datasets), (3, write.folder)):
