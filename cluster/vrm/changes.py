@@ -42,11 +42,15 @@ class Changes:
         return vm.change
 
     def answered(self, change: Change, state: VmState) -> None:
-        """The agent executed the order of ``change``, and its VM is in ``state`` now."""
+        """The agent executed the order of ``change``, and its VM is in ``state`` now.
+
+        Of an order that a later one superseded only its end counts: that ends both.
+        """
         vm = change.vm
         change.answered.set()
         self._doubt(vm, frozenset({change.before}) - {state})
-        if vm.change is change and vm.state in TRANSIENT:
+        current = vm.change is change or state is VmState.STOPPED
+        if current and vm.state in TRANSIENT:
             self.observed(vm, state)
 
     def observed(self, vm: Vm, state: VmState) -> None:

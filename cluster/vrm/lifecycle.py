@@ -17,7 +17,7 @@ from cluster.vrm.store import Store
 from cluster.vrm.tasks import Task, Tasks
 from fusion.errors import FusionError, InvalidInput
 from fusion.spec import VmSpec
-from fusion.vm import VmAction, VmState, next_state
+from fusion.vm import TRANSIENT, VmAction, VmState, next_state
 
 Spawn = Callable[[Coroutine[Any, Any, None]], object]
 Mode: TypeAlias = common_pb2.StopMode.ValueType
@@ -141,7 +141,7 @@ class Lifecycle:
         if change.previous is not None:
             await change.previous.wait()
         host = vm.host
-        if host is not None:
+        if host is not None and not change.arrival.done():
             try:
                 state = await order(host)
             except Unanswered as error:
@@ -153,9 +153,6 @@ class Lifecycle:
                 self._fail(change, str(error))
                 return
             self._changes.answered(change, state)
-        elif not change.arrival.done():
-            # The start that this order interrupts was refused: there is nothing to stop.
-            self._changes.observed(vm, VmState.STOPPED)
         arrived = await change.arrival
         self._changes.end(change)
         if arrived is goal:
@@ -191,6 +188,8 @@ def _why(change: Change, arrived: VmState, host: Host | None) -> str:
     title = change.vm.title
     if arrived is VmState.UNKNOWN and host is not None:
         return f"host {host.name} fell silent before VM {title} had done {change.action}"
+    if arrived in TRANSIENT:
+        return f"VM {title} is {arrived} by a later order"
     if arrived is change.before:
         return f"VM {title} is still {arrived}: {change.action} did not succeed"
     return f"VM {title} became {arrived} while it was to {change.action}"

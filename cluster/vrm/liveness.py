@@ -61,9 +61,10 @@ class Liveness:
         figures = self._inventory.host_figures
         silent_s = self._clock.now() - figures.last_report_s
         silent = np.isin(figures.state, _WATCHED) & (silent_s > self._misses * self._interval_s)
-        for row in np.flatnonzero(silent).tolist():
-            host = self._inventory.hosts[row]
-            self.lose(host, f"host {host.name} has been silent for {silent_s[row]:.1f} s")
+        with self._store.transaction():
+            for row in np.flatnonzero(silent).tolist():
+                host = self._inventory.hosts[row]
+                self.lose(host, f"host {host.name} has been silent for {silent_s[row]:.1f} s")
 
     def lose(self, host: Host, why: str) -> None:
         """``host`` is disconnected, and its VMs are unknown until it reports again."""

@@ -18,8 +18,9 @@ from cluster.vrm.changes import Changes
 from cluster.vrm.events import Events, Severity
 from cluster.vrm.inventory import Inventory
 from cluster.vrm.records import Host
-from cluster.vrm.reports import Reports, message_rows
+from cluster.vrm.reports import Reports, check_columns, message_rows
 from cluster.vrm.store import Store
+from fusion.errors import InvalidInput
 from fusion.host import HostEvent, HostState
 
 log = structlog.get_logger()
@@ -61,6 +62,7 @@ class Registry(registry_pb2_grpc.RegistryServicer):
     async def Register(
         self, request: registry_pb2.RegisterRequest, context: Any
     ) -> registry_pb2.RegisterReply:
+        check_columns(len(request.hosts), request.vms)
         hosts = [self._inventory.host(entry.spec.name) for entry in request.hosts]
         with self._store.transaction():
             taken: list[Host | None] = []
@@ -108,6 +110,7 @@ class Registry(registry_pb2_grpc.RegistryServicer):
     async def Report(
         self, request: registry_pb2.ReportRequest, context: Any
     ) -> registry_pb2.ReportReply:
+        _check(request)
         self.reports_total += 1
         taken: list[Host | None] = []
         unregistered: list[str] = []
@@ -143,3 +146,15 @@ class Registry(registry_pb2_grpc.RegistryServicer):
             cluster=host.spec.cluster,
             host=host.name,
         )
+
+
+def _check(report: registry_pb2.ReportRequest) -> None:
+    columns = (
+        report.incarnation,
+        report.cpu_demand_mhz,
+        report.cpu_used_mhz,
+        report.memory_used_bytes,
+    )
+    if any(len(column) != len(report.host) for column in columns):
+        raise InvalidInput("report: the columns of hosts are not of one length")
+    check_columns(len(report.host), report.vms)

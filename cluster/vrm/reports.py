@@ -15,8 +15,9 @@ from cluster.vrm.events import Events, Severity
 from cluster.vrm.figures import NO_VM, NOWHERE
 from cluster.vrm.inventory import Inventory
 from cluster.vrm.records import Host, Vm
+from fusion.errors import InvalidInput
 from fusion.host import HostState
-from fusion.vm import ON_HOST, VmState
+from fusion.vm import ON_HOST, TRANSIENT, VmState
 
 Integers = NDArray[np.int64]
 
@@ -109,8 +110,8 @@ class Reports:
             self._warn_of_second(vm, vm.host, host)
 
     def _take_state(self, vm: Vm, host: Host, state: VmState) -> None:
-        unasked = vm.change is None and vm.state is not VmState.UNKNOWN
-        if unasked and state is VmState.STOPPED:
+        lasting = vm.state not in TRANSIENT and vm.state is not VmState.UNKNOWN
+        if lasting and vm.change is None and state is VmState.STOPPED:
             self._events.emit(
                 Severity.WARNING,
                 "vm.halted",
@@ -162,6 +163,22 @@ class Reports:
                 cluster=host.spec.cluster,
                 host=host.name,
             )
+
+
+def check_columns(hosts: int, rows: registry_pb2.VmRows) -> None:
+    """Raise ``InvalidInput`` where ``rows`` are no rows of VMs on so many hosts."""
+    columns = (
+        rows.vm_number,
+        rows.host_row,
+        rows.state,
+        rows.cpu_demand_mhz,
+        rows.cpu_used_mhz,
+        rows.cpu_ready_s,
+    )
+    if any(len(column) != len(rows.vm_number) for column in columns):
+        raise InvalidInput("vms: the columns are not of one length")
+    if len(rows.host_row) and max(rows.host_row) >= hosts:
+        raise InvalidInput(f"vms.host_row: there is no row {max(rows.host_row)} of {hosts} hosts")
 
 
 def message_rows(hosts: Sequence[Host | None]) -> Integers:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from cluster.vrm.changes import Changes
 from cluster.vrm.inventory import Inventory
@@ -56,16 +57,17 @@ class Starting:
         by_host = self._place(changes, failures)
         count = 0
 
-        def arrived(future: asyncio.Future[VmState]) -> None:
+        def arrived(change: Change, arrival: asyncio.Future[VmState]) -> None:
             nonlocal count
-            if not future.cancelled() and future.result() is VmState.RUNNING:
+            if not arrival.cancelled() and arrival.result() is VmState.RUNNING:
+                self._changes.end(change)
                 count += 1
                 running(count)
 
         async with asyncio.TaskGroup() as calls:
             for host, group in by_host.items():
                 for change in group:
-                    change.arrival.add_done_callback(arrived)
+                    change.arrival.add_done_callback(partial(arrived, change))
                 calls.create_task(self._start_on(host, group, failures))
         return failures
 

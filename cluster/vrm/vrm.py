@@ -83,6 +83,8 @@ class Vrm:
         try:
             async with asyncio.TaskGroup() as work:
                 await self._serve(store, work, crash, serving)
+        except ExceptionGroup as failures:
+            raise _cause(failures) from failures
         finally:
             store.close()
 
@@ -215,3 +217,11 @@ class Vrm:
             vrm_metrics_url=self._endpoint.metrics_url,
             vrm_generation=generation,
         )
+
+
+def _cause(failures: ExceptionGroup[Exception]) -> Exception:
+    """Return the one failure that there was, or else all of them."""
+    (first, *others) = failures.exceptions
+    if others:
+        return failures
+    return _cause(first) if isinstance(first, ExceptionGroup) else first
