@@ -82,11 +82,11 @@ def _fair(
             where=weight > 0,
         )
         share = level[host_row] * shares
-        lifted = np.maximum(floor - share, 0.0)
-        cut = np.maximum(share - ceiling, 0.0)
-        balance = sums(host_row, lifted - cut, hosts)[host_row]
-        fixed = np.where(balance > 0, lifted > 0, (cut > 0) | ~(balance < 0))
-        value = np.clip(share, floor, ceiling)[fixed]
+        clamped = np.minimum(np.maximum(share, floor), ceiling)
+        moved = clamped - share  # above 0: lifted to a floor; below: cut at a ceiling
+        balance = sums(host_row, moved, hosts)[host_row]
+        fixed = np.where(balance > 0, moved > 0, (moved < 0) | ~(balance < 0))
+        value = clamped[fixed]
         granted[row[fixed]] = value
         remaining_mhz = remaining_mhz - sums(host_row[fixed], value, hosts)
         free = ~fixed
