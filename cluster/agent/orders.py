@@ -125,9 +125,8 @@ class Orders(agent_pb2_grpc.AgentServicer):
             key = self._admit(kind, command)
             return await self._commands.once(key, partial(self._counted, kind, command, work))
         except (PoweredOff, HostWentDown):
-            await context.abort(
-                grpc.StatusCode.UNAVAILABLE, f"host {command.host} does not answer: it has no power"
-            )
+            reason = str(PoweredOff(command.host))
+            await context.abort(grpc.StatusCode.UNAVAILABLE, reason)
             raise
 
     def _admit(self, kind: str, command: pb.Command) -> CommandKey:

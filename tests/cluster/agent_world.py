@@ -103,6 +103,7 @@ class ListeningVrm(registry_pb2_grpc.RegistryServicer):
 
     clock: Clock
     generation: int = 1
+    interval_s: float = INTERVAL_S
     known: dict[str, int] = field(default_factory=dict)
     registrations: list[registry_pb2.RegisterRequest] = field(default_factory=list)
     reports: list[registry_pb2.ReportRequest] = field(default_factory=list)
@@ -115,7 +116,7 @@ class ListeningVrm(registry_pb2_grpc.RegistryServicer):
         self.registrations.append(request)
         self.known.update({host.spec.name: host.incarnation for host in request.hosts})
         return registry_pb2.RegisterReply(
-            vrm_generation=self.generation, heartbeat_interval_s=INTERVAL_S
+            vrm_generation=self.generation, heartbeat_interval_s=self.interval_s
         )
 
     async def Report(self, request: registry_pb2.ReportRequest, _: Any) -> registry_pb2.ReportReply:
@@ -149,10 +150,16 @@ class World:
     """One agent under test, with the stubs that its peers would use."""
 
     def __init__(
-        self, *hosts: tuple[HostSpec, int], tick_s: float = 1.0, clock: Clock | None = None
+        self,
+        *hosts: tuple[HostSpec, int],
+        tick_s: float = 1.0,
+        clock: Clock | None = None,
+        addresses: dict[str, str] | None = None,
     ) -> None:
         self.clock = clock or LiveClock(time.time(), SPEED)
-        self.addresses = {name: f"127.0.0.1:{_free_port()}" for name in ("vrm", "chassis-1")}
+        self.addresses = addresses or {
+            name: f"127.0.0.1:{_free_port()}" for name in ("vrm", "chassis-1")
+        }
         self.network = LiveNetwork(self.addresses.__getitem__, SPEED)
         self.vrm = ListeningVrm(self.clock)
         self.agent = Agent(

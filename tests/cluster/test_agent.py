@@ -5,10 +5,15 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 
+import grpc
 import pytest
 from structlog.testing import capture_logs
 
+from cluster.agent.agent import Agent
+from cluster.live.network import LiveNetwork
 from cluster.metrics.agent import Outcome
+from cluster.network import Plane
+from cluster.role import Endpoint
 from cluster.rpc.v1 import agent_pb2, common_pb2
 from fusion.vm import VmState
 from tests.cluster.agent_world import (
@@ -221,5 +226,55 @@ def test_a_vrm_that_hangs_does_not_break_the_rhythm() -> None:
             world.vrm.deaf = False
             await heard(world, 4 * INTERVAL_S)
             assert failed == {Outcome.DONE: 3, Outcome.FAILED: 2}
+
+    asyncio.run(scenario())
+
+
+def test_the_vrm_says_how_often_it_wants_to_hear() -> None:
+    async def scenario() -> None:
+        world = World(clock=HandClock())
+        world.vrm.interval_s = 10.0
+        async with running(world):
+            await heard(world, 10.0, 20.0)
+            world.vrm.restart()
+            world.vrm.interval_s = 3.0
+            await heard(world, 30.0)
+            await until(lambda: "cna-01" in world.vrm.known, "registration")
+            await heard(world, 31.0)  # what changed meanwhile, and the first of the new rhythm
+            await until(lambda: world.vrm.heard_s.count(31.0) == 2, "the first heartbeat")
+            await heard(world, 34.0, 37.0)
+
+    asyncio.run(scenario())
+
+
+def test_an_exception_in_a_loop_is_a_crash() -> None:
+    class Broken(LiveNetwork):
+        def channel(self, peer: str, plane: Plane = Plane.MANAGEMENT) -> grpc.aio.Channel:
+            raise LookupError(peer)
+
+    async def scenario() -> None:
+        world = World()
+        world.agent = Agent(
+            hosts=((host(), 1),),
+            endpoint=Endpoint("chassis-1", "", "", 1),
+            tick_s=1.0,
+            heartbeat_interval_s=INTERVAL_S,
+            clock=world.clock,
+            network=Broken(world.addresses.__getitem__),
+        )
+        with pytest.raises(ExceptionGroup) as crash:
+            await world.agent.run(lambda: None)
+        assert [type(each) for each in crash.value.exceptions] == [LookupError]
+
+    asyncio.run(scenario())
+
+
+def test_an_agent_that_ended_leaves_its_port_to_the_next() -> None:
+    async def scenario() -> None:
+        world = World()
+        for _ in range(2):
+            async with running(world, vrm=False):
+                await world.listed()
+            world = World(addresses=world.addresses)
 
     asyncio.run(scenario())
