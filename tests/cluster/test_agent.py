@@ -230,6 +230,24 @@ def test_a_vrm_that_hangs_does_not_break_the_rhythm() -> None:
     asyncio.run(scenario())
 
 
+def test_a_prompt_report_that_gives_way_to_a_heartbeat_is_no_outage() -> None:
+    async def scenario() -> None:
+        async with running(World(clock=HandClock())) as world:
+            await heard(world, INTERVAL_S)
+            world.vrm.deaf = True
+            await world.start(vm())
+            world.turn_to(1.1 * INTERVAL_S)
+            failed = world.agent.counters.reports
+            await until(lambda: failed[Outcome.FAILED] == 1, "the prompt report's end")
+            world.vrm.deaf = False
+            await heard(world, 2 * INTERVAL_S)
+            assert world.vrm.states("cna-01")
+
+    with capture_logs() as logs:
+        asyncio.run(scenario())
+    assert not [line for line in logs if "heartbeat" in line["event"]]
+
+
 def test_the_vrm_says_how_often_it_wants_to_hear() -> None:
     async def scenario() -> None:
         world = World(clock=HandClock())

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 import grpc
 import pytest
 
+from cluster.agent.commands import CommandKey, Commands
 from cluster.metrics.agent import Outcome
 from cluster.rpc.convert import VM_STATES, vm_to_message
 from cluster.rpc.v1 import agent_pb2, common_pb2
+from cluster.rpc.v1.power_pb2 import PowerRequest
 from fusion.spec import GIB
 from fusion.vm import VmState
 from tests.cluster.agent_world import (
@@ -28,6 +30,7 @@ from tests.cluster.agent_world import (
 
 FORCE = common_pb2.STOP_MODE_FORCE
 VM = "i-00000001"
+Reply = TypeVar("Reply")
 
 
 async def refusal(call: Awaitable[Any]) -> tuple[grpc.StatusCode, str]:
@@ -124,35 +127,36 @@ def test_a_repeated_request_gets_the_same_answer() -> None:
     asyncio.run(scenario())
 
 
+class Gate(Commands):
+    """Lets no order be carried out before it is open."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open = asyncio.Event()
+        self.waiting = asyncio.Event()
+
+    async def once(self, key: CommandKey, work: Callable[[], Awaitable[Reply]]) -> Reply:
+        async def after_the_gate() -> Reply:
+            self.waiting.set()
+            await self.open.wait()
+            return await work()
+
+        return await super().once(key, after_the_gate)
+
+
 def test_an_order_goes_on_where_its_caller_gives_up() -> None:
     async def scenario() -> None:
-        async with running(World()) as world:
-            gate = asyncio.Event()
-            commands = world.agent._commands
-            once, entered = commands.once, asyncio.Event()
-
-            async def held_up(key: Any, work: Any) -> Any:
-                async def after_the_gate() -> Any:
-                    entered.set()
-                    await gate.wait()
-                    return await work()
-
-                return await once(key, after_the_gate)
-
-            commands.once = held_up  # type: ignore[method-assign]
-            call = world.orders.StartVms(
-                agent_pb2.StartVmsRequest(
-                    command=world.command(request_id="r1"),
-                    domains=[agent_pb2.Domain(vm=VM, spec=vm_to_message(vm()))],
-                )
-            )
-            waiting = asyncio.ensure_future(refusal_or_cancel(call))
-            await entered.wait()
+        world = World()
+        gate = world.agent._commands = Gate()
+        async with running(world):
+            call = asyncio.ensure_future(world.start(vm(), request_id="r1"))
+            await gate.waiting.wait()
             call.cancel()
-            await waiting
+            with pytest.raises(asyncio.CancelledError):
+                await call
             assert not await world.listed()
             again = asyncio.ensure_future(world.start(vm(), request_id="r1"))
-            gate.set()
+            gate.open.set()
             assert not (await again).refusals
             assert list(await world.listed()) == [VM]
             assert world.agent.counters.orders == {("start", Outcome.DONE): 1}
@@ -160,9 +164,19 @@ def test_an_order_goes_on_where_its_caller_gives_up() -> None:
     asyncio.run(scenario())
 
 
-async def refusal_or_cancel(call: Any) -> None:
-    with pytest.raises(asyncio.CancelledError):
-        await call
+def test_power_loss_ends_the_orders_under_way() -> None:
+    async def scenario() -> None:
+        world = World((host("cna-01"), 1), (host("cna-02"), 1))
+        gate = world.agent._commands = Gate()
+        async with running(world):
+            call = asyncio.ensure_future(refusal(world.start(vm(), on="cna-02")))
+            await gate.waiting.wait()
+            await world.power.Reset(PowerRequest(host="cna-02", incarnation=2))
+            assert (await call)[0] is grpc.StatusCode.UNAVAILABLE
+            gate.open.set()
+            assert not await world.listed("cna-02")
+
+    asyncio.run(scenario())
 
 
 def test_orders_that_are_late_or_for_somebody_else_are_refused() -> None:
