@@ -9,10 +9,13 @@ from collections.abc import Sequence
 import typer
 
 from cluster.cli import output
+from cluster.cli.down import down
 from cluster.cli.events import events
 from cluster.cli.exits import ExitCode, exit_code_of
+from cluster.cli.files import traces, validate
 from cluster.cli.inventory import clusters, hosts, status
 from cluster.cli.tasks import tasks
+from cluster.cli.up import up
 from cluster.cli.vms import vms
 from fusion.errors import FusionError, InvalidInput
 
@@ -24,12 +27,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command()(up)
+app.command()(down)
 app.command()(status)
 app.add_typer(clusters, name="cluster")
 app.add_typer(hosts, name="host")
 app.add_typer(vms, name="vm")
 app.command()(events)
 app.add_typer(tasks, name="task")
+app.command()(validate)
+app.command()(traces)
 
 
 def main() -> None:

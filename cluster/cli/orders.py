@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cluster.cli import output
 from cluster.cli.client import VrmClient
 from cluster.cli.exits import ExitCode, TasksFailed, exit_code_of, kind_of
 from cluster.cli.rows import ENDED, Row, task_row, task_status, vm_state
-from cluster.cli.task_progress import TaskProgress
 from cluster.rpc.v1 import vrm_pb2 as vrm
 from fusion.errors import FusionError, Refused
 from fusion.units import format_duration
+
+if TYPE_CHECKING:
+    from cluster.cli.task_progress import TaskProgress
 
 #: So many reasons are told in one sentence.
 REASONS_TOLD = 5
@@ -87,11 +90,7 @@ async def carry_out(client: VrmClient, vms: Sequence[str], send: Send, wait: boo
 
 async def watch(client: VrmClient, tasks: Sequence[vrm.Task]) -> list[vrm.Task]:
     """Show the progress of ``tasks`` until all have ended; return them as they ended."""
-    console = output.error_console()
-    display: AbstractContextManager[TaskProgress | None] = (
-        TaskProgress(console, tasks) if console.is_terminal else nullcontext()
-    )
-    with display as shown:
+    with _display(tasks) as shown:
 
         async def until_ended(task: vrm.Task) -> vrm.Task:
             last = task
@@ -107,6 +106,15 @@ async def watch(client: VrmClient, tasks: Sequence[vrm.Task]) -> list[vrm.Task]:
         except asyncio.CancelledError:
             output.note("what was ordered goes on; see 'fusion task list'")
             raise
+
+
+def _display(tasks: Sequence[vrm.Task]) -> AbstractContextManager[TaskProgress | None]:
+    """Progress bars where somebody looks at them."""
+    if not sys.stderr.isatty():
+        return nullcontext()
+    from cluster.cli.task_progress import TaskProgress
+
+    return TaskProgress(output.error_console(), tasks)
 
 
 async def sentences(client: VrmClient, outcome: Outcome, done: str) -> list[str]:

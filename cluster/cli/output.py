@@ -19,7 +19,7 @@ PIPE_WIDTH = 240
 
 def document(value: object) -> None:
     """Print ``value`` as the one JSON document of a command."""
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    print(json.dumps(value, indent=2, ensure_ascii=False), flush=True)
 
 
 def line(value: object) -> None:
@@ -28,8 +28,14 @@ def line(value: object) -> None:
 
 
 def error(problem: FusionError) -> None:
-    """Say what went wrong in a sentence for people."""
-    message("error", str(problem), colour="31")
+    """Say what went wrong, a sentence a line, for people."""
+    for sentence in str(problem).splitlines() or [type(problem).__name__]:
+        message("error", sentence, colour="31")
+
+
+def warning(text: str) -> None:
+    """Say what went wrong without keeping the command from its end."""
+    message("warning", text, colour="33")
 
 
 def note(text: str) -> None:

@@ -1,0 +1,229 @@
+"""``up`` and ``down`` with a launcher that needs no Ray, as processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cluster.live import processes, run_state
+from cluster.live.run_state import Process, RunState
+
+COMMAND = (sys.executable, "-m", "tests.cluster.cli_main")
+PATIENCE_S = 30.0
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("FUSION_HOME", str(tmp_path))
+    for variable in ("FUSION_DATASETS", "FUSION_DEBUG", "COLUMNS", "LINES"):
+        monkeypatch.delenv(variable, raising=False)
+    return tmp_path
+
+
+def finished(*arguments: str, launch: str = "up") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        env={**os.environ, "CLI_LAUNCH": launch},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+
+
+def started(*arguments: str, launch: str = "up") -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*COMMAND, *arguments],
+        env={**os.environ, "CLI_LAUNCH": launch},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.fixture
+def detached(home: Path) -> Iterator[RunState]:
+    assert finished("up", "--detach").returncode == 0
+    run = run_state.find("demo")
+    yield run
+    processes.stop(run.launcher, 5.0)
+
+
+def test_detached_leaves_it_running_and_says_where(detached: RunState) -> None:
+    assert processes.alive(detached.launcher)
+    said = finished("status", "--json")
+    assert (said.returncode, json.loads(said.stdout)["datacenter"]) == (0, "demo")
+
+
+def test_detached_as_json_is_one_document(home: Path) -> None:
+    said = finished("up", "--detach", "--json")
+    try:
+        places = json.loads(said.stdout)
+        assert places["discovery_url"] == "http://127.0.0.1:17001/discovery"
+        assert places["prometheus_yml"].endswith("/run-1/prometheus.yml")
+        assert "hosts 2/2" in said.stderr
+    finally:
+        processes.stop(run_state.find("demo").launcher, 5.0)
+
+
+def test_down_ends_it_and_leaves_nothing(detached: RunState) -> None:
+    said = finished("down", "--json")
+    assert (said.returncode, json.loads(said.stdout)["datacenter"]) == (0, "demo")
+    assert not processes.alive(detached.launcher)
+    assert run_state.running() == []
+
+
+def test_down_with_nothing_running(home: Path) -> None:
+    said = finished("down")
+    assert said.returncode == 2
+    assert said.stderr == "error: no datacenter is running; launch one with 'fusion up'\n"
+
+
+def test_what_a_killed_launcher_left_is_reported_and_removed(home: Path) -> None:
+    gone = Process(pid=2**22 - 1, started="1", what="launcher")
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        left = processes.identify(child.pid, "cna-01")
+        RunState("demo", str(home), gone, "up", processes=(left,)).save()
+        said = finished("status")
+        assert said.returncode == 2
+        assert "was killed" in said.stderr
+        assert "fusion down" in said.stderr
+        assert finished("down").returncode == 0
+        assert child.wait(PATIENCE_S) != 0
+        assert run_state.running() == []
+    finally:
+        child.kill()
+        child.wait()
+
+
+def test_options_reach_the_launcher(home: Path) -> None:
+    said = finished(
+        *("up", "x.yaml", "--speed", "2.5", "--ray-address", "h:1", "--datasets", "d"),
+        launch="refused",
+    )
+    assert said.returncode == 2
+    arguments = json.loads((home / "arguments.json").read_text())
+    expected = ["x.yaml", "--speed", "2.5", "--ray-address", "h:1", "--datasets", "d"]
+    assert arguments == expected
+
+
+def test_a_refused_launch_exits_2_with_every_sentence(home: Path) -> None:
+    said = finished("up", "--json", launch="refused")
+    assert said.returncode == 2
+    assert said.stderr == "error: hosts[0].memory: no\nerror: vms: no\n"
+    assert json.loads(said.stdout)["error"]["kind"] == "refused"
+
+
+def test_a_launch_that_breaks_exits_1(home: Path) -> None:
+    said = finished("up", launch="broken")
+    assert said.returncode == 1
+    assert said.stderr.endswith("error: host cna-02 does not start\n")
+
+
+def test_a_launcher_that_dies_is_quoted(home: Path) -> None:
+    said = finished("up", launch="dies")
+    assert said.returncode == 1
+    assert "exit code 7" in said.stderr
+    assert "OSError: something unheard of" in said.stderr
+    assert "Traceback" not in said.stderr
+
+
+def test_vms_that_found_no_place_are_told_of(home: Path) -> None:
+    said = finished("up", "--detach", launch="short")
+    processes.stop(run_state.find("demo").launcher, 5.0)
+    assert said.returncode == 0
+    assert "warning: VMs of web: no host fits one of them\n" in said.stderr
+
+
+def until_recorded() -> RunState:
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        if found := run_state.running():
+            return found[0]
+        time.sleep(0.02)
+    raise AssertionError("no launch was recorded")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_in_mid_launch_shuts_down(home: Path, number: signal.Signals) -> None:
+    with started("up", launch="hangs") as command:
+        run = until_recorded()
+        command.send_signal(number)
+        _, err = command.communicate(timeout=PATIENCE_S)
+    assert command.returncode == 130
+    assert "nothing is left of it" in err
+    assert not processes.alive(run.launcher)
+    assert run_state.running() == []
+
+
+@pytest.mark.parametrize("json_wanted", [False, True])
+def test_without_a_terminal_it_waits_until_the_signal(home: Path, json_wanted: bool) -> None:
+    with started("up", *(["--json"] if json_wanted else [])) as command:
+        assert command.stdout is not None
+        said = command.stdout.readline()
+        while json_wanted and not said.endswith("}\n"):
+            said += command.stdout.readline()
+        run = run_state.find("demo")
+        command.send_signal(signal.SIGINT)
+        said += command.communicate(timeout=PATIENCE_S)[0]
+    assert command.returncode == 0
+    assert not processes.alive(run.launcher)
+    if json_wanted:
+        assert json.loads(said)["datacenter"] == "demo"
+    else:
+        assert said.startswith("demo is up after ")
+
+
+def test_a_launcher_that_is_killed_later_fails_the_command(home: Path) -> None:
+    said = finished("up", launch="killed")
+    assert said.returncode == 1
+    assert "killed by signal 9" in said.stderr
+    assert run_state.running() == []
+
+
+def test_shut_down_from_elsewhere_is_no_failure(home: Path) -> None:
+    with started("up") as command:
+        assert command.stdout is not None
+        command.stdout.readline()
+        assert finished("down").returncode == 0
+        _, err = command.communicate(timeout=PATIENCE_S)
+    assert command.returncode == 0
+    assert "demo was shut down from elsewhere" in err
+
+
+def test_the_live_view_on_a_terminal_until_ctrl_c(home: Path) -> None:
+    command, terminal = pty.fork()
+    if command == 0:  # the child
+        os.environ.update(TERM="xterm-256color", COLUMNS="80", LINES="24")
+        os.execv(sys.executable, [*COMMAND, "up"])
+    shown = read_until(terminal, "cna-02")
+    assert "Ctrl-C shuts everything down" in read_until(terminal, "Ctrl-C", shown)
+    run = run_state.find("demo")
+    os.write(terminal, b"\x03")
+    said = read_until(terminal, "nothing is left of it")
+    assert "\x1b[?1049l" in said  # the screen was given back first
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(command, 0)[1]) == 0
+    assert not processes.alive(run.launcher)
+
+
+def read_until(terminal: int, text: str, shown: str = "") -> str:
+    """Read a terminal until ``text`` is on it; return everything."""
+    deadline = time.monotonic() + PATIENCE_S
+    while text not in re.sub(r"\x1b\[[0-9;]*m", "", shown):
+        ready, _, _ = select.select([terminal], [], [], max(0.0, deadline - time.monotonic()))
+        assert ready, f"{text!r} never came: {shown[-2000:]!r}"
+        shown += os.read(terminal, 65536).decode(errors="replace")
+    return shown
