@@ -117,6 +117,7 @@ class Lifecycle:
 
     def delete(self, vm: Vm, request_id: str) -> Task:
         """Delete a stopped VM; it is gone when the task is returned."""
+        next_state(vm.title, vm.state, VmAction.DELETE)
         with self._store.transaction():
             change = self._begin("vm.delete", vm, VmAction.DELETE, request_id)
             self._inventory.delete(vm)

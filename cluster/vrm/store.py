@@ -92,7 +92,7 @@ class Store:
     def transaction(self) -> Iterator[None]:
         """Commit everything in the block at once; a block within a block joins the outer one.
 
-        There must be no ``await`` in the block.
+        There must be no ``await`` in the block, and whatever may be refused is checked before it.
         """
         if self._in_transaction:
             yield

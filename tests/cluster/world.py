@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from fusion.spec import (
     PlannedVm,
     VmSpec,
 )
+from tests.cluster.puppet import Puppet
 
 SPEED = 20.0
 INTERVAL_S = 5.0  # a quarter of a second of wall time
@@ -113,18 +114,27 @@ class World:
     """Power, addresses and roles of one datacenter; implements ``cluster.power.Power``.
 
     ``broken`` names hosts that cannot be switched on, ``frozen`` those whose power takes until
-    ``thawed`` is set.
+    ``thawed`` is set; the agents of ``puppets`` do what the test says.
     """
 
-    def __init__(self, facts: Datacenter, folder: Path) -> None:
+    def __init__(
+        self,
+        facts: Datacenter,
+        folder: Path,
+        *,
+        broken: Collection[str] = (),
+        frozen: Collection[str] = (),
+        puppets: Collection[str] = (),
+    ) -> None:
         self.facts = facts
         self.clock = LiveClock(time.time(), facts.speed)
         names = ["vrm", *(spec.name for spec in facts.hosts)]
         self.addresses = dict(zip(names, _free_addresses(len(names)), strict=True))
         self.network = LiveNetwork(self.addresses.__getitem__, facts.speed)
         self.stores = LiveStores(folder)
-        self.broken: set[str] = set()
-        self.frozen: set[str] = set()
+        self.broken = broken
+        self.frozen = frozen
+        self.puppets: dict[str, Puppet | None] = dict.fromkeys(puppets)
         self.thawed = asyncio.Event()
         self.agents: dict[str, Running] = {}
         self.incarnations = {spec.name: 0 for spec in facts.hosts}
@@ -142,17 +152,24 @@ class World:
         if host not in self.agents:
             self.incarnations[host] += 1
             spec = next(spec for spec in self.facts.hosts if spec.name == host)
-            agent = Agent(
-                hosts=[(spec, self.incarnations[host])],
-                endpoint=self._endpoint(host),
-                tick_s=1.0,
-                heartbeat_interval_s=self.facts.heartbeat_interval_s,
-                clock=self.clock,
-                network=self.network,
-            )
-            self.agents[host] = Running(agent)
+            self.agents[host] = Running(self._agent(spec))
             await self.agents[host].serving()
         return self.incarnations[host]
+
+    def _agent(self, spec: HostSpec) -> Role:
+        incarnation, endpoint = self.incarnations[spec.name], self._endpoint(spec.name)
+        if spec.name in self.puppets:
+            puppet = Puppet(spec, incarnation, endpoint, self.network)
+            self.puppets[spec.name] = puppet
+            return puppet
+        return Agent(
+            hosts=[(spec, incarnation)],
+            endpoint=endpoint,
+            tick_s=1.0,
+            heartbeat_interval_s=self.facts.heartbeat_interval_s,
+            clock=self.clock,
+            network=self.network,
+        )
 
     async def off(self, host: str) -> int:
         if host in self.agents:
@@ -178,9 +195,18 @@ class World:
         )
         self.vrm = Running(self.role)
         await self.vrm.serving()
+        # Channels that saw it die look for it again only after a while.
+        await self.stub.GetStatus(vrm_pb2.GetStatusRequest(), wait_for_ready=True)
 
     def _endpoint(self, name: str) -> Endpoint:
         return Endpoint(name, self.addresses[name], f"http://127.0.0.1:1/{name}", 77)
+
+    async def puppet(self, host: str) -> Puppet:
+        """Return the puppet of ``host`` once its power is on."""
+        await until(lambda: self.puppets[host])
+        puppet = self.puppets[host]
+        assert puppet is not None
+        return puppet
 
     # Looking on
 
@@ -194,6 +220,23 @@ class World:
 
     async def state(self, name: str) -> int:
         return (await self.vms())[name].state
+
+    async def state_is(self, name: str, state: int) -> None:
+        """Wait until the VM ``name`` is in ``state``."""
+
+        async def met() -> bool:
+            vms = await self.vms()
+            return name in vms and vms[name].state == state
+
+        await until(met)
+
+    async def host_is(self, name: str, state: int) -> None:
+        """Wait until the host ``name`` is in ``state``."""
+
+        async def met() -> bool:
+            return (await self.hosts())[name].state == state
+
+        await until(met)
 
     async def tasks(self) -> list[vrm_pb2.Task]:
         return list((await self.stub.ListTasks(vrm_pb2.ListTasksQuery())).tasks)
@@ -236,9 +279,16 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 @asynccontextmanager
-async def launched(facts: Datacenter, folder: Path) -> AsyncIterator[World]:
+async def launched(
+    facts: Datacenter,
+    folder: Path,
+    *,
+    broken: Collection[str] = (),
+    frozen: Collection[str] = (),
+    puppets: Collection[str] = (),
+) -> AsyncIterator[World]:
     """Give a datacenter whose VRM serves, and take all of it down again."""
-    world = World(facts, folder)
+    world = World(facts, folder, broken=broken, frozen=frozen, puppets=puppets)
     await world.vrm_on()
     try:
         yield world

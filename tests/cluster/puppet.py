@@ -1,0 +1,139 @@
+"""An agent that does what a test says: it reports, answers and keeps silent when told to."""
+
+# The generated service names the methods.
+# ruff: noqa: N802
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import grpc
+
+from cluster.network import Network
+from cluster.role import Endpoint
+from cluster.rpc.convert import VM_STATES, host_to_message
+from cluster.rpc.v1 import agent_pb2, agent_pb2_grpc, registry_pb2, registry_pb2_grpc
+from fusion.spec import HostSpec
+from fusion.vm import VmState
+
+
+class Puppet(agent_pb2_grpc.AgentServicer):
+    """The agent of one host. Orders wait until ``answering`` is set.
+
+    ``refusal`` is the reason with which it refuses VMs to start, ``failure`` the status with which
+    orders fail; ``state`` is what it says of a VM after any other order.
+    """
+
+    def __init__(
+        self, spec: HostSpec, incarnation: int, endpoint: Endpoint, network: Network
+    ) -> None:
+        self.spec = spec
+        self.incarnation = incarnation
+        self._endpoint = endpoint
+        self._network = network
+        self._registry = registry_pb2_grpc.RegistryStub(network.channel("vrm"))
+        self.answering = asyncio.Event()
+        self.answering.set()
+        self.refusal = ""
+        self.failure: grpc.StatusCode | None = None
+        self.state = VmState.RUNNING
+        self.orders: list[Any] = []
+
+    async def run(self, serving: Callable[[], None]) -> None:
+        """Answer orders until cancelled."""
+
+        def register(server: grpc.aio.Server) -> None:
+            agent_pb2_grpc.add_AgentServicer_to_server(self, server)
+
+        server = await self._network.serve(self._endpoint.name, register)
+        try:
+            serving()
+            await asyncio.Event().wait()
+        finally:
+            await server.stop()
+
+    async def register(self, vms: Mapping[int, VmState] | None = None) -> None:
+        """Register with the VRM, holding ``vms`` (their states by number)."""
+        entry = registry_pb2.RegisterRequest.Host(
+            spec=host_to_message(self.spec), incarnation=self.incarnation
+        )
+        await self._registry.Register(
+            registry_pb2.RegisterRequest(
+                hosts=[entry],
+                address=self._endpoint.address,
+                metrics_url=self._endpoint.metrics_url,
+                pid=self._endpoint.pid,
+                vms=rows(vms or {}),
+            )
+        )
+
+    async def report(self, vms: Mapping[int, VmState] | None = None) -> list[str]:
+        """Send one heartbeat; return the hosts that the VRM wants to register."""
+        reply = await self._registry.Report(
+            registry_pb2.ReportRequest(
+                host=[self.spec.name],
+                incarnation=[self.incarnation],
+                cpu_demand_mhz=[100.0],
+                cpu_used_mhz=[90.0],
+                memory_used_bytes=[1],
+                vms=rows(vms or {}),
+            )
+        )
+        return list(reply.unregistered)
+
+    async def StartVms(
+        self, request: agent_pb2.StartVmsRequest, context: Any
+    ) -> agent_pb2.StartVmsReply:
+        await self._receive(request, context)
+        refused = request.domains if self.refusal else []
+        return agent_pb2.StartVmsReply(
+            refusals=[
+                agent_pb2.StartVmsReply.Refusal(vm=domain.vm, reason=self.refusal)
+                for domain in refused
+            ]
+        )
+
+    async def StopVm(self, request: agent_pb2.StopVmRequest, context: Any) -> agent_pb2.VmReply:
+        return await self._answer(request, context)
+
+    async def RebootVm(self, request: agent_pb2.RebootVmRequest, context: Any) -> agent_pb2.VmReply:
+        return await self._answer(request, context)
+
+    async def PauseVm(self, request: agent_pb2.VmRequest, context: Any) -> agent_pb2.VmReply:
+        return await self._answer(request, context)
+
+    async def ResumeVm(self, request: agent_pb2.VmRequest, context: Any) -> agent_pb2.VmReply:
+        return await self._answer(request, context)
+
+    async def SetVmCpu(self, request: agent_pb2.SetVmCpuRequest, context: Any) -> agent_pb2.VmReply:
+        return await self._answer(request, context)
+
+    async def ListHosts(
+        self, request: agent_pb2.ListHostsRequest, context: Any
+    ) -> agent_pb2.ListHostsReply:
+        return agent_pb2.ListHostsReply()
+
+    async def _answer(self, request: Any, context: Any) -> agent_pb2.VmReply:
+        await self._receive(request, context)
+        return agent_pb2.VmReply(state=VM_STATES[self.state])
+
+    async def _receive(self, request: Any, context: Any) -> None:
+        self.orders.append(request)
+        await self.answering.wait()
+        if self.failure is not None:
+            await context.abort(self.failure, "as the test wants it")
+
+
+def rows(vms: Mapping[int, VmState]) -> registry_pb2.VmRows:
+    """Return rows of ``vms``, all on the first host of the message."""
+    count = len(vms)
+    return registry_pb2.VmRows(
+        vm_number=list(vms),
+        host_row=[0] * count,
+        state=[VM_STATES[state] for state in vms.values()],
+        cpu_demand_mhz=[50.0] * count,
+        cpu_used_mhz=[40.0] * count,
+        cpu_ready_s=[1.0] * count,
+    )

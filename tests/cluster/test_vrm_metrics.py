@@ -1,0 +1,129 @@
+"""What Prometheus gets from the VRM: metrics, discovery and a configuration."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import numpy as np
+import yaml
+from prometheus_client import CollectorRegistry, generate_latest
+
+from cluster.metrics.discovery import Target, discovery, prometheus_yml
+from cluster.metrics.vrm import Lateness, VrmMetrics, VrmView
+from fusion.spec import PlannedVm
+from tests.cluster.world import datacenter, host, launched, until, vm
+
+
+def scraped(view: VrmView) -> list[str]:
+    registry = CollectorRegistry()
+    registry.register(VrmMetrics("lab", lambda: view))
+    return generate_latest(registry).decode().splitlines()
+
+
+def test_a_scrape_shows_counts_by_state_and_totals() -> None:
+    lateness = Lateness()
+    lateness.observe(np.array([-0.5, 0.02, 3.0]))
+    lines = scraped(
+        VrmView(
+            generation=2,
+            hosts={("production", "normal"): 3, ("production", "faulty"): 0},
+            vms={("production", "running"): 7},
+            tasks={("vm.start", "failed"): 1},
+            events={"error": 4},
+            reports=9,
+            lateness_buckets=lateness.buckets(),
+            lateness_sum_s=lateness.sum_s,
+            lateness_max_s=lateness.max_s,
+            placements=7,
+            placement_s=0.25,
+        )
+    )
+    late = "fusion_vrm_heartbeat_lateness_seconds"
+    of = 'datacenter="lab"'
+    for line in (
+        f'fusion_vrm_hosts{{cluster="production",{of},state="normal"}} 3.0',
+        f'fusion_vrm_hosts{{cluster="production",{of},state="faulty"}} 0.0',
+        f'fusion_vrm_vms{{cluster="production",{of},state="running"}} 7.0',
+        f'fusion_vrm_tasks{{{of},kind="vm.start",status="failed"}} 1.0',
+        f'fusion_vrm_events_total{{{of},severity="error"}} 4.0',
+        f"fusion_vrm_reports_total{{{of}}} 9.0",
+        f'{late}_bucket{{{of},le="0.0"}} 1.0',
+        f'{late}_bucket{{{of},le="0.025"}} 2.0',
+        f'{late}_bucket{{{of},le="+Inf"}} 3.0',
+        f"{late}_count{{{of}}} 3.0",
+        f"{late}_sum{{{of}}} 3.02",
+        f"fusion_vrm_heartbeat_lateness_max_seconds{{{of}}} 3.0",
+        f"fusion_vrm_placements_total{{{of}}} 7.0",
+        f"fusion_vrm_placement_seconds_total{{{of}}} 0.25",
+        f"fusion_vrm_generation{{{of}}} 2.0",
+    ):
+        assert _sorted_labels(line) in [_sorted_labels(each) for each in lines], line
+
+
+def _sorted_labels(line: str) -> str:
+    name, _, rest = line.partition("{")
+    labels, _, value = rest.partition("}")
+    return f"{name}{sorted(labels.split(','))}{value}"
+
+
+def test_nothing_observed_is_no_lateness() -> None:
+    lateness = Lateness()
+    lateness.observe(np.array([]))
+    assert lateness.max_s == 0.0
+    assert lateness.buckets()[-1] == ("+Inf", 0)
+
+
+def test_discovery_lists_processes_as_prometheus_reads_them() -> None:
+    found = discovery(
+        [
+            Target("vrm", "vrm", "http://127.0.0.1:17001/metrics"),
+            Target("agent", "cna-01..cna-99", "https://10.0.0.7:17003/hosts/metrics"),
+        ]
+    )
+    assert found == [
+        {"targets": ["127.0.0.1:17001"], "labels": {"role": "vrm", "process": "vrm"}},
+        {
+            "targets": ["10.0.0.7:17003"],
+            "labels": {
+                "role": "agent",
+                "process": "cna-01..cna-99",
+                "__metrics_path__": "/hosts/metrics",
+                "__scheme__": "https",
+            },
+        },
+    ]
+
+
+def test_the_configuration_of_prometheus_is_complete() -> None:
+    text = prometheus_yml("lab", "http://127.0.0.1:17001/discovery")
+    (job,) = yaml.safe_load(text)["scrape_configs"]
+    assert job["http_sd_configs"] == [
+        {"url": "http://127.0.0.1:17001/discovery", "refresh_interval": "5s"}
+    ]
+
+
+def test_a_running_vrm_shows_its_datacenter(tmp_path: Path) -> None:
+    hosts = [host("cna-01"), host("cna-02")]
+
+    async def scenario() -> None:
+        facts = datacenter(hosts, [PlannedVm(vm("web"), "web", start=True)])
+        async with launched(facts, tmp_path) as world:
+            await world.launched()
+            registry = CollectorRegistry()
+            for collector in world.role.collectors():
+                registry.register(collector)
+
+            def shows(name: str, **labels: str) -> float | None:
+                return registry.get_sample_value(name, {"datacenter": "lab", **labels})
+
+            await until(lambda: shows("fusion_vrm_vms", cluster="production", state="running") == 1)
+            assert shows("fusion_vrm_hosts", cluster="production", state="normal") == 2
+            assert shows("fusion_vrm_tasks", kind="vm.deploy", status="succeeded") == 1
+            assert shows("fusion_vrm_placements_total") == 1
+            await until(lambda: (shows("fusion_vrm_heartbeat_lateness_seconds_count") or 0) > 4)
+            groups = json.loads(world.role.discovery())
+            assert [group["labels"]["process"] for group in groups] == ["vrm", "cna-01", "cna-02"]
+
+    asyncio.run(scenario())
