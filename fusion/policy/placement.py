@@ -193,7 +193,7 @@ def why_none(request: PlacementRequest, hosts: HostsSnapshot) -> str:
     """Return the sentence that counts, filter by filter, what kept each host out."""
     left = hosts.of_cluster(request.cluster)
     if not left.any():
-        return f"cluster {request.cluster} has no hosts, so {request.vm} fits nowhere"
+        return f"cluster {request.cluster} has no hosts"
     reasons = []
     in_use = left & (hosts.state == NORMAL)
     for code, state in enumerate(HOST_STATES):
@@ -216,7 +216,7 @@ def why_none(request: PlacementRequest, hosts: HostsSnapshot) -> str:
         most_mhz = float(hosts.cpu_unreserved_mhz[in_use].max())
         wanted = f"{request.reservation_mhz:g} MHz wanted"
         reasons.append(_lacking(in_use, "unreserved CPU", f"at most {most_mhz:g} MHz", wanted))
-    return f"no host of cluster {request.cluster} fits {request.vm}: {', '.join(reversed(reasons))}"
+    return f"no host of cluster {request.cluster} fits: {', '.join(reversed(reasons))}"
 
 
 def _lacking(hosts: Mask, what: str, best: str, wanted: str) -> str:

@@ -116,29 +116,29 @@ def test_a_vm_stays_within_its_cluster() -> None:
                 4, free_gib=[2, 1, 1, 16], states=[*[HostState.NORMAL] * 3, HostState.DISCONNECTED]
             ),
             request(gib=4),
-            "no host of cluster production fits web: "
+            "no host of cluster production fits: "
             "3 lack memory (largest free 2 GiB, 4 GiB wanted), 1 is disconnected",
         ),
         (
             snapshot(2, cores=2),
             request(vcpus=8),
-            "no host of cluster production fits web: 2 lack cores (at most 2, 8 wanted)",
+            "no host of cluster production fits: 2 lack cores (at most 2, 8 wanted)",
         ),
         (
             snapshot(1, reserved_mhz=[9000.0]),
             request(reservation_mhz=1500.0),
-            "no host of cluster production fits web: "
+            "no host of cluster production fits: "
             "1 lacks unreserved CPU (at most 1000 MHz, 1500 MHz wanted)",
         ),
         (
             snapshot(2, states=[HostState.MAINTENANCE, HostState.MAINTENANCE]),
             request(),
-            "no host of cluster production fits web: 2 are in maintenance",
+            "no host of cluster production fits: 2 are in maintenance",
         ),
         (
             snapshot(1, clusters=["test"]),
             request(),
-            "cluster production has no hosts, so web fits nowhere",
+            "cluster production has no hosts",
         ),
     ],
 )
