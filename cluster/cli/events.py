@@ -11,7 +11,6 @@ from cluster.cli import output, tables
 from cluster.cli.client import connect
 from cluster.cli.options import DatacenterName, Json
 from cluster.cli.rows import Row, event_row
-from fusion.units import format_duration
 
 
 def events(
@@ -54,4 +53,4 @@ def event_text(row: Row) -> str:
     colour = tables.SEVERITY_COLOURS[row["severity"]]
     sentence = escape(row["message"])
     painted = f"[{colour}]{sentence}[/]" if colour else sentence
-    return f"[dim]{format_duration(row['time_s']):>8}[/]  {painted}"
+    return f"[dim]{tables.clock(row['time_s']):>9}[/]  {painted}"

@@ -133,7 +133,11 @@ def show_host(
 
 def _host_facts(host: vrm.Host) -> dict[str, str]:
     spec = host.spec
-    heard = f"{host.last_report_s:.1f} s after the launch" if host.last_report_s >= 0 else "never"
+    heard = (
+        f"{tables.clock(host.last_report_s)} after the launch"
+        if host.last_report_s >= 0
+        else "never"
+    )
     nics = ", ".join(f"{nic.name} {format_rate(nic.link_bps)}" for nic in spec.nics)
     return {
         "Host": spec.name,

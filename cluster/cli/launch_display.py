@@ -41,6 +41,7 @@ class LaunchDisplay:
         self._stages = {step: Stage() for step in TITLES}
         self._spinner = Spinner("dots", style="cyan")
         self._last_line_s = 0.0
+        self._over = False
         self.shortfall = ""  # what did not come up, though the datacenter did
         self._live = (
             Live(console=console, get_renderable=self.render, refresh_per_second=8)
@@ -63,6 +64,7 @@ class LaunchDisplay:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._over = True
         if self._live is not None:
             self._live.stop()
 
@@ -122,10 +124,15 @@ class LaunchDisplay:
             else ""
         )
         return (
-            Text("✓", "green") if ended else self._spinner,
+            self._mark(ended),
             Text(title, "bold"),
             bar,
             f"{stage.done}/{stage.of}" if stage.of > 1 else "",
             f"{took_s:.1f}s",
             "" if ended else Text(stage.text, "dim"),
         )
+
+    def _mark(self, ended: bool) -> RenderableType:
+        if ended:
+            return Text("✓", "green")
+        return Text("✗", "red") if self._over else self._spinner

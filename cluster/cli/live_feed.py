@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urljoin
 
 from cluster.cli.client import VrmClient, connect
+from cluster.cli.exits import Unreachable
 from cluster.cli.rows import Row, event_row, vm_state
 from cluster.live.run_state import RunState
 from cluster.rpc.v1 import vrm_pb2 as vrm
@@ -18,6 +19,7 @@ REFRESH_S = 1.0
 EVENTS_KEPT = 60
 #: Up to so many VMs are asked for, to count them by state; of more only the running are counted.
 VMS_COUNTED = 1_000
+NOT_RUNNING = "not running"
 
 
 @dataclass(slots=True)
@@ -33,12 +35,18 @@ class Picture:
     hosts: list[vrm.Host] = field(default_factory=list)
     vm_states: dict[str, int] = field(default_factory=dict)
     events: deque[Row] = field(default_factory=lambda: deque(maxlen=EVENTS_KEPT))
-    trouble: str = ""  # why what is shown may be old
+    heard_at: float = field(default_factory=time.monotonic)
+    trouble: str = ""  # why the VRM is silent, where more is known than that it is
 
     @property
     def now_s(self) -> float:
         """Emulated seconds since the launch, as every process of the datacenter counts them."""
         return max(0.0, time.time() - self.launched_at) * self.speed
+
+    @property
+    def silent_s(self) -> float:
+        """Wall seconds since the VRM was last heard of."""
+        return time.monotonic() - self.heard_at
 
 
 def picture_of(run: RunState) -> Picture:
@@ -61,7 +69,8 @@ async def keep_current(picture: Picture) -> None:
                 group.create_task(_follow_inventory(client, picture))
                 group.create_task(_follow_events(client, picture))
         except* FusionError as problems:
-            picture.trouble = str(problems.exceptions[0])
+            problem = problems.exceptions[0]
+            picture.trouble = "" if isinstance(problem, Unreachable) else str(problem)
         await asyncio.sleep(REFRESH_S)
 
 
@@ -69,7 +78,7 @@ async def _follow_inventory(client: VrmClient, picture: Picture) -> None:
     while True:
         picture.clusters, picture.hosts = await asyncio.gather(client.clusters(), client.hosts())
         picture.vm_states = await _count_vms(client, picture.clusters)
-        picture.trouble = ""
+        picture.heard_at, picture.trouble = time.monotonic(), ""
         await asyncio.sleep(REFRESH_S)
 
 
@@ -77,7 +86,7 @@ async def _count_vms(client: VrmClient, clusters: list[vrm.Cluster]) -> dict[str
     total = sum(cluster.vms for cluster in clusters)
     if total > VMS_COUNTED:
         running = sum(cluster.vms_running for cluster in clusters)
-        return {"running": running, "not running": total - running}
+        return {"running": running, NOT_RUNNING: total - running}
     return dict(Counter(vm_state(vm) for vm in await client.vms()))
 
 

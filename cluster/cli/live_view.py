@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from cluster.cli.live_feed import Picture, keep_current, picture_of
+from cluster.cli.live_feed import NOT_RUNNING, Picture, keep_current, picture_of
 from cluster.cli.rows import host_state
-from cluster.cli.tables import SEVERITY_COLOURS, state_colour
+from cluster.cli.tables import SEVERITY_COLOURS, clock, state_colour
 from cluster.live.run_state import RunState
 from cluster.rpc.v1 import vrm_pb2 as vrm
 from fusion.units import format_duration, format_mhz, format_size
@@ -22,6 +22,7 @@ MIN_EVENTS = 3
 #: A second column of hosts starts where each gets that much.
 HOST_COLUMN_WIDTH = 76
 LONGEST_NAME = 24
+SILENCE_SHOWN_S = 3.5
 
 
 async def show(run: RunState, console: Console) -> None:
@@ -104,12 +105,10 @@ def _clusters(picture: Picture, width: int, ascii_only: bool) -> list[Text]:
 def _vms(picture: Picture) -> Text:
     states = sorted(picture.vm_states.items(), key=lambda item: (-item[1], item[0]))
     line = Text.assemble((" VMs  ", "bold"), f"{sum(picture.vm_states.values())}: ")
-    counts = [
-        Text(f"{count} {state}", "dim" if state == "not running" else state_colour(state))
-        for state, count in states
-        if count
-    ]
-    return line + (Text(" · ", "dim").join(counts) if counts else Text("none"))
+    for number, (state, count) in enumerate(states):
+        line.append(" · " if number else "", "dim")
+        line.append(f"{count} {state}", "dim" if state == NOT_RUNNING else state_colour(state))
+    return line if states else line.append("none")
 
 
 def _hosts(hosts: Sequence[vrm.Host], width: int, room: int, ascii_only: bool) -> list[Text]:
@@ -177,7 +176,7 @@ def _events(picture: Picture, room: int) -> list[Text]:
     for event in latest:
         lines.append(
             Text.assemble(
-                (f" {format_duration(event['time_s']):>7}  ", "dim"),
+                (f" {clock(event['time_s']):>9}  ", "dim"),
                 (event["message"].replace("\n", " "), SEVERITY_COLOURS[event["severity"]]),
             )
         )
@@ -187,8 +186,10 @@ def _events(picture: Picture, room: int) -> list[Text]:
 
 
 def _footer(picture: Picture) -> Text:
-    if picture.trouble:
-        return Text(f" {picture.trouble}", "bold red")
+    silent_s = picture.silent_s
+    if silent_s > SILENCE_SHOWN_S:
+        since = f"the VRM has not answered for {silent_s:.0f} s; this is what it said last"
+        return Text(f" {picture.trouble or since}", "bold red")
     return Text(" Ctrl-C shuts everything down · from any other terminal: fusion status", "dim")
 
 

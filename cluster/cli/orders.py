@@ -132,13 +132,13 @@ async def sentences(client: VrmClient, outcome: Outcome, done: str) -> list[str]
         status = task_status(task)
         if status == "succeeded":
             took = format_duration(max(0.0, task.ended_s - task.started_s))
-            lines.append(f"{name}: {done} in {took}{_whereabouts(now.get(task.entity))}")
+            lines.append(f"{name}: {done} in {took}{_whereabouts(now.get(task.entity), done)}")
         elif status not in ENDED:
             lines.append(f"{name}: {task.kind} goes on as task {task.id}")
     return lines
 
 
-def _whereabouts(vm: vrm.Vm | None) -> str:
-    if vm is None:
+def _whereabouts(vm: vrm.Vm | None, done: str) -> str:
+    if vm is None or vm_state(vm) == done:
         return ""
-    return f"; it is {vm_state(vm)}" + (f" on {vm.host}" if vm.host else "")
+    return f"; {vm_state(vm)}" + (f" on {vm.host}" if vm.host else "")

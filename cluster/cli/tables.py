@@ -50,36 +50,45 @@ class Column:
 
     @property
     def width(self) -> int:
-        return max((len(cell) for cell in self.cells), default=0)
+        return max(len(self.title), *(len(cell) for cell in self.cells))
+
+    @property
+    def heading(self) -> str:
+        return self._align(self.title)
+
+    def aligned(self) -> list[str]:
+        """Return the cells, all of the column's width."""
+        return [self._align(cell) for cell in self.cells]
+
+    def _align(self, text: str) -> str:
+        return text.rjust(self.width) if self.right else text.ljust(self.width)
 
 
 def show(console: Console, columns: Sequence[Column], empty: str) -> None:
     """Print ``columns`` as a table, or the sentence ``empty`` where there are no rows."""
-    from rich.table import Table
     from rich.text import Text
 
     if not columns or not columns[0].cells:
         console.print(empty, style="dim", soft_wrap=True)
         return
     kept = fitting(columns, console.width)
-    table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
-    for column in kept:
-        justify = "right" if column.right else "left"
-        table.add_column(column.title, justify=justify, no_wrap=True, overflow="ellipsis")  # type: ignore[arg-type]
-    for cells in zip(*(column.cells for column in kept), strict=True):
-        table.add_row(
-            *(
-                Text(cell, style=state_colour(cell) if column.coloured else "")
-                for column, cell in zip(kept, cells, strict=True)
-            )
-        )
-    console.print(table)
+    lines = [Text((" " * GAP).join(column.heading for column in kept).rstrip(), "bold")]
+    for cells in zip(*(column.aligned() for column in kept), strict=True):
+        line = Text((" " * GAP).join(cells))
+        start = 0
+        for column, cell in zip(kept, cells, strict=True):
+            if column.coloured:
+                line.stylize(state_colour(cell.strip()), start, start + len(cell))
+            start += len(cell) + GAP
+        line.rstrip()
+        lines.append(line)
+    console.print(Text("\n").join(lines), no_wrap=True, overflow="ellipsis")
 
 
 def fitting(columns: Sequence[Column], width: int) -> list[Column]:
     """Return the columns that fit into ``width``, without the most dispensable if need be."""
     kept = list(columns)
-    while sum(max(column.width, len(column.title)) + GAP for column in kept) - GAP > width:
+    while sum(column.width + GAP for column in kept) - GAP > width:
         least = max(kept, key=lambda column: column.dispensable)
         if least.dispensable == 0:
             break
@@ -150,8 +159,8 @@ def vm_columns(vms: Iterable[vrm.Vm]) -> list[Column]:
         Column("HOST", [row["host"] or "-" for row in rows]),
         Column("VCPUS", [str(row["vcpus"]) for row in rows], right=True, dispensable=1),
         Column("MEMORY", [format_size(row["memory_bytes"]) for row in rows], right=True),
-        Column("CPU", [format_mhz(row["cpu_used_mhz"]) for row in rows], right=True),
-        Column("WANTED", [format_mhz(row["cpu_demand_mhz"]) for row in rows], right=True),
+        Column("CPU MHZ", [f"{row['cpu_used_mhz']:.0f}" for row in rows], right=True),
+        Column("WANTED", [f"{row['cpu_demand_mhz']:.0f}" for row in rows], right=True),
         Column("READY", [format_duration(row["cpu_ready_s"]) for row in rows], right=True),
     ]
 
@@ -163,10 +172,17 @@ def task_columns(rows: Sequence[Row]) -> list[Column]:
         Column("OF", [row["entity_name"] for row in rows]),
         Column("STATUS", [row["status"] for row in rows], coloured=True),
         Column("DONE", [f"{row['progress_percent']} %" for row in rows], right=True),
-        Column("STARTED", [format_duration(row["started_s"]) for row in rows], dispensable=1),
+        Column("STARTED", [clock(row["started_s"]) for row in rows], right=True, dispensable=1),
         Column("TOOK", [_took(row) for row in rows], dispensable=2),
         Column("REASON", [row["reason"] or "" for row in rows]),
     ]
+
+
+def clock(instant_s: float) -> str:
+    """Return an instant since the launch as hours, minutes and seconds: ``0:02:13.4``."""
+    minutes, seconds = divmod(round(instant_s, 1), 60)
+    hours, minutes = divmod(int(minutes), 60)
+    return f"{hours}:{minutes:02d}:{seconds:04.1f}"
 
 
 def _took(task: Row) -> str:

@@ -87,7 +87,7 @@ def _facts(row: Row) -> dict[str, str]:
         "Of": row["entity_name"],
         "Status": row["status"],
         "Done": f"{row['progress_percent']} %",
-        "Started": f"{format_duration(row['started_s'])} after the launch",
+        "Started": f"{tables.clock(row['started_s'])} after the launch",
         "Took": "it is not over" if ended is None else format_duration(ended - row["started_s"]),
     }
     if row["reason"]:

@@ -86,7 +86,7 @@ def test_lists_reuse_the_rows_of_status(
 def test_an_order_waits_and_says_where_the_vm_is(served: ServedVrm, fusion: Any) -> None:
     said = fusion("vm", "pause", "web-01")
     assert said.code == 0
-    assert said.out == "web-01: paused in 2s; it is running on cna-01\n"
+    assert said.out == "web-01: paused in 2s; running on cna-01\n"
 
 
 def test_a_refused_order_changes_nothing_and_exits_2(served: ServedVrm, fusion: Any) -> None:
