@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from cluster.rpc.convert import HOST_STATES, VM_STATES
 from fusion.host import HostState
+from fusion.policy.placement import PlacementRequest
 from fusion.spec import HostSpec, VmSpec
 from fusion.vm import VmState
 
@@ -45,7 +46,7 @@ class HostFigures:
 
     def commit(self, row: int, spec: VmSpec, times: int = 1) -> None:
         """Count a VM as held by ``row``; ``times=-1`` takes it back."""
-        claim_mhz = max(min(spec.cpu_mhz, spec.cpu.limit_mhz), spec.cpu.reservation_mhz)
+        claim_mhz = PlacementRequest.of(spec).cpu_mhz
         self.vms[row] += times
         self.memory_committed_bytes[row] += times * spec.memory_bytes
         self.cpu_committed_mhz[row] += times * claim_mhz

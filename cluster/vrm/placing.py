@@ -56,7 +56,7 @@ class Placing:
         return [decisions[vm.number] for vm in vms]
 
     def snapshot(self) -> HostsSnapshot:
-        """Return what is known of the hosts now; it shares no array with the inventory."""
+        """Return what is known of the hosts now; what changes in it are copies."""
         figures = self._inventory.host_figures
         return HostsSnapshot(
             names=self._names,
