@@ -1,0 +1,335 @@
+"""A ``grpc.aio.Channel`` in memory: the client's side of calls."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Generator
+from typing import TYPE_CHECKING, Any
+
+import grpc
+
+from cluster.simulated.exchange import Exchange, Metadata, StatusCode
+from cluster.simulated.serving import as_metadata
+
+if TYPE_CHECKING:
+    from cluster.network import Plane
+    from cluster.simulated.network import SimulatedNetwork
+
+
+class _Call:
+    """What all kinds of calls offer once they are under way."""
+
+    def __init__(self, exchange: Exchange, deserialise: Callable[[bytes], Any] | None) -> None:
+        self._exchange = exchange
+        self._deserialise = deserialise
+
+    def cancelled(self) -> bool:
+        status = self._exchange.status
+        return status is not None and status[0] is StatusCode.CANCELLED
+
+    def done(self) -> bool:
+        return self._exchange.status is not None
+
+    def time_remaining(self) -> float | None:
+        return self._exchange.time_remaining()
+
+    def cancel(self) -> bool:
+        return self._exchange.client_cancel()
+
+    def add_done_callback(self, callback: Callable[[Any], None]) -> None:
+        self._exchange.client_on_finish(lambda: callback(self))
+
+    async def initial_metadata(self) -> grpc.aio.Metadata:
+        exchange = self._exchange
+        await exchange.fabric.until(exchange, lambda: exchange.initial_metadata is not None)
+        return grpc.aio.Metadata(*(exchange.initial_metadata or ()))
+
+    async def trailing_metadata(self) -> grpc.aio.Metadata:
+        return grpc.aio.Metadata(*(await self._status())[2])
+
+    async def code(self) -> StatusCode:
+        return (await self._status())[0]
+
+    async def details(self) -> str:
+        return (await self._status())[1]
+
+    async def wait_for_connection(self) -> None:
+        """There is no connection to wait for; a call that cannot be made fails by its status."""
+
+    async def _status(self) -> tuple[StatusCode, str, Metadata]:
+        exchange = self._exchange
+        if exchange.status is None:
+            await exchange.fabric.until(exchange, lambda: exchange.status is not None)
+        assert exchange.status is not None
+        return exchange.status
+
+    def _failure(self) -> BaseException | None:
+        assert self._exchange.status is not None
+        code, details, trailing = self._exchange.status
+        if code is StatusCode.OK:
+            return None
+        if code is StatusCode.CANCELLED and details.startswith("Locally"):
+            return asyncio.CancelledError()
+        initial = grpc.aio.Metadata(*(self._exchange.initial_metadata or ()))
+        return grpc.aio.AioRpcError(code, initial, grpc.aio.Metadata(*trailing), details, details)
+
+    def _read_message(self, message: bytes) -> Any:
+        return self._deserialise(message) if self._deserialise else message
+
+
+class _UnaryResponse(_Call):
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self._response().__await__()
+
+    async def _response(self) -> Any:
+        try:
+            await self._status()
+        except asyncio.CancelledError:
+            self.cancel()
+            raise
+        failure = self._failure()
+        if failure is not None:
+            raise failure
+        message = await self._exchange.responses.get()
+        if message is None:
+            raise grpc.aio.AioRpcError(
+                StatusCode.INTERNAL, grpc.aio.Metadata(), grpc.aio.Metadata(), "no response"
+            )
+        return self._read_message(message)
+
+
+class _StreamResponse(_Call):
+    async def read(self) -> Any:
+        try:
+            message = await self._exchange.responses.get()
+            if message is not None:
+                return self._read_message(message)
+            await self._status()
+        except asyncio.CancelledError:
+            self.cancel()
+            raise
+        failure = self._failure()
+        if failure is not None:
+            raise failure
+        return grpc.aio.EOF
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return self._messages()
+
+    async def _messages(self) -> AsyncIterator[Any]:
+        while (message := await self.read()) is not grpc.aio.EOF:
+            yield message
+
+
+class _StreamRequest(_Call):
+    def __init__(
+        self,
+        exchange: Exchange,
+        deserialise: Callable[[bytes], Any] | None,
+        serialise: Callable[[Any], bytes] | None,
+        requests: Any,
+    ) -> None:
+        super().__init__(exchange, deserialise)
+        self._serialise = serialise
+        self._half_closed = False
+        self._sender: asyncio.Task[None] | None = None
+        if requests is not None:
+            self._sender = exchange.loop.create_task(self._send_all(requests))
+
+    def cancel(self) -> bool:
+        if self._sender is not None:
+            self._sender.cancel()
+        return super().cancel()
+
+    async def _send_all(self, requests: Any) -> None:
+        try:
+            if isinstance(requests, AsyncIterable):
+                async for request in requests:
+                    if self.done():
+                        return
+                    await self.write(request)
+            else:
+                for request in requests:
+                    if self.done():
+                        return
+                    await self.write(request)
+            await self.done_writing()
+        except Exception:
+            super().cancel()  # as the real one: the caller's iterator failed
+
+    async def write(self, request: Any) -> None:
+        if self.done():
+            failure = self._failure()
+            raise failure or asyncio.InvalidStateError("RPC already finished.")
+        if self._half_closed:
+            raise asyncio.InvalidStateError('RPC is half closed after calling "done_writing".')
+        await self._exchange.client_write(self._serialise(request) if self._serialise else request)
+        if self.done():
+            failure = self._failure()
+            if failure is not None:
+                raise failure
+
+    async def done_writing(self) -> None:
+        if not self._half_closed and not self.done():
+            self._half_closed = True
+            self._exchange.client_half_close()
+
+
+class UnaryUnaryCall(_UnaryResponse, grpc.aio.UnaryUnaryCall[Any, Any]):
+    """One request, one response."""
+
+
+class UnaryStreamCall(_StreamResponse, grpc.aio.UnaryStreamCall[Any, Any]):
+    """One request, a stream of responses."""
+
+
+class StreamUnaryCall(_StreamRequest, _UnaryResponse, grpc.aio.StreamUnaryCall[Any, Any]):
+    """A stream of requests, one response."""
+
+
+class StreamStreamCall(_StreamRequest, _StreamResponse, grpc.aio.StreamStreamCall[Any, Any]):
+    """Streams both ways."""
+
+
+class _Method:
+    """A multicallable: one method of a peer."""
+
+    def __init__(
+        self,
+        channel: SimulatedChannel,
+        method: str,
+        serialise: Callable[[Any], bytes] | None,
+        deserialise: Callable[[bytes], Any] | None,
+    ) -> None:
+        self._channel = channel
+        self._name = method
+        self._serialise = serialise
+        self._deserialise = deserialise
+
+    def _exchange(self, timeout: float | None, metadata: Any) -> Exchange:
+        return self._channel.exchange(self._name, timeout, as_metadata(metadata))
+
+
+class _UnaryRequestMethod(_Method):
+    call: type[Any]
+
+    def __call__(
+        self,
+        request: Any,
+        *,
+        timeout: float | None = None,
+        metadata: Any = None,
+        credentials: Any = None,
+        wait_for_ready: bool | None = None,
+        compression: Any = None,
+    ) -> Any:
+        exchange = self._exchange(timeout, metadata)
+        message = self._serialise(request) if self._serialise else request
+        exchange.client_open(message, half_close=True)
+        return self.call(exchange, self._deserialise)
+
+
+class _StreamRequestMethod(_Method):
+    call: type[Any]
+
+    def __call__(
+        self,
+        request_iterator: Any = None,
+        *,
+        timeout: float | None = None,
+        metadata: Any = None,
+        credentials: Any = None,
+        wait_for_ready: bool | None = None,
+        compression: Any = None,
+    ) -> Any:
+        exchange = self._exchange(timeout, metadata)
+        exchange.client_open(None, half_close=False)
+        return self.call(exchange, self._deserialise, self._serialise, request_iterator)
+
+
+class _UnaryUnary(_UnaryRequestMethod, grpc.aio.UnaryUnaryMultiCallable[Any, Any]):
+    call = UnaryUnaryCall
+
+
+class _UnaryStream(_UnaryRequestMethod, grpc.aio.UnaryStreamMultiCallable[Any, Any]):
+    call = UnaryStreamCall
+
+
+class _StreamUnary(  # type: ignore[misc]
+    _StreamRequestMethod, grpc.aio.StreamUnaryMultiCallable[Any, Any]
+):
+    call = StreamUnaryCall
+
+
+class _StreamStream(  # type: ignore[misc]
+    _StreamRequestMethod, grpc.aio.StreamStreamMultiCallable[Any, Any]
+):
+    call = StreamStreamCall
+
+
+class SimulatedChannel(grpc.aio.Channel):
+    """The way from one party to one peer on one plane."""
+
+    def __init__(self, network: SimulatedNetwork, peer: str, plane: Plane) -> None:
+        self._network = network
+        self._peer = peer
+        self._plane = plane
+
+    def exchange(self, method: str, timeout_s: float | None, metadata: Metadata) -> Exchange:
+        return self._network.exchange(
+            self._peer, self._plane, method, timeout_s=timeout_s, metadata=metadata
+        )
+
+    def unary_unary(
+        self,
+        method: str,
+        request_serializer: Any = None,
+        response_deserializer: Any = None,
+        _registered_method: bool | None = False,
+    ) -> Any:
+        return _UnaryUnary(self, method, request_serializer, response_deserializer)
+
+    def unary_stream(
+        self,
+        method: str,
+        request_serializer: Any = None,
+        response_deserializer: Any = None,
+        _registered_method: bool | None = False,
+    ) -> Any:
+        return _UnaryStream(self, method, request_serializer, response_deserializer)
+
+    def stream_unary(
+        self,
+        method: str,
+        request_serializer: Any = None,
+        response_deserializer: Any = None,
+        _registered_method: bool | None = False,
+    ) -> Any:
+        return _StreamUnary(self, method, request_serializer, response_deserializer)
+
+    def stream_stream(
+        self,
+        method: str,
+        request_serializer: Any = None,
+        response_deserializer: Any = None,
+        _registered_method: bool | None = False,
+    ) -> Any:
+        return _StreamStream(self, method, request_serializer, response_deserializer)
+
+    async def __aenter__(self) -> SimulatedChannel:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self, grace: float | None = None) -> None:
+        """Nothing to close: calls hold what they need."""
+
+    def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:
+        return grpc.ChannelConnectivity.READY
+
+    async def wait_for_state_change(self, last_observed_state: grpc.ChannelConnectivity) -> None:
+        raise NotImplementedError("the simulated network has no connections to watch")
+
+    async def channel_ready(self) -> None:
+        """Calls say by their status whether the peer can be reached."""

@@ -1,0 +1,260 @@
+"""One gRPC call in memory: what its two ends know, and the frames that travel between them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import grpc
+
+from cluster.simulated.wires import KEEPALIVE_S, Lane, LinkKey
+
+if TYPE_CHECKING:
+    from cluster.simulated.fabric import Fabric
+    from cluster.simulated.serving import Service
+
+#: How many unread bytes a receiver lets a stream's sender run ahead (HTTP/2 flow control).
+WINDOW_BYTES = 1 << 20
+
+Metadata = tuple[tuple[str, str | bytes], ...]
+StatusCode = grpc.StatusCode
+
+
+class Inbox:
+    """One direction of a stream: messages in their order, with room for so many unread bytes."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._messages: deque[bytes] = deque()
+        self._ended = False
+        self._released = False
+        self._unread_bytes = 0
+        self._reader: asyncio.Future[None] | None = None
+        self._writer: asyncio.Future[None] | None = None
+
+    async def room(self, size_bytes: int) -> None:
+        """Wait until the sender may send ``size_bytes`` more, and count them as under way."""
+        while self._unread_bytes >= WINDOW_BYTES and not self._released:
+            self._writer = self._loop.create_future()
+            await self._writer
+        self._unread_bytes += size_bytes
+
+    def put(self, message: bytes) -> None:
+        if not self._ended:
+            self._messages.append(message)
+            self._wake()
+
+    def end(self, *, discard: bool = False) -> None:
+        """Let readers see the end behind what has arrived, or (``discard``) at once."""
+        self._ended = True
+        if discard:
+            self._messages.clear()
+        self._wake()
+
+    def release(self) -> None:
+        """Let the sender go on: it knows that nobody reads any more."""
+        self._released = True
+        if self._writer is not None and not self._writer.done():
+            self._writer.set_result(None)
+
+    def _wake(self) -> None:
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
+
+    async def get(self) -> bytes | None:
+        """Return the next message, or ``None`` at the end."""
+        while not self._messages:
+            if self._ended:
+                return None
+            self._reader = self._loop.create_future()
+            await self._reader
+        message = self._messages.popleft()
+        self._unread_bytes -= len(message)
+        if self._writer is not None and not self._writer.done():
+            self._writer.set_result(None)
+        return message
+
+
+class Exchange:
+    """A call between two nodes. Methods named ``client_…`` and ``server_…`` are that end's."""
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        outward: LinkKey,
+        method: str,
+        *,
+        metadata: Metadata,
+        deadline_s: float | None,
+    ) -> None:
+        self.fabric = fabric
+        self.loop = fabric.loop
+        self.outward = outward
+        self.inward: LinkKey = (outward[1], outward[0], outward[2])
+        self.method = method
+        self.metadata = metadata
+        self.deadline_s = deadline_s
+        self._out = Lane()
+        self._in = Lane()
+        # the client's end
+        self.responses = Inbox(self.loop)
+        self.status: tuple[StatusCode, str, Metadata] | None = None
+        self.initial_metadata: Metadata | None = None
+        self._finished: list[Callable[[], None]] = []
+        self._deadline: asyncio.TimerHandle | None = None
+        # the server's end
+        self.requests = Inbox(self.loop)
+        self.service: Service | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.reset = False
+
+    # --- the client's end
+
+    def client_open(self, first: bytes | None, *, half_close: bool) -> None:
+        """Send the call off, with its first message where it is known."""
+        if self.status is not None:
+            return
+        self.fabric.trace.note(
+            self.loop.now_s, f"{self.outward[0]}>{self.outward[1]} {self.method}", first or b""
+        )
+        if self.deadline_s is not None:
+            self._deadline = self.loop.call_at(self.deadline_s, self._client_expire)
+        quality = self.fabric.wires.quality(*self.outward)
+        if self.fabric.wires.chance(quality.loss):
+            self.loop.call_later(KEEPALIVE_S, self.client_finish, *_KEEPALIVE_FAILED)
+            return
+        size_bytes = len(first) if first is not None else 0
+        self._send_out(size_bytes, lambda: self._server_open(first, half_close))
+        if half_close and self.fabric.wires.chance(quality.duplication):
+            ghost = Exchange(
+                self.fabric,
+                self.outward,
+                self.method,
+                metadata=self.metadata,
+                deadline_s=self.deadline_s,
+            )
+            ghost.client_open_again(first)
+
+    def client_open_again(self, first: bytes | None) -> None:
+        """Arrive as a duplicate: the server does the work, nobody reads the answer."""
+        self._send_out(len(first or b""), lambda: self._server_open(first, True))
+
+    async def client_write(self, message: bytes) -> None:
+        await self.requests.room(len(message))
+        self._send_out(len(message), lambda: self.requests.put(message))
+
+    def client_half_close(self) -> None:
+        self._send_out(0, self.requests.end)
+
+    def client_cancel(self, details: str = "Locally cancelled by application!") -> bool:
+        if self.status is not None:
+            return False
+        self._send_out(0, self._server_reset)
+        self.client_finish(StatusCode.CANCELLED, details)
+        return True
+
+    def client_on_finish(self, callback: Callable[[], None]) -> None:
+        if self.status is not None:
+            self.loop.call_soon(callback)
+        else:
+            self._finished.append(callback)
+
+    def client_finish(self, code: StatusCode, details: str, trailing: Metadata = ()) -> None:
+        """The call is over for the client; later news of it is dropped."""
+        if self.status is not None:
+            return
+        self.status = (code, details, trailing)
+        if code is not StatusCode.OK:
+            self.fabric.trace.note(
+                self.loop.now_s, f"{self.outward[0]}<{self.outward[1]} {self.method} {code.name}"
+            )
+        if self.initial_metadata is None:
+            self.initial_metadata = ()
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self.fabric.forget(self)
+        self.responses.end(discard=code is StatusCode.CANCELLED)
+        self.requests.release()
+        callbacks, self._finished = self._finished, []
+        for callback in callbacks:
+            callback()
+
+    def _client_expire(self) -> None:
+        if self.status is None:
+            self._send_out(0, self._server_reset)
+            self.client_finish(StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
+
+    # --- the server's end
+
+    def _server_open(self, first: bytes | None, half_close: bool) -> None:
+        service = self.fabric.service(self.outward[1])
+        if service is None:
+            refused = f"failed to connect to {self.outward[1]}: Connection refused"
+            self._send_in(0, lambda: self.client_finish(StatusCode.UNAVAILABLE, refused))
+            return
+        if first is not None:
+            self.requests.put(first)
+        if half_close:
+            self.requests.end()
+        self.service = service
+        service.take(self)
+
+    def server_send_initial(self, metadata: Metadata) -> None:
+        self._send_in(0, lambda: self._client_initial(metadata))
+
+    def _client_initial(self, metadata: Metadata) -> None:
+        if self.initial_metadata is None and self.status is None:
+            self.initial_metadata = metadata
+            self.fabric.touch(self)
+
+    async def server_write(self, message: bytes) -> None:
+        await self.responses.room(len(message))
+        self._send_in(len(message), lambda: self.responses.put(message))
+
+    def server_finish(
+        self, code: StatusCode, details: str, trailing: Metadata, last: bytes | None = None
+    ) -> None:
+        """Send the status, behind the answer of a unary call."""
+        if self.service is not None:
+            self.service.drop(self)
+
+        def arrive() -> None:
+            if last is not None:
+                self.responses.put(last)
+            self.client_finish(code, details, trailing)
+
+        self._send_in(len(last) if last is not None else 0, arrive)
+
+    def server_break(self, details: str) -> None:
+        """The server's process is gone; its machine tells the client."""
+        self._send_in(0, lambda: self.client_finish(StatusCode.UNAVAILABLE, details))
+
+    def _server_reset(self) -> None:
+        self.reset = True
+        self.requests.end(discard=True)
+        self.responses.release()
+        if self.service is not None:
+            self.service.drop(self)
+        if self.task is not None:
+            self.task.cancel()
+
+    def lose_connection(self) -> None:
+        """Keepalive gave up: both ends find out, without a word between them."""
+        self.client_finish(*_KEEPALIVE_FAILED)
+        self._server_reset()
+
+    # --- the wire
+
+    def _send_out(self, size_bytes: int, arrive: Callable[[], None]) -> None:
+        self.fabric.wires.send(self.outward, self._out, size_bytes, arrive)
+
+    def _send_in(self, size_bytes: int, arrive: Callable[[], None]) -> None:
+        self.fabric.wires.send(self.inward, self._in, size_bytes, arrive)
+
+    def time_remaining(self) -> float | None:
+        return None if self.deadline_s is None else max(0.0, self.deadline_s - self.loop.now_s)
+
+
+_KEEPALIVE_FAILED = (StatusCode.UNAVAILABLE, "keepalive watchdog timeout")

@@ -1,0 +1,90 @@
+"""The network of the simulated world: who serves what where, and which calls are open."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from cluster.simulated.exchange import Exchange
+from cluster.simulated.loop import Party, VirtualLoop
+from cluster.simulated.serving import Service
+from cluster.simulated.trace import Trace
+from cluster.simulated.wires import KEEPALIVE_S, Wires
+
+
+class Fabric:
+    """All nodes of a world. A node is a process; names (of hosts, of roles) lead to nodes."""
+
+    def __init__(self, loop: VirtualLoop, wires: Wires, trace: Trace) -> None:
+        self.loop = loop
+        self.wires = wires
+        self.trace = trace
+        self.calls = 0
+        self._node_of: dict[str, str] = {}
+        self._services: dict[str, Service] = {}
+        self._open: dict[Exchange, Party | None] = {}
+        self._waiters: dict[Exchange, list[asyncio.Future[None]]] = {}
+
+    # --- names and services
+
+    def place(self, name: str, node: str) -> None:
+        """Let ``name`` be found on ``node``."""
+        self._node_of[name] = node
+
+    def node_of(self, name: str) -> str:
+        return self._node_of.get(name, name)
+
+    def add(self, service: Service) -> None:
+        self._services[service.node] = service
+
+    def remove(self, service: Service) -> None:
+        if self._services.get(service.node) is service:
+            del self._services[service.node]
+
+    def service(self, node: str) -> Service | None:
+        return self._services.get(node)
+
+    # --- open calls
+
+    def opened(self, exchange: Exchange, party: Party | None) -> None:
+        self.calls += 1
+        self._open[exchange] = party
+
+    def forget(self, exchange: Exchange) -> None:
+        """A call is over for its client: wake who waits for that."""
+        self._open.pop(exchange, None)
+        self.touch(exchange)
+
+    def touch(self, exchange: Exchange) -> None:
+        """Something about a call is new: wake who waits for news of it."""
+        for waiter in self._waiters.pop(exchange, ()):
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def until(self, exchange: Exchange, holds: Callable[[], bool]) -> None:
+        while not holds():
+            waiter = self.loop.create_future()
+            self._waiters.setdefault(exchange, []).append(waiter)
+            await waiter
+
+    # --- death and silence
+
+    def bury(self, party: Party, node: str) -> None:
+        """``party`` is dead: its server on ``node`` answers no more, its calls have no caller."""
+        service = self._services.pop(node, None)
+        if service is not None:
+            service.break_all("Socket closed")
+        for exchange, owner in list(self._open.items()):
+            if owner is party:
+                exchange.client_cancel("Locally cancelled: its process died")
+
+    def watch_keepalive(self, silent: Callable[[Exchange], bool]) -> None:
+        """End, after the keepalive time, the calls that are open now and still ``silent`` then."""
+        suspects = [exchange for exchange in self._open if silent(exchange)]
+
+        def give_up() -> None:
+            for exchange in suspects:
+                if exchange.status is None and silent(exchange):
+                    exchange.lose_connection()
+
+        self.loop.call_later(KEEPALIVE_S, give_up)

@@ -1,0 +1,78 @@
+"""One incarnation of a role in the simulated world: what starts, hangs and dies as one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextvars import copy_context
+
+from cluster.role import Role
+from cluster.simulated.clock import SimulatedClock
+from cluster.simulated.fabric import Fabric
+from cluster.simulated.loop import PARTY, Party, RunFailed, VirtualLoop, forget_outcome
+from cluster.simulated.network import SimulatedNetwork
+from cluster.simulated.stores import Disk, SimulatedStores
+
+
+class Process:
+    """A role with the seams that end when it does. ``node`` is its place in the network."""
+
+    def __init__(self, name: str, fabric: Fabric, disk: Disk) -> None:
+        self.name = name
+        self.party = Party(name)
+        self.clock = SimulatedClock(fabric.loop)
+        self.network = SimulatedNetwork(fabric, name)
+        self.stores = SimulatedStores(disk)
+        self._fabric = fabric
+        self._loop: VirtualLoop = fabric.loop
+        self._serving = fabric.loop.create_future()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def alive(self) -> bool:
+        return self._task is not None and not self.party.dead
+
+    async def start(self, make: Callable[[Process], Role]) -> None:
+        """Run the role that ``make`` builds on this process's seams; return once it serves."""
+        context = copy_context()
+        context.run(PARTY.set, self.party)
+        role = context.run(make, self)
+        self._task = self._loop.create_task(role.run(self._serves), context=context)
+        self._task.add_done_callback(self._ended)
+        await self._serving
+
+    def _serves(self) -> None:
+        if not self._serving.done():
+            self._serving.set_result(None)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if self.party.dead:
+            return
+        error = None if task.cancelled() else task.exception()
+        failure = RunFailed(f"at {self._loop.now_s:.3f} s: {self.name} ended by itself: {error!r}")
+        failure.__cause__ = error
+        self._loop.fail(failure)
+
+    def hang(self) -> None:
+        """As SIGSTOP: it lives, its connections stand, and nothing of it runs."""
+        self._loop.freeze(self.party)
+        self._fabric.watch_keepalive(
+            lambda exchange: self.party.frozen and exchange.outward[1] == self.name
+        )
+
+    def wake(self) -> None:
+        """As SIGCONT: it goes on with everything that it had queued."""
+        self._loop.thaw(self.party)
+
+    def kill(self) -> None:
+        """As SIGKILL: cut off from everything first, then its tasks end without effect."""
+        self.party.dead = True
+        self.network.cut()
+        self.clock.cut()
+        self.stores.cut()
+        self._fabric.bury(self.party, self.name)
+        self.party.backlog.clear()
+        self._loop.thaw(self.party)
+        for task in self.party.open_tasks():
+            task.add_done_callback(forget_outcome)
+            task.cancel()

@@ -1,0 +1,258 @@
+"""The server's side of calls in memory: dispatch to the generated handlers."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextvars import Context, copy_context
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import grpc
+
+from cluster.simulated.exchange import Exchange, Metadata, StatusCode
+
+if TYPE_CHECKING:
+    from cluster.simulated.fabric import Fabric
+
+
+class _Details:
+    """What a generic handler is asked with: the method and the metadata of a call."""
+
+    def __init__(self, method: str, invocation_metadata: Metadata) -> None:
+        self.method = method
+        self.invocation_metadata = invocation_metadata
+
+
+class Handlers:
+    """Collects what the generated ``add_…_to_server`` functions register."""
+
+    def __init__(self) -> None:
+        self._generic: list[grpc.GenericRpcHandler] = []
+        self._methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+
+    def add_generic_rpc_handlers(self, handlers: Iterable[grpc.GenericRpcHandler]) -> None:
+        self._generic.extend(handlers)
+
+    def add_registered_method_handlers(
+        self, service: str, handlers: Mapping[str, grpc.RpcMethodHandler[Any, Any]]
+    ) -> None:
+        for method, handler in handlers.items():
+            self._methods[f"/{service}/{method}"] = handler
+
+    def find(self, method: str, metadata: Metadata) -> Any:
+        handler = self._methods.get(method)
+        if handler is None:
+            asked = _Details(method, metadata)
+            for generic in self._generic:
+                handler = generic.service(asked)
+                if handler is not None:
+                    return handler
+        return handler
+
+
+class Service:
+    """A server of one node: takes exchanges, runs their handlers as tasks of its party."""
+
+    def __init__(self, fabric: Fabric, name: str, node: str, handlers: Handlers) -> None:
+        self.name = name
+        self.node = node
+        self._fabric = fabric
+        self._handlers = handlers
+        self._context: Context = copy_context()  # the party's: its hangs and its death apply
+        self._open: dict[Exchange, None] = {}
+
+    async def stop(self) -> None:
+        """End it: open calls fail with UNAVAILABLE."""
+        self._fabric.remove(self)
+        self.break_all("Connection reset by peer")
+        tasks = [exchange.task for exchange in self._open if exchange.task is not None]
+        self._open.clear()
+        for task in tasks:
+            task.cancel()
+
+    def break_all(self, details: str) -> None:
+        for exchange in list(self._open):
+            exchange.server_break(details)
+
+    def take(self, exchange: Exchange) -> None:
+        self._open[exchange] = None
+        exchange.task = self._fabric.loop.create_task(
+            self._answer(exchange), context=self._context.copy()
+        )
+
+    def drop(self, exchange: Exchange) -> None:
+        self._open.pop(exchange, None)
+
+    async def _answer(self, exchange: Exchange) -> None:
+        handler = self._handlers.find(exchange.method, exchange.metadata)
+        if handler is None:
+            exchange.server_finish(StatusCode.UNIMPLEMENTED, "Method not found!", ())
+            return
+        context = CallContext(exchange, handler)
+        try:
+            await _run(handler, exchange, context)
+        except _Aborted:
+            pass
+        except asyncio.CancelledError:
+            if exchange.reset:
+                return  # the caller has gone; nobody is left to tell
+            context.finish_with(StatusCode.CANCELLED, "CANCELLED")
+            raise
+        except Exception as error:
+            code = StatusCode.UNKNOWN if context.code() is None else context.code()
+            context.finish_with(code, f"Unexpected {type(error)}: {error}")
+        finally:
+            context.run_callbacks()
+
+
+async def _run(handler: Any, exchange: Exchange, context: CallContext) -> None:
+    requests: Any
+    if handler.request_streaming:
+        requests = context.requests()
+    else:
+        first = await exchange.requests.get()
+        if first is None:
+            return
+        requests = _deserialise(handler, first)
+    if handler.response_streaming:
+        behaviour = handler.stream_stream or handler.unary_stream
+        answer = behaviour(requests, context)
+        if inspect.isasyncgen(answer) or hasattr(answer, "__aiter__"):
+            async for message in answer:
+                await context.write(message)
+        else:
+            await answer
+        context.finish()
+    else:
+        behaviour = handler.stream_unary or handler.unary_unary
+        reply = await behaviour(requests, context)
+        context.finish(reply, unary=True)
+
+
+def _deserialise(handler: Any, message: bytes) -> Any:
+    return handler.request_deserializer(message) if handler.request_deserializer else message
+
+
+class _Aborted(Exception):
+    """Raised by ``context.abort`` to leave the handler; the status is on its way already."""
+
+
+class CallContext(grpc.aio.ServicerContext):  # type: ignore[type-arg]
+    """What a handler is given beside its request, as the real one gives it."""
+
+    def __init__(self, exchange: Exchange, handler: Any) -> None:
+        self._exchange = exchange
+        self._handler = handler
+        self._code: StatusCode | None = None
+        self._details = ""
+        self._trailing: Metadata = ()
+        self._finished = False
+        self._callbacks: list[Callable[[Any], None]] = []
+
+    async def requests(self) -> AsyncIterator[Any]:
+        while (message := await self._exchange.requests.get()) is not None:
+            yield _deserialise(self._handler, message)
+
+    async def read(self) -> Any:
+        message = await self._exchange.requests.get()
+        return grpc.aio.EOF if message is None else _deserialise(self._handler, message)
+
+    async def write(self, message: Any) -> None:
+        if self._finished:
+            raise asyncio.InvalidStateError("RPC already finished.")
+        await self._exchange.server_write(self._serialise(message))
+
+    def finish(self, reply: Any = None, *, unary: bool = False) -> None:
+        code = self._code or StatusCode.OK
+        last = None
+        if unary and code is StatusCode.OK:
+            last = self._serialise(reply) if reply is not None else b""
+        self.finish_with(code, self._details, last)
+
+    def finish_with(self, code: StatusCode, details: str, last: bytes | None = None) -> None:
+        if not self._finished:
+            self._finished = True
+            self._code, self._details = code, details
+            self._exchange.server_finish(code, details, self._trailing, last)
+
+    def _serialise(self, message: Any) -> bytes:
+        serialise = self._handler.response_serializer
+        encoded: bytes = serialise(message) if serialise else message
+        return encoded
+
+    async def send_initial_metadata(self, initial_metadata: Any) -> None:
+        self._exchange.server_send_initial(as_metadata(initial_metadata))
+
+    async def abort(
+        self, code: StatusCode, details: str = "", trailing_metadata: Any = ()
+    ) -> NoReturn:
+        if code is StatusCode.OK:
+            raise TypeError("abort: a call is not aborted with OK")
+        if trailing_metadata:
+            self._trailing = as_metadata(trailing_metadata)
+        self.finish_with(code, details)
+        raise _Aborted
+
+    async def abort_with_status(self, status: Any) -> NoReturn:
+        await self.abort(status.code, status.details, status.trailing_metadata)
+
+    def set_trailing_metadata(self, trailing_metadata: Any) -> None:
+        self._trailing = as_metadata(trailing_metadata)
+
+    def invocation_metadata(self) -> Any:
+        return self._exchange.metadata
+
+    def set_code(self, code: StatusCode) -> None:
+        self._code = code
+
+    def set_details(self, details: str) -> None:
+        self._details = details
+
+    def set_compression(self, compression: Any) -> None:
+        """Nothing is compressed in memory."""
+
+    def disable_next_message_compression(self) -> None:
+        """Nothing is compressed in memory."""
+
+    def peer(self) -> str:
+        return f"sim:{self._exchange.outward[0]}"
+
+    def peer_identities(self) -> None:
+        return None
+
+    def peer_identity_key(self) -> None:
+        return None
+
+    def auth_context(self) -> Mapping[str, Iterable[bytes]]:
+        return {}
+
+    def time_remaining(self) -> Any:
+        return self._exchange.time_remaining()
+
+    def trailing_metadata(self) -> Any:
+        return self._trailing
+
+    def code(self) -> Any:
+        return self._code
+
+    def details(self) -> str:
+        return self._details
+
+    def add_done_callback(self, callback: Callable[[Any], None]) -> None:
+        self._callbacks.append(callback)
+
+    def run_callbacks(self) -> None:
+        for callback in self._callbacks:
+            callback(self)
+
+    def cancelled(self) -> bool:
+        return self._exchange.reset
+
+    def done(self) -> bool:
+        return self._finished or self._exchange.reset
+
+
+def as_metadata(pairs: Sequence[tuple[str, str | bytes]] | grpc.aio.Metadata | None) -> Metadata:
+    """Return metadata in whatever form as a tuple of pairs."""
+    return tuple((key, value) for key, value in pairs) if pairs else ()

@@ -1,0 +1,128 @@
+"""A whole datacenter in one process and in virtual time, from one seed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from contextvars import Context
+from typing import Any, TypeVar
+
+from cluster.agent.agent import Agent
+from cluster.role import Endpoint
+from cluster.simulated.clock import SimulatedClock
+from cluster.simulated.fabric import Fabric
+from cluster.simulated.loop import VirtualLoop
+from cluster.simulated.network import SimulatedNetwork
+from cluster.simulated.power import PowerSupply, SimulatedPower, chassis_of
+from cluster.simulated.process import Process
+from cluster.simulated.stores import Disk
+from cluster.simulated.trace import Trace
+from cluster.simulated.wires import Quality, Wires
+from cluster.vrm.vrm import Vrm
+from fusion import seeds
+from fusion.spec import Datacenter
+
+T = TypeVar("T")
+
+VRM = "vrm"
+
+
+class SimulatedWorld:
+    """The very roles of the live world, on seams that live in this process.
+
+    ``vrm`` is the VRM's present incarnation; ``supply.agents`` are the agents. ``spawn`` runs what
+    belongs to no party: faults, clients, checks.
+    """
+
+    def __init__(self, datacenter: Datacenter, seed: int, quality: Quality | None = None) -> None:
+        self.datacenter = datacenter
+        self.seed = seed
+        self.loop = VirtualLoop()  # type: ignore[abstract]
+        self.trace = Trace()
+        self.wires = Wires(self.loop, seeds.generator(seed, "network"), quality or Quality())
+        self.fabric = Fabric(self.loop, self.wires, self.trace)
+        self.clock = SimulatedClock(self.loop)
+        self.vrm: Vrm | None = None
+        self.vrm_process: Process | None = None
+        self._disks: dict[str, Disk] = {}
+        self._processes: list[Process] = []
+        self.supply = PowerSupply(datacenter, self._process, self.clock, self.network("bmc"))
+        for chassis in chassis_of(datacenter):
+            for host in chassis.hosts:
+                self.fabric.place(host.name, chassis.name)
+
+    # --- running
+
+    def launch(self) -> None:
+        """Begin: the VRM comes up, and switches on everything else."""
+        self.spawn(self.start_vrm())
+
+    def run_until(self, instant_s: float) -> None:
+        """Run until the clock stands at ``instant_s``. Raises what failed the run."""
+        self.loop.run_until(instant_s)
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run until ``work``, which belongs to no party, is done; return its result."""
+        result: T = self.loop.run_until_complete(self.spawn(work))
+        return result
+
+    def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Start ``work`` as a task of no party."""
+        return self.loop.create_task(work, context=Context())
+
+    def network(self, node: str) -> SimulatedNetwork:
+        """Return the network as ``node`` sees it: for operators and clients of a test."""
+        return SimulatedNetwork(self.fabric, node)
+
+    def close(self) -> None:
+        """End every process, so that nothing is left behind."""
+        for process in self._processes:
+            if process.alive:
+                process.kill()
+        self._processes.clear()
+        self.loop.drain()
+        self.loop.close()
+
+    # --- the VRM
+
+    async def start_vrm(self) -> None:
+        """Start the VRM, or after its death its next incarnation, on the store that it left."""
+        self.vrm_process = self._process(VRM)
+        await self.vrm_process.start(self._make_vrm)
+
+    def kill_vrm(self) -> None:
+        """As SIGKILL of its process."""
+        if self.vrm_process is not None and self.vrm_process.alive:
+            self.vrm_process.kill()
+
+    def _make_vrm(self, process: Process) -> Vrm:
+        self.vrm = Vrm(
+            datacenter=self.datacenter,
+            endpoint=Endpoint(VRM, "sim:vrm", "", 0),
+            world="simulated",
+            clock=process.clock,
+            network=process.network,
+            power=SimulatedPower(self.supply, self.spawn),
+            stores=process.stores,
+        )
+        return self.vrm
+
+    # --- hosts
+
+    def agent(self, host: str) -> Agent | None:
+        """Return the living agent that answers for ``host``, if there is one."""
+        process = self.supply.process(host)
+        return self.supply.agents[process.name] if process is not None else None
+
+    def kill_host(self, host: str) -> None:
+        """The process that holds ``host`` dies, with all hosts in it."""
+        process = self.supply.process(host)
+        if process is not None:
+            process.kill()
+            self.supply.lost(process.name)
+
+    def _process(self, name: str) -> Process:
+        process = Process(name, self.fabric, self._disks.setdefault(name, Disk()))
+        self._processes = [p for p in self._processes if p.alive]
+        self._processes.append(process)
+        return process
