@@ -62,6 +62,10 @@ class Agent:
         """All hosts of this process at the last tick or order."""
         return self._chassis.view
 
+    def follow(self, seen: Callable[[FleetView], None]) -> None:
+        """Call ``seen`` with every view from now on, as soon as it is there."""
+        self._chassis.followers.append(seen)
+
     async def run(self, serving: Callable[[], None]) -> None:
         """Serve until cancelled; an exception in a loop is a crash."""
         server = await self._network.serve(self._endpoint.name, self._register_services)

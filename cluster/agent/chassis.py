@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -62,6 +62,8 @@ class Chassis:
         self._stale = False
         #: All hosts at the last tick or order; immutable, so that any thread may read it.
         self.view = self._fleet.view()
+        #: Told of every new view.
+        self.followers: list[Callable[[FleetView], None]] = []
 
     # Power
 
@@ -171,6 +173,8 @@ class Chassis:
     def _publish(self) -> None:
         before, self.view = self.view, self._fleet.view()
         self._stale = False
+        for follower in self.followers:
+            follower(self.view)
         changed = changed_vms(before, self.view)
         if len(changed):
             self.vms_changed.set()

@@ -1,8 +1,9 @@
 """A virtual-time asyncio event loop: one thread, time jumps to the next timer.
 
 What makes a run repeatable: timers of one instant fire in the order in which they were set; there
-are no sockets, signals, threads or executors; garbage is collected at fixed steps; an exception
-that a callback or a forgotten task raised fails the run instead of being logged.
+are no sockets, signals, threads or executors, and real clocks are refused (``guard``); garbage is
+collected at fixed steps; an exception that a callback or a forgotten task raised fails the run
+instead of being logged.
 """
 
 from __future__ import annotations
@@ -11,15 +12,25 @@ import asyncio
 import gc
 import heapq
 import sys
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
-from contextvars import Context, ContextVar
+from contextvars import Context
 from typing import Any, NoReturn, TypeVar
+
+from cluster.simulated.guard import Guard
+from cluster.simulated.party import PARTY, Party
 
 T = TypeVar("T")
 
-#: Callbacks between two collections of garbage.
+#: Callbacks between two collections of young garbage, and of all.
 COLLECT_EVERY = 100_000
+COLLECT_ALL_EVERY = 2_000_000
+
+#: Callbacks within one instant, after which time is taken to have stopped for ever.
+LIVELOCK = 2_000_000
+
+#: How many callbacks are looked at to say who is going round in circles.
+SAMPLE = 2_000
 
 
 class RunFailed(Exception):
@@ -27,49 +38,7 @@ class RunFailed(Exception):
 
 
 class Stuck(Exception):
-    """Nothing is left that could ever happen, and the awaited result has not come."""
-
-
-class Party:
-    """Whose code runs: one incarnation of a role, the unit that crashes and hangs.
-
-    Tasks and callbacks belong to the party in whose context they were made.
-    """
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.frozen = False
-        self.dead = False
-        self.backlog: deque[asyncio.Handle] = deque()
-        self._tasks: dict[asyncio.Task[Any], None] = {}
-        self._prune_at = 64
-
-    def __repr__(self) -> str:
-        return f"<party {self.name}>"
-
-    def owns(self, task: asyncio.Task[Any]) -> None:
-        """Keep ``task`` referenced until it is done."""
-        self._tasks[task] = None
-        if len(self._tasks) >= self._prune_at:
-            self._tasks = {task: None for task in self._tasks if not task.done()}
-            self._prune_at = max(64, 2 * len(self._tasks))
-        if self.dead:  # made by a task that is ending: it ends too, and nobody is told
-            task.add_done_callback(forget_outcome)
-            task.cancel()
-
-    def open_tasks(self) -> list[asyncio.Task[Any]]:
-        """Return the tasks that are not done, in the order of their making."""
-        return [task for task in self._tasks if not task.done()]
-
-
-def forget_outcome(task: asyncio.Task[Any]) -> None:
-    """Take note of how a dead party's task ended, so that nothing reports it."""
-    if not task.cancelled():
-        task.exception()
-
-
-#: The party in whose name the present code runs.
-PARTY: ContextVar[Party | None] = ContextVar("party", default=None)
+    """Something will never end: what is awaited cannot come, or time stands still."""
 
 
 class VirtualLoop(asyncio.AbstractEventLoop):
@@ -78,6 +47,15 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     def __init__(self) -> None:
         self.now_s = 0.0
         self.callbacks = 0
+        #: Called at the end of every instant, before time goes on: to look at what it led to.
+        self.after_instant: list[Callable[[], None]] = []
+        #: Owns the tasks of nobody else.
+        self.world = Party("world")
+        self._guard = Guard(self.time)
+        self._instant_began = 0  # in callbacks
+        self._buried = 0
+        self._collecting = False
+        self._resume_gc = False
         self._ready: deque[asyncio.Handle] = deque()
         self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
         self._sequence = 0
@@ -87,6 +65,8 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         self._closed = False
         self._failure: BaseException | None = None
         self._frozen = 0
+        #: Called when nothing is left to do at an instant, just before time moves on.
+        self.before_time_passes: Callable[[], None] | None = None
 
     # --- time and callbacks
 
@@ -108,6 +88,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
         handle = asyncio.TimerHandle(when, callback, args, self, context)
+        handle._scheduled = True  # type: ignore[attr-defined]
         self._sequence += 1
         heapq.heappush(self._timers, (when, self._sequence, handle))
         return handle
@@ -122,6 +103,8 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         return self.call_at(self.now_s + delay, callback, *args, context=context)
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        if not handle._scheduled:  # type: ignore[attr-defined]
+            return  # it has fired
         self._cancelled_timers += 1
         if self._cancelled_timers > 200 and 2 * self._cancelled_timers > len(self._timers):
             self._timers = [entry for entry in self._timers if not entry[2]._cancelled]
@@ -142,8 +125,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     ) -> asyncio.Task[T]:
         task = asyncio.Task(coro, loop=self, name=name, context=context)
         party = PARTY.get() if context is None else context.get(PARTY)
-        if party is not None:
-            party.owns(task)
+        (party or self.world).owns(task)
         return task
 
     # --- running
@@ -185,20 +167,20 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     def _run(self) -> None:
         if self._running:
             raise RuntimeError("the loop is running already")
+        if gc.isenabled():  # until the loop is closed, for garbage may hold tasks of the run
+            self._resume_gc = True
+            gc.disable()
         hooks = sys.get_asyncgen_hooks()
-        collecting = gc.isenabled()
-        gc.disable()
         self._running, self._stopping = True, False
         sys.set_asyncgen_hooks(finalizer=self._finalise)
         asyncio._set_running_loop(self)
         try:
-            self._turn()
+            with self._guard:
+                self._turn()
         finally:
             asyncio._set_running_loop(None)
             sys.set_asyncgen_hooks(*hooks)
             self._running = False
-            if collecting:
-                gc.enable()
 
     def _turn(self) -> None:
         ready = self._ready
@@ -212,18 +194,56 @@ class VirtualLoop(asyncio.AbstractEventLoop):
                 handle._run()
                 self.callbacks += 1
                 if not self.callbacks % COLLECT_EVERY:
-                    gc.collect(1)
-                continue
-            timers = self._timers
-            while timers and timers[0][2]._cancelled:
-                heapq.heappop(timers)
-                self._cancelled_timers -= 1
-            if not timers:
+                    self._look_after()
+            elif not self._end_instant():
                 return
-            when = timers[0][0]
-            self.now_s = max(self.now_s, when)
-            while timers and timers[0][0] <= self.now_s:
-                ready.append(heapq.heappop(timers)[2])
+
+    def _end_instant(self) -> bool:
+        """Let time go on to the next timer; return False where there is none."""
+        for look in self.after_instant:
+            look()
+        if self._ready:
+            return True  # a look made work
+        timers = self._timers
+        while timers and timers[0][2]._cancelled:
+            heapq.heappop(timers)
+            self._cancelled_timers -= 1
+        if not timers:
+            return False
+        when = timers[0][0]
+        if when > self.now_s:
+            self.now_s = when
+            self._instant_began = self.callbacks
+        while timers and timers[0][0] <= self.now_s:
+            handle = heapq.heappop(timers)[2]
+            handle._scheduled = False  # type: ignore[attr-defined]
+            self._ready.append(handle)
+        return True
+
+    def _look_after(self) -> None:
+        """What is done at fixed steps, counted in callbacks."""
+        self._collecting = True
+        gc.collect(1 if self.callbacks % COLLECT_ALL_EVERY else 2)
+        self._collecting = False
+        if self.callbacks - self._instant_began >= LIVELOCK:
+            self._explain_livelock()
+
+    def _explain_livelock(self) -> None:
+        ran: Counter[str] = Counter()
+        for _ in range(SAMPLE):
+            if not self._ready and not self._end_instant():
+                break
+            handle = self._ready.popleft()
+            ran[_described(handle)] += 1
+            if not handle._cancelled:
+                handle._run()
+        most = "; ".join(f"{count} x {what}" for what, count in ran.most_common(5))
+        self.fail(
+            Stuck(
+                f"time stands still at {self.now_s:.6f} s after "
+                f"{self.callbacks - self._instant_began} callbacks; of the next {SAMPLE}: {most}"
+            )
+        )
 
     # --- parties
 
@@ -241,6 +261,13 @@ class VirtualLoop(asyncio.AbstractEventLoop):
             self._ready.extend(party.backlog)
             party.backlog.clear()
 
+    def bury(self, party: Party) -> None:
+        """``party`` is dead: its tasks are cancelled, and nobody hears of their last words."""
+        party.dead = True
+        self._buried += 1
+        self.thaw(party)  # a wake-up that was put aside is how a cancelled task ends
+        party.end_tasks()
+
     def _put_aside(self, handle: asyncio.Handle) -> bool:
         party = handle._context.get(PARTY)  # type: ignore[attr-defined]
         if party is None or not party.frozen:
@@ -251,10 +278,19 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     # --- failures
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
+        if self._by_the_dead(context):
+            return
         error = context.get("exception")
         failure = RunFailed(f"at {self.now_s:.3f} s: {context.get('message')}: {error!r}")
         failure.__cause__ = error
         self.fail(failure)
+
+    def _by_the_dead(self, context: dict[str, Any]) -> bool:
+        if self._collecting and self._buried:
+            return True  # whose garbage it was cannot be told any more
+        handle = context.get("handle")
+        party = PARTY.get() if handle is None else handle._context.get(PARTY)
+        return party is not None and party.dead
 
     def fail(self, failure: BaseException) -> None:
         """End the run with ``failure``; the first one counts."""
@@ -280,6 +316,10 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         self._closed = True
         self._ready.clear()
         self._timers.clear()
+        self.after_instant.clear()
+        if self._resume_gc:
+            self._resume_gc = False
+            gc.enable()
 
     async def shutdown_asyncgens(self) -> None:
         """Nothing to do: generators are closed as they are dropped."""
@@ -292,3 +332,14 @@ class VirtualLoop(asyncio.AbstractEventLoop):
 
     def run_in_executor(self, *_: Any) -> NoReturn:  # type: ignore[override]
         raise RuntimeError("the simulated world has no threads; do the work in the loop")
+
+
+def _described(handle: asyncio.Handle) -> str:
+    """Say what ``handle`` runs: a task by its coroutine, whose it is, or else the function."""
+    callback: Any = handle._callback  # type: ignore[attr-defined]
+    party = handle._context.get(PARTY)  # type: ignore[attr-defined]
+    owner = f" of {party.name}" if party is not None else ""
+    task = getattr(callback, "__self__", None)
+    if isinstance(task, asyncio.Task):
+        return f"{getattr(task.get_coro(), '__qualname__', task)}{owner}"
+    return f"{getattr(callback, '__qualname__', repr(callback))}{owner}"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import structlog
 
@@ -99,6 +100,16 @@ class Events:
                 return
             await self._fresh.wait()
 
+    def about(self, names: Sequence[str], last: int) -> list[Event]:
+        """Return the last so many events about any of ``names``, hosts or VMs, in order."""
+        marks = ", ".join("?" * len(names))
+        rows = self._store.read(
+            f"SELECT {_COLUMNS} FROM events WHERE host IN ({marks}) OR vm IN ({marks}) "
+            "ORDER BY number DESC LIMIT ?",
+            (*names, *names, last),
+        )
+        return [_event(row) for row in reversed(rows)]
+
     def _page(self, after: int) -> list[Event]:
         if after >= self._last:
             return []
@@ -106,4 +117,8 @@ class Events:
             f"SELECT {_COLUMNS} FROM events WHERE number > ? ORDER BY number LIMIT {_PAGE}",
             (after,),
         )
-        return [Event(row[0], row[1], Severity(row[2]), *row[3:]) for row in rows]
+        return [_event(row) for row in rows]
+
+
+def _event(row: tuple[Any, ...]) -> Event:
+    return Event(row[0], row[1], Severity(row[2]), *row[3:])

@@ -64,6 +64,7 @@ class VmFigures:
     def __init__(self) -> None:
         self.state = np.zeros(64, dtype=np.int8)
         self.host_row = np.full(64, NOWHERE, dtype=np.int64)
+        self.epoch = np.zeros(64, dtype=np.int64)
         self.cpu_demand_mhz = np.zeros(64)
         self.cpu_used_mhz = np.zeros(64)
         self.cpu_ready_s = np.zeros(64)
@@ -76,6 +77,7 @@ class VmFigures:
         more = max(number + 1 - rows, rows)
         self.state = np.concatenate([self.state, np.zeros(more, dtype=np.int8)])
         self.host_row = np.concatenate([self.host_row, np.full(more, NOWHERE, dtype=np.int64)])
+        self.epoch = np.concatenate([self.epoch, np.zeros(more, dtype=np.int64)])
         self.cpu_demand_mhz = np.concatenate([self.cpu_demand_mhz, np.zeros(more)])
         self.cpu_used_mhz = np.concatenate([self.cpu_used_mhz, np.zeros(more)])
         self.cpu_ready_s = np.concatenate([self.cpu_ready_s, np.zeros(more)])
@@ -90,5 +92,6 @@ class VmFigures:
     def remove(self, number: int) -> None:
         self.state[number] = NO_VM
         self.host_row[number] = NOWHERE
+        self.epoch[number] = 0
         self.idle(number)
         self.cpu_ready_s[number] = 0.0

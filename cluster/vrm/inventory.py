@@ -32,6 +32,8 @@ class Inventory:
         self.vms: dict[int, Vm] = {}
         self._vm_of: dict[str, Vm] = {}
         self.vm_figures = VmFigures()
+        #: Rises whenever a host or VM came, went or changed.
+        self.revision = 0
 
     @staticmethod
     def open(store: Store, datacenter: Datacenter) -> Inventory:
@@ -123,12 +125,14 @@ class Inventory:
     def _set_host_state(self, host: Host, state: HostState) -> None:
         host.state = state
         self.host_figures.state[host.row] = convert.HOST_STATES[state]
+        self.revision += 1
 
     def set_incarnation(self, host: Host, incarnation: int) -> None:
         self._store.write(
             "UPDATE hosts SET incarnation = ? WHERE name = ?", (incarnation, host.name)
         )
         host.incarnation = incarnation
+        self.revision += 1
 
     def set_endpoint(self, host: Host, address: str, metrics_url: str, pid: int) -> None:
         self._store.write(
@@ -164,12 +168,15 @@ class Inventory:
         self._vm_of[vm.name] = vm
         self.vm_figures.reach(vm.number)
         self.vm_figures.set_state(vm.number, vm.state)
+        self.vm_figures.epoch[vm.number] = vm.epoch
+        self.revision += 1
 
     def delete(self, vm: Vm) -> None:
         self._store.write("DELETE FROM vms WHERE number = ?", (vm.number,))
         del self.vms[vm.number]
         del self._vm_of[vm.name]
         self.vm_figures.remove(vm.number)
+        self.revision += 1
 
     def give(self, vm: Vm, host: Host) -> None:
         """Give a VM to ``host``: its epoch rises, durably, before anything is ordered."""
@@ -178,6 +185,7 @@ class Inventory:
             (host.name, vm.epoch + 1, vm.number),
         )
         vm.epoch += 1
+        self.vm_figures.epoch[vm.number] = vm.epoch
         vm.cpu_unsure = False
         self._put(vm, host)
 
@@ -189,6 +197,7 @@ class Inventory:
         self.host_figures.commit(vm.host.row, vm.spec, times=-1)
         vm.host = None
         self.vm_figures.host_row[vm.number] = NOWHERE
+        self.revision += 1
 
     def _put(self, vm: Vm, host: Host) -> None:
         if vm.host is not None:
@@ -196,6 +205,7 @@ class Inventory:
         vm.host = host
         self.vm_figures.host_row[vm.number] = host.row
         self.host_figures.commit(host.row, vm.spec)
+        self.revision += 1
 
     def want(self, vm: Vm, desired: Desired) -> None:
         if vm.desired is not desired:
@@ -213,11 +223,13 @@ class Inventory:
             self.host_figures.commit(vm.host.row, vm.spec, times=-1)
             self.host_figures.commit(vm.host.row, spec)
         vm.spec, vm.message, vm.cpu_unsure = spec, message, unsure
+        self.revision += 1
 
     def set_state(self, vm: Vm, state: VmState) -> None:
         """The VM is in ``state``: frees its host where that holds nothing for it any more."""
         vm.state = state
         self.vm_figures.set_state(vm.number, state)
+        self.revision += 1
         if state not in ON_HOST:
             self.release(vm)
         if state not in ON_HOST or state is VmState.UNKNOWN:

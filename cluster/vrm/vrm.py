@@ -15,6 +15,7 @@ from cluster.network import Network
 from cluster.power import Power
 from cluster.role import Endpoint
 from cluster.stores import Stores
+from cluster.vrm.facts import Facts
 from cluster.vrm.store import Store
 from cluster.vrm.wiring import Wiring
 from fusion.spec import Datacenter
@@ -42,6 +43,8 @@ class Vrm:
         self._power = power
         self._stores = stores
         self._view = VrmView()
+        #: What it knows, for whoever looks on from the same thread; nothing before it serves.
+        self.facts: Facts | None = None
 
     def collectors(self) -> list[Collector]:
         """Return what a scrape of the VRM shows."""
@@ -89,6 +92,7 @@ class Vrm:
             spawn=work.create_task,
         )
         parts.recall()
+        self.facts = parts.facts
 
         def publish() -> None:
             self._view = parts.view()

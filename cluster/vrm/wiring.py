@@ -14,6 +14,7 @@ from cluster.vrm.changes import Changes
 from cluster.vrm.configuration import Configuration
 from cluster.vrm.deploy import Deploy
 from cluster.vrm.events import Events, Severity
+from cluster.vrm.facts import Facts
 from cluster.vrm.inventory import Inventory
 from cluster.vrm.launch import Launch
 from cluster.vrm.lifecycle import Lifecycle, Spawn
@@ -69,6 +70,7 @@ class Wiring:
         self._configuration = Configuration(
             self._inventory, self._tasks, self._events, self._orders, spawn
         )
+        self.facts = Facts(self._generation, self._inventory, self._tasks, self._events)
         self._lateness = Lateness()
         self.liveness = Liveness(
             store=store,

@@ -1,0 +1,141 @@
+"""What the VRM knows, for those who look on: to be read, and frozen where it is handed out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cluster.vrm.events import Event, Events
+from cluster.vrm.inventory import Inventory
+from cluster.vrm.records import Desired, Vm
+from cluster.vrm.tasks import Tasks
+from fusion.host import HostState
+from fusion.spec import VmSpec
+from fusion.vm import VmState
+
+
+@dataclass(frozen=True, slots=True)
+class HostFact:
+    """A host of the inventory."""
+
+    name: str
+    state: HostState
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class VmFact:
+    """A VM of the inventory; ``host`` is empty where it is on none."""
+
+    number: int
+    spec: VmSpec
+    state: VmState
+    desired: Desired
+    host: str
+    epoch: int
+    under_way: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFact:
+    """A task that is remembered."""
+
+    id: str
+    kind: str
+    entity: str
+    status: str
+    reason: str
+    started_s: float
+    ended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The inventory at one revision, as columns: hosts by their row ``[H]``, VMs by number ``[N]``.
+
+    States are the numbers of the protocol, 0 for a number that no VM bears; ``vm_host_row`` is -1
+    for a VM that is on no host.
+    """
+
+    generation: int
+    revision: int
+    host_state: NDArray[np.int8]
+    host_incarnation: NDArray[np.int64]
+    vm_state: NDArray[np.int8]
+    vm_host_row: NDArray[np.int64]
+    vm_epoch: NDArray[np.int64]
+
+
+class Facts:
+    """A window on the inventory, the tasks and the events of one run of the VRM."""
+
+    def __init__(self, generation: int, inventory: Inventory, tasks: Tasks, events: Events) -> None:
+        self.generation = generation
+        self._inventory = inventory
+        self._tasks = tasks
+        self._events = events
+
+    @property
+    def revision(self) -> int:
+        """Rises whenever a host or VM came, went or changed."""
+        return self._inventory.revision
+
+    def known(self) -> Known:
+        """Return the inventory as it is now."""
+        hosts, vms = self._inventory.host_figures, self._inventory.vm_figures
+        return Known(
+            generation=self.generation,
+            revision=self._inventory.revision,
+            host_state=hosts.state.copy(),
+            host_incarnation=np.array([host.incarnation for host in self._inventory.hosts]),
+            vm_state=vms.state.copy(),
+            vm_host_row=vms.host_row.copy(),
+            vm_epoch=vms.epoch.copy(),
+        )
+
+    def under_way(self, number: int) -> bool:
+        """Whether an operation on VM ``number`` has begun and not ended."""
+        vm = self._inventory.vms.get(number)
+        return vm is not None and _under_way(vm)
+
+    def hosts(self) -> list[HostFact]:
+        return [HostFact(host.name, host.state, host.incarnation) for host in self._inventory.hosts]
+
+    def vms(self) -> list[VmFact]:
+        return [
+            VmFact(
+                number=vm.number,
+                spec=vm.spec,
+                state=vm.state,
+                desired=vm.desired,
+                host=vm.host.name if vm.host is not None else "",
+                epoch=vm.epoch,
+                under_way=_under_way(vm),
+            )
+            for vm in self._inventory.vms.values()
+        ]
+
+    def tasks(self) -> list[TaskFact]:
+        return [
+            TaskFact(
+                id=task.id,
+                kind=task.kind,
+                entity=task.entity,
+                status=task.status.value,
+                reason=task.reason,
+                started_s=task.started_s,
+                ended=task.ended,
+            )
+            for task in self._tasks.all()
+        ]
+
+    def events(self, names: Sequence[str], last: int) -> list[Event]:
+        """Return the last so many events about any of ``names``, hosts or VMs, in order."""
+        return self._events.about(names, last)
+
+
+def _under_way(vm: Vm) -> bool:
+    return vm.change is not None or vm.configuring is not None
