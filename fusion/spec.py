@@ -9,6 +9,8 @@ import math
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from fusion.faults.plan import FaultPlan
+
 GIB = 1 << 30
 
 
@@ -193,3 +195,4 @@ class Datacenter:
     heartbeat_misses: int = 3
     hosts_per_actor: int = 1
     first_port: int | None = None
+    faults: FaultPlan | None = None
