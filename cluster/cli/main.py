@@ -14,6 +14,7 @@ from cluster.cli.events import events
 from cluster.cli.exits import ExitCode, exit_code_of
 from cluster.cli.files import traces, validate
 from cluster.cli.inventory import clusters, hosts, status
+from cluster.cli.sim import sim
 from cluster.cli.tasks import tasks
 from cluster.cli.up import up
 from cluster.cli.vms import vms
@@ -35,6 +36,7 @@ app.add_typer(hosts, name="host")
 app.add_typer(vms, name="vm")
 app.command()(events)
 app.add_typer(tasks, name="task")
+app.command()(sim)
 app.command()(validate)
 app.command()(traces)
 

@@ -1,0 +1,117 @@
+"""``sim``: run a datacenter in virtual time, once or under many seeds."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cluster.cli import options
+from cluster.cli.options import Datasets, Json
+from fusion.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from cluster.simulated.run import RunRequest
+
+_RANGE = re.compile(r"([0-9]{1,18})\.\.([0-9]{1,18})", re.ASCII)
+MAX_SEEDS = 1_000_000
+
+
+def sim(
+    source: Annotated[
+        str,
+        typer.Argument(metavar="FILE", help="A datacenter file, or a packaged scenario by name."),
+    ],
+    *,
+    duration: Annotated[
+        str, typer.Option("--for", metavar="TIME", help="Emulated time to run, such as 10m or 24h.")
+    ],
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, metavar="N", help="Decides everything; otherwise the file's seed."),
+    ] = None,
+    seeds: Annotated[
+        str | None, typer.Option(metavar="A..B", help="Many runs, such as 1..500, on all cores.")
+    ] = None,
+    faults: Annotated[
+        str | None,
+        typer.Option(
+            metavar="random|none", help="Which faults to draw; otherwise those of the file."
+        ),
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Processes for --seeds; otherwise one a core."),
+    ] = None,
+    log: Annotated[bool, typer.Option("--log", help="Print every event of the run.")] = False,
+    datasets: Datasets = None,
+    json: Json = False,
+) -> int:
+    """Run a datacenter in virtual time, the same agents and the same VRM, from one seed.
+
+    Exits 1 where an invariant is violated or a run fails, and prints the command that replays it.
+    """
+    from cluster.cli import sim_many, sim_one
+
+    many = _seeds(seeds)
+    if many is None and jobs is not None:
+        raise InvalidInput("--jobs: one run has one process; give --seeds A..B for many runs")
+    if many is not None and seed is not None:
+        raise InvalidInput("--seed and --seeds exclude each other; give one of them")
+    if many is not None and log:
+        raise InvalidInput("--log: shows one run; give --seed N instead of --seeds")
+    asked = Asked(source, duration, faults, datasets)
+    request = asked.request(seed)
+    if many is not None:
+        return sim_many.run_many(asked, request, many, jobs, json)
+    return sim_one.run_one(asked, request, log, json)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What decides a run, as it was written on the command line."""
+
+    source: str
+    duration: str
+    faults: str | None
+    datasets: Path | None
+
+    def request(self, seed: int | None) -> RunRequest:
+        """Return the run that is asked for, under ``seed``, or the file's own."""
+        from cluster.datacenter_file import load
+        from cluster.simulated.run import RunRequest
+
+        for_s = options.duration(self.duration, "--for")
+        if for_s <= 0:
+            raise InvalidInput(f"--for: {self.duration} is no time; write for example 10m or 24h")
+        datacenter = load(self.source, datasets=self.datasets)
+        request = RunRequest(datacenter, for_s)
+        return request if seed is None else request.with_seed(seed)
+
+    def replay_command(self, seed: int) -> str:
+        """Return the command that repeats the run under ``seed``, for a shell."""
+        words = ["fusion", "sim", self.source, "--for", self.duration, "--seed", str(seed)]
+        if self.faults is not None:
+            words += ["--faults", self.faults]
+        if self.datasets is not None:
+            words += ["--datasets", str(self.datasets)]
+        return shlex.join([*words, "--log"])
+
+
+def _seeds(written: str | None) -> Sequence[int] | None:
+    if written is None:
+        return None
+    parts = _RANGE.fullmatch(written.strip())
+    if parts is None:
+        raise InvalidInput(f"--seeds: {written!r} is not a range; write for example 1..500")
+    first, last = int(parts[1]), int(parts[2])
+    if last < first:
+        raise InvalidInput(f"--seeds: {written} ends before it begins; write {last}..{first}")
+    if last - first >= MAX_SEEDS:
+        raise InvalidInput(f"--seeds: {written} is too much; at most {MAX_SEEDS:,} seeds at once")
+    return range(first, last + 1)

@@ -1,0 +1,151 @@
+"""One datacenter under many seeds, over all cores."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+from cluster.simulated.run import Failure, RunOutcome, RunRequest, never, run
+
+#: Between two looks at whether to stop.
+PATIENCE_S = 0.2
+#: A worker that was told to end has this long.
+GOODBYE_S = 1.0
+
+Work = Callable[[RunRequest], RunOutcome]
+
+
+@dataclass(slots=True)
+class _Worker:
+    """A process that runs one seed after another."""
+
+    process: BaseProcess
+    pipe: Connection
+    seed: int | None = None
+
+
+@dataclass(slots=True)
+class Campaign:
+    """Runs ``request_of`` every seed; ``work`` is what a worker does with one, by name importable.
+
+    A worker that dies takes nothing with it but its seed, which counts as failed.
+    """
+
+    request_of: Callable[[int], RunRequest]
+    seeds: Sequence[int]
+    jobs: int
+    work: Work = run
+    _waiting: deque[int] = field(init=False)
+    _workers: list[_Worker] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._waiting = deque(self.seeds)
+
+    def outcomes(self, interrupted: Callable[[], bool] = never) -> Iterator[RunOutcome]:
+        """Yield what came of every seed, as they end; fewer where ``interrupted`` says stop."""
+        try:
+            for _ in range(min(self.jobs, len(self.seeds))):
+                self._workers.append(self._start())
+            for worker in self._workers:
+                self._give(worker)
+            while self._busy() and not interrupted():
+                yield from self._collect()
+        finally:
+            self._end()
+
+    def _busy(self) -> bool:
+        return any(worker.seed is not None for worker in self._workers)
+
+    def _start(self) -> _Worker:
+        """Start a process, which loads everything once for all its seeds."""
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_serve, args=(theirs, self.work), daemon=True)
+        with _deaf_to_interrupts():
+            process.start()
+        theirs.close()
+        return _Worker(process, ours)
+
+    def _give(self, worker: _Worker) -> None:
+        worker.seed = self._waiting.popleft() if self._waiting else None
+        if worker.seed is not None:
+            with suppress(ConnectionError):  # it is dead, which will show when it is listened to
+                worker.pipe.send(self.request_of(worker.seed))
+
+    def _collect(self) -> Iterator[RunOutcome]:
+        ready: list[Any] = wait([worker.pipe for worker in self._workers], PATIENCE_S)
+        for place, worker in enumerate(self._workers):
+            if worker.pipe not in ready or worker.seed is None:
+                continue
+            try:
+                outcome = worker.pipe.recv()
+                self._give(worker)
+            except (EOFError, ConnectionError):
+                outcome = self._crashed(worker)
+                if self._waiting:
+                    self._workers[place] = self._start()
+                    self._give(self._workers[place])
+            yield outcome
+
+    def _crashed(self, worker: _Worker) -> RunOutcome:
+        worker.process.join(GOODBYE_S)
+        code, seed = worker.process.exitcode, worker.seed
+        assert seed is not None
+        worker.seed = None
+        manner = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
+        return lost(seed, Failure(0.0, f"the process that ran it died ({manner})"))
+
+    def _end(self) -> None:
+        for worker in self._workers:
+            worker.pipe.close()
+            if worker.seed is not None:
+                worker.process.terminate()
+        for worker in self._workers:
+            worker.process.join(GOODBYE_S)
+            if worker.process.is_alive():
+                worker.process.kill()
+        self._workers.clear()
+
+
+def lost(seed: int, failure: Failure) -> RunOutcome:
+    """Return the outcome of a run of which nothing is known but how it failed."""
+    return RunOutcome(
+        seed=seed, digest="", simulated_s=0.0, wall_s=0.0, events=0, rpcs=0, failure=failure
+    )
+
+
+def _serve(pipe: Connection, work: Work) -> None:
+    """Run what comes until the campaign hangs up."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the campaign hears it, and ends us
+    while True:
+        try:
+            request: RunRequest = pipe.recv()
+        except EOFError:
+            return
+        try:
+            outcome = work(request)
+        except Exception as error:
+            text = f"{type(error).__name__}: {error}"
+            outcome = lost(request.seed, Failure(0.0, text, traceback.format_exc()))
+        try:
+            pipe.send(outcome)
+        except ConnectionError:
+            return
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Let a process started in the block ignore Ctrl-C from its very beginning."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

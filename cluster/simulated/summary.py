@@ -1,0 +1,60 @@
+"""Runs as JSON documents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from cluster.simulated.run import Failure, Finding, RunOutcome
+
+
+def document_of(outcome: RunOutcome) -> dict[str, Any]:
+    """Return one run; docs/simulation.md defines every figure."""
+    document = {
+        "seed": outcome.seed,
+        "digest": outcome.digest,
+        "simulated_s": outcome.simulated_s,
+        "wall_s": round(outcome.wall_s, 3),
+        "events": outcome.events,
+        "rpcs": outcome.rpcs,
+        "violations": [_finding(finding) for finding in outcome.violations],
+        "failure": _failure(outcome.failure) if outcome.failure is not None else None,
+    }
+    if outcome.interrupted:
+        document["interrupted"] = True
+    return document
+
+
+def campaign_document(
+    outcomes: Sequence[RunOutcome], seeds: int, wall_s: float, interrupted: bool
+) -> dict[str, Any]:
+    """Return many runs, in the order of their seeds, of ``seeds`` that were asked for."""
+    document = {**tally(outcomes, seeds, wall_s), "interrupted": interrupted}
+    by_seed = sorted(outcomes, key=lambda outcome: outcome.seed)
+    return {**document, "runs": [document_of(outcome) for outcome in by_seed]}
+
+
+def tally(outcomes: Sequence[RunOutcome], seeds: int, wall_s: float) -> dict[str, Any]:
+    """Return what ``outcomes`` amount to."""
+    return {
+        "seeds": seeds,
+        "finished": len(outcomes),
+        "violations": sum(bool(outcome.violations) for outcome in outcomes),
+        "failed": sum(outcome.failure is not None for outcome in outcomes),
+        "wall_s": round(wall_s, 3),
+        "seeds_per_s": round(len(outcomes) / wall_s, 3) if wall_s else 0.0,
+    }
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {
+        "invariant": finding.invariant,
+        "at_s": finding.at_s,
+        "entities": list(finding.entities),
+        "text": finding.text,
+        "events": list(finding.events),
+    }
+
+
+def _failure(failure: Failure) -> dict[str, Any]:
+    return {"at_s": failure.at_s, "text": failure.text, "traceback": failure.traceback}
