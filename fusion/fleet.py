@@ -75,6 +75,25 @@ class Fleet:
             raise InvalidInput(f"host {host}: {stolen_mhz:g} MHz cannot be stolen; give 0 or more")
         self._processors.steal(self._host(host), stolen_mhz)
 
+    # What befalls guests
+
+    def crash_guest(self, host: str, number: int) -> VmState:
+        """Let the guest of a running VM die; its watchdog has it boot again at once."""
+        row = self._vm(host, number)
+        crashed = self._after(row, VmAction.CRASHED)
+        return self._enter(row, crashed, Guest.BOOTING, float(self._vms.boot_s[row]))
+
+    def add_load(self, host: str, number: int, percent: float) -> None:
+        """Ask ``percent`` of a VM's vCPUs × MHz on top of its workload; 0 ends that.
+
+        It lasts until then or until the VM halts, and counts while the guest works.
+        """
+        row = self._vm(host, number)
+        if not 0 <= percent < math.inf:
+            raise InvalidInput(f"VM {vm_id(number)}: {percent:g} % more load; give 0 or more")
+        self._vms.added_load[row] = percent / 100.0
+        self._processors.disturb(self._host(host))
+
     # Orders
 
     def start(self, host: str, number: int, spec: VmSpec, seed: int) -> VmState:
@@ -281,7 +300,7 @@ class Fleet:
     def _halt(self, row: int) -> VmState:
         """Stop a VM: its row stays, without memory, processors or workload."""
         self._bank.remove(int(self._vms.workload[row]))
-        self._vms.workload[row] = -1
+        self._vms.workload[row], self._vms.added_load[row] = -1, 0.0
         return self._enter(row, VmState.STOPPED, Guest.IDLE, math.inf)
 
     # Timers

@@ -16,6 +16,7 @@ COLUMNS: dict[str, type[np.generic]] = {
     "state": np.int8,
     "guest": np.int8,
     "workload": np.int64,
+    "added_load": np.float64,
     "vcpus": np.int64,
     "vcpu_mhz": np.float64,
     "memory_bytes": np.int64,
@@ -40,6 +41,7 @@ class VmTable:
     state: Codes  # index into fusion.fleet_view.STATES
     guest: Codes  # fusion.compute.processors.Guest
     workload: Ints  # slot in the bank, -1 where the VM is stopped
+    added_load: Floats  # share of vCPUs × MHz that is wanted on top of the workload
     vcpus: Ints
     vcpu_mhz: Floats
     memory_bytes: Ints
@@ -89,6 +91,7 @@ class VmTable:
         self.vcpus[row], self.vcpu_mhz[row] = spec.vcpus, spec.vcpu_mhz
         self.memory_bytes[row] = spec.memory_bytes
         self.boot_s[row], self.shutdown_s[row] = spec.boot_s, spec.shutdown_s
+        self.added_load[row] = 0.0
         self.demand_mhz[row], self.used_mhz[row] = 0.0, 0.0
         self.used_mhz_s[row], self.ready_s[row] = 0.0, 0.0
         self.set_cpu(row, spec.cpu)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 import grpc
+import structlog
 
 from cluster.agent.chassis import Chassis
 from cluster.agent.commands import Commands
@@ -20,6 +21,9 @@ from cluster.role import Endpoint
 from cluster.rpc.v1 import agent_pb2_grpc, power_pb2_grpc
 from fusion.fleet_view import FleetView
 from fusion.spec import HostSpec
+from fusion.vm import vm_id
+
+log = structlog.get_logger()
 
 
 class Agent:
@@ -65,6 +69,20 @@ class Agent:
     def follow(self, seen: Callable[[FleetView], None]) -> None:
         """Call ``seen`` with every view from now on, as soon as it is there."""
         self._chassis.followers.append(seen)
+
+    def crash_guest(self, host: str, vm: int) -> None:
+        """Let the guest of VM number ``vm`` die, as worlds do to test what follows.
+
+        Raises ``NotFound``, and ``Refused`` where the VM does not run.
+        """
+        with self._chassis.change() as fleet:
+            fleet.crash_guest(host, vm)
+        log.warning("guest crashed", host=host, vm=vm_id(vm))
+
+    def add_load(self, host: str, vm: int, percent: float) -> None:
+        """Let VM number ``vm`` be asked for ``percent`` more, until 0. Raises ``NotFound``."""
+        with self._chassis.change() as fleet:
+            fleet.add_load(host, vm, percent)
 
     async def run(self, serving: Callable[[], None]) -> None:
         """Serve until cancelled; an exception in a loop is a crash."""

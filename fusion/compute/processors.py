@@ -85,7 +85,9 @@ class Processors:
         booting, working = vms.guest[rows] == Guest.BOOTING, vms.guest[rows] == Guest.WORKING
         vcpus = np.where(booting, 1, vms.vcpus[rows])
         load = booting.astype(np.float64)
-        load[working] = self._bank.fractions(now_s, vms.workload[rows[working]])
+        at_work = rows[working]
+        asked = self._bank.fractions(now_s, vms.workload[at_work]) + vms.added_load[at_work]
+        load[working] = np.minimum(asked, 1.0)
         demand = load * vcpus * vms.vcpu_mhz[rows]
         sharing = share_cpu(
             self.capacity_mhz,
