@@ -92,10 +92,13 @@ class Exchange:
         self.fabric = fabric
         self.loop = fabric.loop
         self.outward = outward
+        self.target = fabric.node_of(outward[1])
         self.inward: LinkKey = (outward[1], outward[0], outward[2])
         self.method = method
         self.metadata = metadata
         self.deadline_s = deadline_s
+        self.opened_s = self.loop.now_s
+        self.silent_since_s: float | None = None
         self._out = Lane()
         self._in = Lane()
         # the client's end
@@ -189,7 +192,7 @@ class Exchange:
     # --- the server's end
 
     def _server_open(self, first: bytes | None, half_close: bool) -> None:
-        service = self.fabric.service(self.outward[1])
+        service = self.fabric.service(self.target)
         if service is None:
             refused = f"failed to connect to {self.outward[1]}: Connection refused"
             self._send_in(0, lambda: self.client_finish(StatusCode.UNAVAILABLE, refused))
@@ -241,9 +244,9 @@ class Exchange:
             self.task.cancel()
 
     def lose_connection(self) -> None:
-        """Keepalive gave up: both ends find out, without a word between them."""
+        """Keepalive gave up: the client hangs up, and the server hears of it once it can."""
+        self._send_out(0, self._server_reset)
         self.client_finish(*_KEEPALIVE_FAILED)
-        self._server_reset()
 
     # --- the wire
 

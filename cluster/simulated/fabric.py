@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Callable
 
 from cluster.simulated.exchange import Exchange
-from cluster.simulated.loop import Party, VirtualLoop
+from cluster.simulated.loop import VirtualLoop
+from cluster.simulated.party import Party
 from cluster.simulated.serving import Service
 from cluster.simulated.trace import Trace
-from cluster.simulated.wires import KEEPALIVE_S, Wires
+from cluster.simulated.wires import KEEPALIVE_S, NOBODY, Wires
 
 
 class Fabric:
@@ -24,6 +25,7 @@ class Fabric:
         self._services: dict[str, Service] = {}
         self._open: dict[Exchange, Party | None] = {}
         self._waiters: dict[Exchange, list[asyncio.Future[None]]] = {}
+        wires.changed = self.watch_silence
 
     # --- names and services
 
@@ -49,6 +51,12 @@ class Fabric:
     def opened(self, exchange: Exchange, party: Party | None) -> None:
         self.calls += 1
         self._open[exchange] = party
+        if (self.wires.cuts or self.loop.frozen) and self.is_silent(exchange):
+            self._suspect([exchange])
+
+    def open_calls(self) -> list[Exchange]:
+        """Return the calls whose clients have no status yet, in the order of their opening."""
+        return list(self._open)
 
     def forget(self, exchange: Exchange) -> None:
         """A call is over for its client: wake who waits for that."""
@@ -78,13 +86,31 @@ class Fabric:
             if owner is party:
                 exchange.client_cancel("Locally cancelled: its process died")
 
-    def watch_keepalive(self, silent: Callable[[Exchange], bool]) -> None:
-        """End, after the keepalive time, the calls that are open now and still ``silent`` then."""
-        suspects = [exchange for exchange in self._open if silent(exchange)]
+    def watch_silence(self) -> None:
+        """Links or parties changed: calls whose peer is silent from now on end by keepalive."""
+        began = []
+        for exchange in self._open:
+            if not self.is_silent(exchange):
+                exchange.silent_since_s = None
+            elif exchange.silent_since_s is None:
+                began.append(exchange)
+        self._suspect(began)
 
-        def give_up() -> None:
-            for exchange in suspects:
-                if exchange.status is None and silent(exchange):
-                    exchange.lose_connection()
+    def is_silent(self, exchange: Exchange) -> bool:
+        """Whether the peer's machine would leave a ping on this call's connection unanswered."""
+        if self.wires.is_cut(*exchange.outward) or self.wires.is_cut(*exchange.inward):
+            return True
+        service = self._services.get(exchange.target)
+        return service is not None and service.party is not None and service.party.frozen
 
-        self.loop.call_later(KEEPALIVE_S, give_up)
+    def _suspect(self, exchanges: list[Exchange]) -> None:
+        now_s = self.loop.now_s
+        for exchange in exchanges:
+            exchange.silent_since_s = now_s
+        if exchanges:
+            self.loop.call_later(KEEPALIVE_S, self._give_up, exchanges, now_s, context=NOBODY)
+
+    def _give_up(self, suspects: list[Exchange], since_s: float) -> None:
+        for exchange in suspects:
+            if exchange.status is None and exchange.silent_since_s == since_s:
+                exchange.lose_connection()

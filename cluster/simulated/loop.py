@@ -20,6 +20,8 @@ from typing import Any, NoReturn, TypeVar
 from cluster.simulated.guard import Guard
 from cluster.simulated.party import PARTY, Party
 
+__all__ = ["PARTY", "Party", "RunFailed", "Stuck", "VirtualLoop"]
+
 T = TypeVar("T")
 
 #: Callbacks between two collections of young garbage, and of all.
@@ -51,7 +53,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         self.after_instant: list[Callable[[], None]] = []
         #: Owns the tasks of nobody else.
         self.world = Party("world")
-        self._guard = Guard(self.time)
+        self._guard = Guard(self.time, self.fail)
         self._instant_began = 0  # in callbacks
         self._buried = 0
         self._collecting = False
@@ -64,7 +66,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         self._stopping = False
         self._closed = False
         self._failure: BaseException | None = None
-        self._frozen = 0
+        self.frozen = 0  # parties
         #: Called when nothing is left to do at an instant, just before time moves on.
         self.before_time_passes: Callable[[], None] | None = None
 
@@ -189,7 +191,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
                 handle = ready.popleft()
                 if handle._cancelled:
                     continue
-                if self._frozen and self._put_aside(handle):
+                if self.frozen and self._put_aside(handle):
                     continue
                 handle._run()
                 self.callbacks += 1
@@ -251,13 +253,13 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         """Let nothing of ``party`` run until it is thawed; what falls due is put aside."""
         if not party.frozen:
             party.frozen = True
-            self._frozen += 1
+            self.frozen += 1
 
     def thaw(self, party: Party) -> None:
         """Let ``party`` go on, with everything that fell due meanwhile, in order."""
         if party.frozen:
             party.frozen = False
-            self._frozen -= 1
+            self.frozen -= 1
             self._ready.extend(party.backlog)
             party.backlog.clear()
 

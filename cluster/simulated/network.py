@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from cluster.network import Plane, Registration
 from cluster.simulated.channel import SimulatedChannel
 from cluster.simulated.exchange import Exchange, Metadata, StatusCode
 from cluster.simulated.fabric import Fabric
-from cluster.simulated.loop import PARTY
+from cluster.simulated.party import PARTY
 from cluster.simulated.serving import Handlers, Service
 from fusion.errors import FusionError
 
@@ -30,7 +32,7 @@ class SimulatedNetwork:
         self, name: str, register: Registration, plane: Plane = Plane.MANAGEMENT
     ) -> Service:
         if self._cut:
-            raise FusionError(f"{name}: this incarnation is dead")
+            raise asyncio.CancelledError
         if self._fabric.service(self._node) is not None:
             raise FusionError(f"{name} cannot listen on {self._node}: its address is taken")
         handlers = Handlers()
@@ -50,10 +52,10 @@ class SimulatedNetwork:
     ) -> Exchange:
         fabric = self._fabric
         deadline_s = None if timeout_s is None else fabric.loop.now_s + timeout_s
-        link = (self._node, fabric.node_of(peer), plane)
+        link = (self._node, peer, plane)
         exchange = Exchange(fabric, link, method, metadata=metadata, deadline_s=deadline_s)
         if self._cut:
-            exchange.client_finish(StatusCode.UNAVAILABLE, "this incarnation is dead")
+            exchange.client_finish(StatusCode.CANCELLED, "Locally cancelled: its process died")
         else:
             fabric.opened(exchange, PARTY.get())
         return exchange

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import grpc
 
 from cluster.agent.agent import Agent
 from cluster.clock import Clock
 from cluster.network import Network, Plane
 from cluster.role import Endpoint
+from cluster.rpc.errors import error_of
 from cluster.rpc.v1 import power_pb2, power_pb2_grpc
+from cluster.simulated.party import Party
 from cluster.simulated.process import Process
-from fusion.errors import NotFound
+from fusion.errors import FusionError, NotFound, Refused
 from fusion.spec import Datacenter, HostSpec
 
 #: From power to a serving agent; live it is what an actor of Ray takes to start.
 POWER_ON_S = 1.0
+
+#: How long a packed host's process may take to switch it; a hung one does not.
+BUTTON_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +47,7 @@ def chassis_of(datacenter: Datacenter) -> list[Chassis]:
 class PowerSupply:
     """Switches hosts: a process per chassis, and within a packed one each host by itself.
 
-    ``incarnations`` counts every host's times of coming on; ``agents`` are those alive now, by
+    ``incarnations`` counts every host's times of coming on; ``agents`` are those last started, by
     the name of their chassis.
     """
 
@@ -56,7 +64,8 @@ class PowerSupply:
         self._network = network
         self._chassis = {h.name: c for c in chassis_of(datacenter) for h in c.hosts}
         self._processes: dict[str, Process] = {}
-        self._switching: dict[str, asyncio.Lock] = {}
+        self._switching = {c.name: asyncio.Lock() for c in self._chassis.values()}
+        self._cuts = dict.fromkeys(self._chassis, 0)
         self.incarnations: dict[str, int] = dict.fromkeys(self._chassis, 0)
         self.powered: dict[str, bool] = dict.fromkeys(self._chassis, False)
         self.agents: dict[str, Agent] = {}
@@ -74,44 +83,60 @@ class PowerSupply:
         return process if process is not None and process.alive else None
 
     async def on(self, host: str) -> int:
+        """Switch ``host`` on. Raises ``FusionError`` where its power was cut meanwhile."""
         chassis = self.chassis(host)
-        async with self._switching.setdefault(chassis.name, asyncio.Lock()):
+        async with self._switching[chassis.name]:
             process = self.process(host)
             if process is not None and self.powered[host]:
                 return self.incarnations[host]
             self.incarnations[host] += 1
+            cuts = self._cuts[host]
             if process is None:
-                await self._start(chassis, host)
+                await self._clock.sleep(POWER_ON_S)
+                self._check_power(host, cuts)
+                process = await self._start(chassis, host)
             else:
-                await self._button(host).On(self._request(host))
+                await self._press(host, lambda button: button.On)
+            self._check_power(host, cuts)
+            if not process.alive:
+                raise FusionError(f"host {host}: its process died as it came on")
             self.powered[host] = True
             return self.incarnations[host]
 
     async def off(self, host: str) -> int:
-        chassis = self.chassis(host)
+        """Cut the power of ``host`` alone, at once, also if it is only coming on."""
+        packed = len(self.chassis(host).hosts) > 1
         process = self.process(host)
-        self.powered[host] = False
-        if process is not None and len(chassis.hosts) == 1:
-            process.kill()
+        self._cuts[host] += 1
+        if process is not None and packed:
+            await self._press(host, lambda button: button.Off)
         elif process is not None:
-            await self._button(host).Off(self._request(host))
+            process.kill()
+        self.powered[host] = False
         return self.incarnations[host]
 
     async def reset(self, host: str) -> int:
         await self.off(host)
         return await self.on(host)
 
-    def lost(self, chassis: str) -> None:
-        """The process of ``chassis`` died with everything in it."""
-        for host, holder in self._chassis.items():
-            if holder.name == chassis:
-                self.powered[host] = False
+    def crash(self, host: str) -> None:
+        """What holds ``host`` dies with all hosts in it, also those that are only coming on."""
+        process = self.process(host)
+        for spec in self.chassis(host).hosts:
+            self._cuts[spec.name] += 1
+            self.powered[spec.name] = False
+        if process is not None:
+            process.kill()
 
-    async def _start(self, chassis: Chassis, host: str) -> None:
-        await self._clock.sleep(POWER_ON_S)
+    def _check_power(self, host: str, cuts: int) -> None:
+        if self._cuts[host] != cuts:
+            raise Refused(f"host {host} lost its power as it came on")
+
+    async def _start(self, chassis: Chassis, host: str) -> Process:
         process = self._processes[chassis.name] = self._make_process(chassis.name)
         hosts = [(spec, self.incarnations[host] * (spec.name == host)) for spec in chassis.hosts]
         await process.start(lambda process: self._agent(process, hosts))
+        return process
 
     def _agent(self, process: Process, hosts: Sequence[tuple[HostSpec, int]]) -> Agent:
         agent = self.agents[process.name] = Agent(
@@ -124,25 +149,40 @@ class PowerSupply:
         )
         return agent
 
-    def _button(self, host: str) -> power_pb2_grpc.PowerStub:
-        return power_pb2_grpc.PowerStub(self._network.channel(host, Plane.BMC))
-
-    def _request(self, host: str) -> power_pb2.PowerRequest:
-        return power_pb2.PowerRequest(host=host, incarnation=self.incarnations[host])
+    async def _press(
+        self,
+        host: str,
+        which: Callable[[power_pb2_grpc.PowerStub], Callable[..., Awaitable[object]]],
+    ) -> None:
+        """Have the process of a packed host switch it."""
+        stub = power_pb2_grpc.PowerStub(self._network.channel(host, Plane.BMC))
+        request = power_pb2.PowerRequest(host=host, incarnation=self.incarnations[host])
+        try:
+            await which(stub)(request, timeout=BUTTON_S)
+        except grpc.aio.AioRpcError as failure:
+            raise error_of(failure) from failure
 
 
 class SimulatedPower:
     """``cluster.power.Power`` for one incarnation: what it switched on outlives it."""
 
-    def __init__(self, supply: PowerSupply, outside: Callable[..., asyncio.Task[int]]) -> None:
+    def __init__(
+        self, supply: PowerSupply, outside: Callable[..., asyncio.Task[int]], party: Party
+    ) -> None:
         self._supply = supply
         self._outside = outside
+        self._party = party
 
     async def on(self, host: str) -> int:
-        return await asyncio.shield(self._outside(self._supply.on(host)))
+        return await self._order(self._supply.on, host)
 
     async def off(self, host: str) -> int:
-        return await asyncio.shield(self._outside(self._supply.off(host)))
+        return await self._order(self._supply.off, host)
 
     async def reset(self, host: str) -> int:
-        return await asyncio.shield(self._outside(self._supply.reset(host)))
+        return await self._order(self._supply.reset, host)
+
+    async def _order(self, order: Callable[[str], Coroutine[Any, Any, int]], host: str) -> int:
+        if self._party.dead:
+            raise asyncio.CancelledError
+        return await asyncio.shield(self._outside(order(host)))

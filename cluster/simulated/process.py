@@ -9,9 +9,11 @@ from contextvars import copy_context
 from cluster.role import Role
 from cluster.simulated.clock import SimulatedClock
 from cluster.simulated.fabric import Fabric
-from cluster.simulated.loop import PARTY, Party, RunFailed, VirtualLoop, forget_outcome
+from cluster.simulated.loop import RunFailed, VirtualLoop
 from cluster.simulated.network import SimulatedNetwork
+from cluster.simulated.party import PARTY, Party
 from cluster.simulated.stores import Disk, SimulatedStores
+from fusion.errors import FusionError
 
 
 class Process:
@@ -25,7 +27,7 @@ class Process:
         self.stores = SimulatedStores(disk)
         self._fabric = fabric
         self._loop: VirtualLoop = fabric.loop
-        self._serving = fabric.loop.create_future()
+        self._serving: asyncio.Future[bool] = fabric.loop.create_future()
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -33,17 +35,24 @@ class Process:
         return self._task is not None and not self.party.dead
 
     async def start(self, make: Callable[[Process], Role]) -> None:
-        """Run the role that ``make`` builds on this process's seams; return once it serves."""
+        """Run the role that ``make`` builds on this process's seams; return once it serves.
+
+        Raises ``FusionError`` where it was killed before that.
+        """
         context = copy_context()
         context.run(PARTY.set, self.party)
         role = context.run(make, self)
         self._task = self._loop.create_task(role.run(self._serves), context=context)
         self._task.add_done_callback(self._ended)
-        await self._serving
+        if not await self._serving:
+            raise FusionError(f"{self.name} was killed before it served")
 
     def _serves(self) -> None:
+        self._settle(True)
+
+    def _settle(self, serving: bool) -> None:
         if not self._serving.done():
-            self._serving.set_result(None)
+            self._serving.set_result(serving)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if self.party.dead:
@@ -56,9 +65,7 @@ class Process:
     def hang(self) -> None:
         """As SIGSTOP: it lives, its connections stand, and nothing of it runs."""
         self._loop.freeze(self.party)
-        self._fabric.watch_keepalive(
-            lambda exchange: self.party.frozen and exchange.outward[1] == self.name
-        )
+        self._fabric.watch_silence()
 
     def wake(self) -> None:
         """As SIGCONT: it goes on with everything that it had queued."""
@@ -66,13 +73,12 @@ class Process:
 
     def kill(self) -> None:
         """As SIGKILL: cut off from everything first, then its tasks end without effect."""
+        if self.party.dead:
+            return
         self.party.dead = True
         self.network.cut()
         self.clock.cut()
         self.stores.cut()
         self._fabric.bury(self.party, self.name)
-        self.party.backlog.clear()
-        self._loop.thaw(self.party)
-        for task in self.party.open_tasks():
-            task.add_done_callback(forget_outcome)
-            task.cancel()
+        self._loop.bury(self.party)
+        self._settle(False)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import grpc
 
 from cluster.simulated.exchange import Exchange, Metadata, StatusCode
+from cluster.simulated.party import PARTY
 
 if TYPE_CHECKING:
     from cluster.simulated.fabric import Fabric
@@ -60,6 +61,7 @@ class Service:
         self._fabric = fabric
         self._handlers = handlers
         self._context: Context = copy_context()  # the party's: its hangs and its death apply
+        self.party = self._context.get(PARTY)
         self._open: dict[Exchange, None] = {}
 
     async def stop(self) -> None:

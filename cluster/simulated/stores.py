@@ -20,14 +20,14 @@ class _Store(sqlite3.Connection):
     def __init__(self, *args: Any, disk: Disk, name: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._disk = disk
-        self._name = name
+        self.name = name
         self.is_open = True
 
     def close(self) -> None:
         if self.is_open:
             self.is_open = False
             self.rollback()
-            self._disk.images[self._name] = self.serialize()
+            self._disk.images[self.name] = self.serialize()
             super().close()
 
 
@@ -42,6 +42,8 @@ class SimulatedStores:
     def open(self, name: str) -> sqlite3.Connection:
         if self._cut:
             raise sqlite3.ProgrammingError(f"store {name}: this incarnation is dead")
+        if any(store.is_open and store.name == name for store in self._opened):
+            raise sqlite3.OperationalError(f"store {name} is open already")
         factory: Any = partial(_Store, disk=self._disk, name=name)
         store: _Store = sqlite3.connect(":memory:", factory=factory)
         image = self._disk.images.get(name)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import heapq
 import math
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextvars import Context
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from cluster.network import Plane
+from cluster.simulated.bandwidth import NOBODY, FairShare, Flow
 from cluster.simulated.loop import VirtualLoop
+
+__all__ = ["FRAMING_BYTES", "KEEPALIVE_S", "NOBODY", "Lane", "LinkKey", "Quality", "Wires"]
 
 #: An idle connection is probed after 10 s and given up 5 s later (cluster/live/network.py).
 KEEPALIVE_S = 15.0
@@ -26,7 +26,8 @@ FRAMING_BYTES = 200
 class Quality:
     """One direction of a link. Latency is ``latency_s`` plus an exponential with mean ``jitter_s``.
 
-    ``loss`` and ``duplication`` are the shares of calls whose request never arrives, or twice.
+    ``loss`` is the share of calls whose request (or, on the way back, whose answer) never arrives,
+    ``duplication`` of those whose request arrives twice.
     """
 
     latency_s: float = 0.0002
@@ -42,17 +43,7 @@ class Lane:
 
     last_arrival_s: float = 0.0
     held: int = 0
-
-
-@dataclass(slots=True)
-class _Shared:
-    """Messages that share a finite bandwidth: each gets an equal part (processor sharing)."""
-
-    bits_per_s: float
-    served_bits: float = 0.0  # by now, of each message that was there all the time
-    updated_s: float = 0.0
-    waiting: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
-    timer: asyncio.TimerHandle | None = None
+    flow: Flow | None = None
 
 
 @dataclass(slots=True)
@@ -60,43 +51,58 @@ class _Link:
     quality: Quality
     cuts: int = 0
     held: deque[tuple[Lane, int, Callable[[], None]]] = field(default_factory=deque)
-    shared: _Shared | None = None
+    share: FairShare | None = None
 
 
-#: What travels belongs to no party: it arrives whether or not its sender still lives.
-NOBODY = Context()
-
+#: From whom, to whom (logical names: each has links of its own), and on which plane.
 LinkKey = tuple[str, str, Plane]
 
 
 class Wires:
-    """All links between nodes; a link exists from its first use."""
+    """All directed links; a link exists from its first use."""
 
     def __init__(self, loop: VirtualLoop, rng: np.random.Generator, quality: Quality) -> None:
         self._loop = loop
         self._rng = rng
         self._quality = quality
         self._links: dict[LinkKey, _Link] = {}
-        self._sequence = 0
         self._jitter: Iterator[float] = iter(())
         self.messages = 0
         self.bytes = 0
+        self.cuts = 0
+        #: Called whenever a link was cut or mended.
+        self.changed: Callable[[], None] = lambda: None
 
     # --- faults
 
     def cut(self, source: str, target: str, plane: Plane) -> None:
-        """Let nothing through from ``source`` to ``target``; TCP holds what is under way."""
-        self._link((source, target, plane)).cuts += 1
+        """Let nothing through from ``source`` to ``target``; TCP holds what is under way.
+
+        Cuts of one link add up: it takes as many to mend it.
+        """
+        link = self._link((source, target, plane))
+        link.cuts += 1
+        self.cuts += 1
+        if link.cuts == 1:
+            if link.share is not None:
+                link.share.pause()
+            self.changed()
 
     def mend(self, source: str, target: str, plane: Plane) -> None:
         """Undo one ``cut``; after the last one, what was held arrives in its order."""
         link = self._link((source, target, plane))
+        if not link.cuts:
+            raise ValueError(f"the {plane} link from {source} to {target} is not cut")
         link.cuts -= 1
+        self.cuts -= 1
         if link.cuts == 0:
+            if link.share is not None:
+                link.share.resume()
             held, link.held = link.held, deque()
             for lane, size_bytes, arrive in held:
                 lane.held -= 1
                 self._carry(link, lane, size_bytes, arrive)
+            self.changed()
 
     def is_cut(self, source: str, target: str, plane: Plane) -> bool:
         link = self._links.get((source, target, plane))
@@ -104,7 +110,10 @@ class Wires:
 
     def shape(self, source: str, target: str, plane: Plane, quality: Quality | None) -> None:
         """Give a link its own quality from now on, or (None) the common one again."""
-        self._link((source, target, plane)).quality = quality or self._quality
+        link = self._link((source, target, plane))
+        link.quality = quality or self._quality
+        if link.share is not None:
+            link.share.change(link.quality.bandwidth_bps)
 
     def quality(self, source: str, target: str, plane: Plane) -> Quality:
         return self._link((source, target, plane)).quality
@@ -126,11 +135,16 @@ class Wires:
             self._carry(link, lane, size_bytes, arrive)
 
     def _carry(self, link: _Link, lane: Lane, size_bytes: int, arrive: Callable[[], None]) -> None:
-        if math.isinf(link.quality.bandwidth_bps):
-            self._travel(link, lane, arrive)
-        else:
-            bits = 8.0 * (size_bytes + FRAMING_BYTES)
-            self._share(link, bits, lambda: self._travel(link, lane, arrive))
+        share = link.share
+        if share is None:
+            if math.isinf(link.quality.bandwidth_bps):
+                self._travel(link, lane, arrive)
+                return
+            share = link.share = FairShare(self._loop, link.quality.bandwidth_bps)
+        if lane.flow is None:
+            lane.flow = Flow()
+        size_bits = 8.0 * (size_bytes + FRAMING_BYTES)
+        share.send(lane.flow, size_bits, lambda: self._travel(link, lane, arrive))
 
     def _travel(self, link: _Link, lane: Lane, arrive: Callable[[], None]) -> None:
         quality = link.quality
@@ -149,40 +163,3 @@ class Wires:
         if link is None:
             link = self._links[key] = _Link(self._quality)
         return link
-
-    # --- bandwidth
-
-    def _share(self, link: _Link, bits: float, through: Callable[[], None]) -> None:
-        shared = link.shared
-        if shared is None or shared.bits_per_s != link.quality.bandwidth_bps:
-            shared = link.shared = _Shared(link.quality.bandwidth_bps, updated_s=self._loop.now_s)
-        self._serve(shared)
-        self._sequence += 1
-        heapq.heappush(shared.waiting, (shared.served_bits + bits, self._sequence, through))
-        self._plan(shared)
-
-    def _serve(self, shared: _Shared) -> None:
-        now_s = self._loop.now_s
-        if shared.waiting:
-            each = shared.bits_per_s / len(shared.waiting)
-            shared.served_bits += (now_s - shared.updated_s) * each
-        shared.updated_s = now_s
-
-    def _plan(self, shared: _Shared) -> None:
-        if shared.timer is not None:
-            shared.timer.cancel()
-        shared.timer = None
-        if shared.waiting:
-            left = shared.waiting[0][0] - shared.served_bits
-            wait_s = max(0.0, left * len(shared.waiting) / shared.bits_per_s)
-            shared.timer = self._loop.call_later(
-                wait_s, self._finish, shared, shared.waiting[0][0], context=NOBODY
-            )
-
-    def _finish(self, shared: _Shared, until_bits: float) -> None:
-        self._serve(shared)
-        shared.served_bits = max(shared.served_bits, until_bits)  # rounding must not stall it
-        while shared.waiting and shared.waiting[0][0] <= shared.served_bits:
-            heapq.heappop(shared.waiting)[2]()
-        shared.timer = None
-        self._plan(shared)

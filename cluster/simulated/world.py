@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from contextlib import suppress
 from contextvars import Context
 from typing import Any, TypeVar
 
@@ -20,6 +21,7 @@ from cluster.simulated.trace import Trace
 from cluster.simulated.wires import Quality, Wires
 from cluster.vrm.vrm import Vrm
 from fusion import seeds
+from fusion.errors import FusionError
 from fusion.spec import Datacenter
 
 T = TypeVar("T")
@@ -55,7 +57,7 @@ class SimulatedWorld:
 
     def launch(self) -> None:
         """Begin: the VRM comes up, and switches on everything else."""
-        self.spawn(self.start_vrm())
+        self.spawn(self._bring_up())
 
     def run_until(self, instant_s: float) -> None:
         """Run until the clock stands at ``instant_s``. Raises what failed the run."""
@@ -67,7 +69,7 @@ class SimulatedWorld:
         return result
 
     def spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Start ``work`` as a task of no party."""
+        """Start ``work`` as a task of no party; it is kept until it is done."""
         return self.loop.create_task(work, context=Context())
 
     def network(self, node: str) -> SimulatedNetwork:
@@ -75,24 +77,40 @@ class SimulatedWorld:
         return SimulatedNetwork(self.fabric, node)
 
     def close(self) -> None:
-        """End every process, so that nothing is left behind."""
+        """End every process and whatever else runs, so that nothing is left behind."""
+        if self.loop.is_closed():
+            return
         for process in self._processes:
-            if process.alive:
-                process.kill()
-        self._processes.clear()
+            process.kill()
+        self.loop.bury(self.loop.world)
         self.loop.drain()
         self.loop.close()
+
+    def __enter__(self) -> SimulatedWorld:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     # --- the VRM
 
     async def start_vrm(self) -> None:
-        """Start the VRM, or after its death its next incarnation, on the store that it left."""
+        """Start the VRM, or after its death its next incarnation, on the store that it left.
+
+        Raises ``FusionError`` where it runs already, or is killed before it serves.
+        """
+        if self.vrm_process is not None and self.vrm_process.alive:
+            raise FusionError("the VRM runs already; kill it first")
         self.vrm_process = self._process(VRM)
         await self.vrm_process.start(self._make_vrm)
 
+    async def _bring_up(self) -> None:
+        with suppress(FusionError):  # killed at once: whoever did that has its reasons
+            await self.start_vrm()
+
     def kill_vrm(self) -> None:
         """As SIGKILL of its process."""
-        if self.vrm_process is not None and self.vrm_process.alive:
+        if self.vrm_process is not None:
             self.vrm_process.kill()
 
     def _make_vrm(self, process: Process) -> Vrm:
@@ -102,7 +120,7 @@ class SimulatedWorld:
             world="simulated",
             clock=process.clock,
             network=process.network,
-            power=SimulatedPower(self.supply, self.spawn),
+            power=SimulatedPower(self.supply, self.spawn, process.party),
             stores=process.stores,
         )
         return self.vrm
@@ -115,11 +133,11 @@ class SimulatedWorld:
         return self.supply.agents[process.name] if process is not None else None
 
     def kill_host(self, host: str) -> None:
-        """The process that holds ``host`` dies, with all hosts in it."""
-        process = self.supply.process(host)
-        if process is not None:
-            process.kill()
-            self.supply.lost(process.name)
+        """The process that holds ``host`` dies, with all hosts in it.
+
+        To cut the power of one packed host alone, use ``supply.off``.
+        """
+        self.supply.crash(host)
 
     def _process(self, name: str) -> Process:
         process = Process(name, self.fabric, self._disks.setdefault(name, Disk()))
