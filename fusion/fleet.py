@@ -7,19 +7,25 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fusion.arrays import Bools, Ints, sums
+from fusion.arrays import Ints
 from fusion.compute.processors import Guest, Processors
 from fusion.compute.sharing import EXACTNESS_MHZ
 from fusion.errors import InvalidInput, NotFound, Refused
-from fusion.fleet_view import CODE_OF, STATES, FleetView, HostColumns, Layout
+from fusion.fleet_view import (
+    CODE_OF,
+    HOLDS,
+    STATES,
+    FleetView,
+    HostColumns,
+    Layout,
+    Occupancy,
+    constant,
+)
 from fusion.guest.workload import WorkloadBank
 from fusion.spec import CpuQos, HostSpec, VmSpec
 from fusion.units import format_mhz, format_size
 from fusion.vm import ON_HOST, TRANSITIONS, VmAction, VmState, next_state, vm_id
 from fusion.vm_table import VmTable
-
-#: By code of state: whether the VM holds memory and a reservation of its host.
-HOLDS: Bools = np.array([state in ON_HOST for state in STATES])
 
 #: By code of state: the code of the state once the guest has booted; itself where none boots.
 BOOTED = np.array(
@@ -41,13 +47,17 @@ class Fleet:
         if len(self._row_of) < len(hosts):
             raise InvalidInput("two hosts of a fleet have one name; give each its own")
         self._on = np.zeros(len(hosts), dtype=np.bool_)
-        self._memory_bytes = np.array([max(host.vm_memory_bytes, 0) for host in hosts], np.int64)
+        self._memory_bytes = constant(
+            np.array([max(host.vm_memory_bytes, 0) for host in hosts], np.int64)
+        )
         #: Of each host, the rows of its VMs by number.
         self._rows: list[dict[int, int]] = [{} for _ in hosts]
         self._vms = VmTable()
         self._bank = WorkloadBank()
         self._processors = Processors(hosts, self._vms, self._bank)
         self._layout: Layout | None = None
+        self._occupancy: Occupancy | None = None
+        self._next_timer_s: float | None = None  # None: to be looked up
 
     # Hosts
 
@@ -56,6 +66,7 @@ class Fleet:
         host_row = self._host(host)
         if not self._on[host_row]:
             self._on[host_row] = True
+            self._changed(host_row)
             self._processors.reset(host_row)
 
     def power_off(self, host: str) -> None:
@@ -64,7 +75,7 @@ class Fleet:
         for number in list(self._rows[host_row]):
             self._remove(host_row, number)
         self._on[host_row] = False
-        self._processors.disturb(host_row)
+        self._changed(host_row)
 
     def steal_cpu(self, host: str, stolen_mhz: float) -> None:
         """Take ``stolen_mhz`` of the VMs' processors away, as a fault does; 0 gives them back.
@@ -155,7 +166,7 @@ class Fleet:
         if state in ON_HOST:
             self._admit_reservation(host_row, number, cpu.reservation_mhz)
         self._vms.set_cpu(row, cpu)
-        self._processors.disturb(host_row)
+        self._changed(host_row)
         self._layout = None
         return state
 
@@ -185,16 +196,14 @@ class Fleet:
         if to_s > self.now_s:
             self._processors.add_up(to_s - self.now_s)
             self.now_s = to_s
-            self._processors.disturb_all()
-            self._processors.settle(to_s)
+            self._processors.pass_time(to_s)
 
     def next_change(self) -> float:
         """Return the next instant at which a boot or shutdown ends or a load steps, or infinity.
 
         Smooth loads change at every instant and count for nothing here.
         """
-        step_s = self._bank.next_change(self.now_s, self._processors.working())
-        return min(self._next_timer(), step_s)
+        return min(self._next_timer(), self._processors.next_change(self.now_s))
 
     # What is known
 
@@ -210,27 +219,28 @@ class Fleet:
 
     def view(self) -> FleetView:
         """Return all hosts and VMs as they are now, in arrays that will not change."""
-        vms, processors, hosts = self._vms, self._processors, len(self._names)
+        processors = self._processors
         processors.settle(self.now_s)
-        layout = self._layout = self._layout or Layout(vms, hosts)
-        holds = HOLDS[vms.state]
-        memory_used = sums(vms.host_row, np.where(holds, vms.memory_bytes, 0), hosts)
+        layout = self._layout = self._layout or Layout(self._vms, len(self._names))
+        if self._occupancy is None:
+            self._occupancy = Occupancy(self._vms, layout, self._on)
+        occupancy = self._occupancy
         return FleetView(
             now_s=self.now_s,
             hosts=HostColumns(
                 names=self._names,
-                on=self._on.copy(),
+                on=occupancy.on,
                 cpu_capacity_mhz=processors.capacity_mhz.copy(),
                 cpu_demand_mhz=processors.demand_mhz.copy(),
                 cpu_used_mhz=processors.used_mhz.copy(),
                 cpu_used_mhz_s=processors.used_mhz_s.copy(),
                 short_of_reservations=processors.short_of_reservations.copy(),
-                memory_bytes=self._memory_bytes.copy(),
-                memory_used_bytes=memory_used.astype(np.int64),
-                vms=np.bincount(vms.host_row[holds], minlength=hosts),
+                memory_bytes=self._memory_bytes,
+                memory_used_bytes=occupancy.memory_used_bytes,
+                vms=occupancy.vms,
                 first_vm=layout.first_vm,
             ),
-            vms=layout.vm_columns(vms),
+            vms=layout.vm_columns(self._vms, occupancy),
         )
 
     # Finding and admitting
@@ -283,6 +293,13 @@ class Fleet:
         if row < len(self._vms):
             self._rows[int(self._vms.host_row[row])][int(self._vms.number[row])] = row
         self._layout = None
+        self._changed(host_row)
+
+    def _changed(self, host_row: int | Ints) -> None:
+        """A VM or the power of a host changed, or those of several."""
+        self._processors.disturb(host_row)
+        self._occupancy = None
+        self._next_timer_s = None
 
     def _state(self, row: int) -> VmState:
         return STATES[int(self._vms.state[row])]
@@ -294,7 +311,7 @@ class Fleet:
         """Put a VM into ``state`` and its guest into a phase that ends after ``lasting_s``."""
         self._vms.state[row], self._vms.guest[row] = CODE_OF[state], guest
         self._vms.timer_s[row] = self.now_s + lasting_s
-        self._processors.disturb(int(self._vms.host_row[row]))
+        self._changed(int(self._vms.host_row[row]))
         return state
 
     def _halt(self, row: int) -> VmState:
@@ -306,7 +323,9 @@ class Fleet:
     # Timers
 
     def _next_timer(self) -> float:
-        return float(self._vms.timer_s.min(initial=math.inf))
+        if self._next_timer_s is None:
+            self._next_timer_s = float(self._vms.timer_s.min(initial=math.inf))
+        return self._next_timer_s
 
     def _end_phases(self) -> None:
         """End the phases of guests whose time has come."""
@@ -317,7 +336,7 @@ class Fleet:
         vms.state[booted] = BOOTED[vms.state[booted]]
         vms.guest[booted] = Guest.WORKING
         vms.timer_s[booted] = math.inf
-        self._processors.disturb(vms.host_row[booted])
+        self._changed(vms.host_row[booted])
         # Only orders shut guests down, so these are few.
         for row in shut_down.tolist():
             if self._state(row) is VmState.STOPPING:

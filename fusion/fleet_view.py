@@ -8,8 +8,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fusion.arrays import Bools, Codes, Floats, Ints
-from fusion.vm import VmState
+from fusion.arrays import Bools, Codes, Floats, Ints, sums
+from fusion.vm import ON_HOST, VmState
 from fusion.vm_table import VmTable
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
@@ -17,6 +17,9 @@ _Scalar = TypeVar("_Scalar", bound=np.generic)
 #: What the codes of ``VmColumns.state`` stand for.
 STATES: tuple[VmState, ...] = tuple(VmState)
 CODE_OF: dict[VmState, int] = {state: code for code, state in enumerate(STATES)}
+
+#: By code of state: whether the VM holds memory and a reservation of its host.
+HOLDS: Bools = np.array([state in ON_HOST for state in STATES])
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,8 @@ class HostColumns:
 class VmColumns:
     """One entry a VM, by host in the fleet's order, then by number.
 
-    ``names`` is the same object in two views if no VM came, went or was reconfigured in between.
+    ``names`` is the same object in two views if no VM came, went or was reconfigured in between,
+    and so is ``state`` if moreover none changed its state.
     """
 
     names: tuple[str, ...]
@@ -84,23 +88,23 @@ class Layout:
         #: Rows of the table, in the order of the view.
         self.order: Ints = np.lexsort((vms.number, vms.host_row))
         self.names = tuple(vms.names[row] for row in self.order.tolist())
-        self.number = _constant(vms.number[self.order])
-        self.host_row = _constant(vms.host_row[self.order])
-        self.vcpus = _constant(vms.vcpus[self.order])
-        self.memory_bytes = _constant(vms.memory_bytes[self.order])
-        self.shares = _constant(vms.shares[self.order])
-        self.limit_mhz = _constant(vms.limit_mhz[self.order])
-        self.reservation_mhz = _constant(vms.reservation_mhz[self.order])
-        self.first_vm = _constant(np.searchsorted(self.host_row, np.arange(hosts + 1)))
+        self.number = constant(vms.number[self.order])
+        self.host_row = constant(vms.host_row[self.order])
+        self.vcpus = constant(vms.vcpus[self.order])
+        self.memory_bytes = constant(vms.memory_bytes[self.order])
+        self.shares = constant(vms.shares[self.order])
+        self.limit_mhz = constant(vms.limit_mhz[self.order])
+        self.reservation_mhz = constant(vms.reservation_mhz[self.order])
+        self.first_vm = constant(np.searchsorted(self.host_row, np.arange(hosts + 1)))
 
-    def vm_columns(self, vms: VmTable) -> VmColumns:
+    def vm_columns(self, vms: VmTable, occupancy: Occupancy) -> VmColumns:
         """Return the columns of ``vms``, the table that this layout was made for."""
         order = self.order
         return VmColumns(
             names=self.names,
             number=self.number,
             host_row=self.host_row,
-            state=vms.state[order],
+            state=occupancy.state,
             vcpus=self.vcpus,
             memory_bytes=self.memory_bytes,
             cpu_shares=self.shares,
@@ -113,6 +117,20 @@ class Layout:
         )
 
 
-def _constant(column: NDArray[_Scalar]) -> NDArray[_Scalar]:
+class Occupancy:
+    """What views share for as long as moreover no VM changes its state and no host its power."""
+
+    def __init__(self, vms: VmTable, layout: Layout, on: Bools) -> None:
+        hosts = len(on)
+        self.on = constant(on.copy())
+        self.state = constant(vms.state[layout.order])
+        holds = HOLDS[self.state]
+        held_bytes = np.where(holds, layout.memory_bytes, 0)
+        self.memory_used_bytes = constant(sums(layout.host_row, held_bytes, hosts).astype(np.int64))
+        self.vms = constant(np.bincount(layout.host_row[holds], minlength=hosts))
+
+
+def constant(column: NDArray[_Scalar]) -> NDArray[_Scalar]:
+    """Return ``column``, which cannot be written to any more."""
     column.flags.writeable = False
     return column

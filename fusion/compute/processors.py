@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
 
-from fusion.arrays import Ints, sums
-from fusion.compute.sharing import share_cpu
-from fusion.guest.workload import WorkloadBank
+from fusion.arrays import Floats, Ints, sums
+from fusion.compute.sharing import Sharing, share_cpu
+from fusion.guest.workload import Loads, WorkloadBank
 from fusion.spec import HostSpec
 from fusion.vm_table import VmTable
 
@@ -22,12 +23,39 @@ class Guest(IntEnum):
     WORKING = 2  # what its workload says, while it shuts down too
 
 
+@dataclass(frozen=True, slots=True)
+class _Wants:
+    """What certain VMs want, by what can change only with their state or configuration.
+
+    Demand is ``idle_mhz``, and ``full_mhz`` × load for those that work, given by their
+    position; ``most_mhz`` is what a VM can use of it. Shapes: [N], but ``working``,
+    ``full_mhz`` and ``added_load`` (None: all zero) [W].
+    """
+
+    host_row: Ints
+    idle_mhz: Floats
+    working: Ints
+    full_mhz: Floats
+    added_load: Floats | None
+    most_mhz: Floats
+    loads: Loads
+
+    def demand_mhz(self, load: Floats) -> Floats:
+        """Return the demand ``[N]`` at ``load`` ``[W]``, that of ``loads`` at some instant."""
+        demand = self.idle_mhz.copy()
+        if self.added_load is not None:
+            load = np.minimum(load + self.added_load, 1.0)
+        demand[self.working] = load * self.full_mhz
+        return demand
+
+
 class Processors:
     """Shares of the processors of H hosts among the VMs of a table.
 
     Whoever changes a VM or a host *disturbs* that host; ``settle`` then asks demand and shares
-    anew on disturbed hosts, and on those alone. In between, demand and shares stand still.
-    Columns ``[H]`` are to be read from outside, not written.
+    anew on disturbed hosts, and on those alone. In between, demand and shares stand still, until
+    ``pass_time`` asks all for their demand. Columns ``[H]`` are to be read from outside, not
+    written.
     """
 
     def __init__(self, hosts: Sequence[HostSpec], vms: VmTable, bank: WorkloadBank) -> None:
@@ -35,6 +63,10 @@ class Processors:
         self._bank = bank
         self._built_mhz = np.array([max(host.vm_cpu_mhz, 0.0) for host in hosts], dtype=np.float64)
         self._disturbed = np.zeros(len(hosts), dtype=np.bool_)
+        self._any_disturbed = False
+        self._wants: _Wants | None = None  # of all VMs; None: a host was disturbed
+        self._load: Floats | None = None  # at which all VMs were last asked
+        self._waiting = np.empty(0)  # vCPUs that want to run and do not, of each VM
         self.core_mhz = np.array([host.core_mhz for host in hosts], dtype=np.float64)
         self.capacity_mhz = self._built_mhz.copy()
         self.demand_mhz = np.zeros(len(hosts))
@@ -55,14 +87,12 @@ class Processors:
     def disturb(self, host_row: int | Ints) -> None:
         """Say that something happened on a host, or on several."""
         self._disturbed[host_row] = True
+        self._any_disturbed = True
+        self._wants = None
 
-    def disturb_all(self) -> None:
-        self._disturbed[:] = True
-
-    def working(self) -> Ints:
-        """Return the slots of the workloads that are being worked on."""
-        vms = self._vms
-        return np.compress(vms.guest == Guest.WORKING, vms.workload)
+    def next_change(self, now_s: float) -> float:
+        """Return the first instant after ``now_s`` at which a step-like load changes."""
+        return self._wants_of_all().loads.next_change(now_s)
 
     def add_up(self, lasting_s: float) -> None:
         """Add to used and ready time what ``lasting_s`` more seconds of the present shares give.
@@ -71,35 +101,79 @@ class Processors:
         """
         vms = self._vms
         vms.used_mhz_s += vms.used_mhz * lasting_s
-        vms.ready_s += (vms.demand_mhz - vms.used_mhz) / vms.vcpu_mhz * lasting_s
+        vms.ready_s += self._waiting * lasting_s
         self.used_mhz_s += self.used_mhz * lasting_s
 
     def settle(self, now_s: float) -> None:
         """Ask demand at ``now_s`` and share processors on the disturbed hosts."""
-        disturbed = self._disturbed
-        if not disturbed.any():
+        if not self._any_disturbed:
             return
-        vms, hosts = self._vms, len(disturbed)
+        disturbed, vms = self._disturbed, self._vms
         rows = np.flatnonzero(disturbed[vms.host_row])
-        host_row = vms.host_row[rows]
-        booting, working = vms.guest[rows] == Guest.BOOTING, vms.guest[rows] == Guest.WORKING
-        vcpus = np.where(booting, 1, vms.vcpus[rows])
-        load = booting.astype(np.float64)
-        at_work = rows[working]
-        asked = self._bank.fractions(now_s, vms.workload[at_work]) + vms.added_load[at_work]
-        load[working] = np.minimum(asked, 1.0)
-        demand = load * vcpus * vms.vcpu_mhz[rows]
-        sharing = share_cpu(
+        wants = self._wants_of(rows)
+        demand = wants.demand_mhz(wants.loads.at(now_s))
+        sharing = self._shared(wants, demand, rows)
+        vms.demand_mhz[rows], vms.used_mhz[rows] = demand, sharing.granted_mhz
+        hosts = len(disturbed)
+        self.demand_mhz[disturbed] = sums(wants.host_row, demand, hosts)[disturbed]
+        self.used_mhz[disturbed] = sums(wants.host_row, sharing.granted_mhz, hosts)[disturbed]
+        self.short_of_reservations[disturbed] = sharing.short_of_reservations[disturbed]
+        self._waiting = (vms.demand_mhz - vms.used_mhz) / vms.vcpu_mhz
+        self._load = None
+        disturbed[:] = False
+        self._any_disturbed = False
+
+    def pass_time(self, now_s: float) -> None:
+        """Ask demand at ``now_s`` and share processors on all hosts, where any load changed."""
+        wants = self._wants_of_all()
+        load = wants.loads.at(now_s)
+        if load is self._load:
+            return
+        self._load = load
+        vms, hosts = self._vms, len(self._disturbed)
+        demand = wants.demand_mhz(load)
+        sharing = self._shared(wants, demand, slice(None))
+        granted = sharing.granted_mhz
+        vms.demand_mhz[:], vms.used_mhz[:] = demand, granted
+        self._waiting = (demand - granted) / vms.vcpu_mhz
+        self.demand_mhz[:] = sums(wants.host_row, demand, hosts)
+        self.used_mhz[:] = sums(wants.host_row, granted, hosts)
+        self.short_of_reservations[:] = sharing.short_of_reservations
+        self._disturbed[:] = False
+        self._any_disturbed = False
+
+    def _shared(self, wants: _Wants, demand: Floats, rows: Ints | slice) -> Sharing:
+        vms = self._vms
+        return share_cpu(
             self.capacity_mhz,
-            host_row,
-            # A vCPU runs on one core at a time.
-            demand_mhz=np.minimum(demand, vcpus * self.core_mhz[host_row]),
-            limit_mhz=vms.limit_mhz[rows],
+            wants.host_row,
+            demand_mhz=demand,
+            limit_mhz=wants.most_mhz,
             reservation_mhz=vms.reservation_mhz[rows],
             shares=vms.shares[rows],
         )
-        vms.demand_mhz[rows], vms.used_mhz[rows] = demand, sharing.granted_mhz
-        self.demand_mhz[disturbed] = sums(host_row, demand, hosts)[disturbed]
-        self.used_mhz[disturbed] = sums(host_row, sharing.granted_mhz, hosts)[disturbed]
-        self.short_of_reservations[disturbed] = sharing.short_of_reservations[disturbed]
-        disturbed[:] = False
+
+    def _wants_of_all(self) -> _Wants:
+        if self._wants is None:
+            self._wants = self._wants_of(np.arange(len(self._vms)))
+            self._load = None
+        return self._wants
+
+    def _wants_of(self, rows: Ints) -> _Wants:
+        vms = self._vms
+        host_row, guest, vcpu_mhz = vms.host_row[rows], vms.guest[rows], vms.vcpu_mhz[rows]
+        booting = guest == Guest.BOOTING
+        working = np.flatnonzero(guest == Guest.WORKING)
+        vcpus = np.where(booting, 1, vms.vcpus[rows])
+        at_work = rows[working]
+        added_load = vms.added_load[at_work]
+        return _Wants(
+            host_row=host_row,
+            idle_mhz=np.where(booting, vcpu_mhz, 0.0),
+            working=working,
+            full_mhz=vcpus[working] * vcpu_mhz[working],
+            added_load=added_load if added_load.any() else None,
+            # A vCPU runs on one core at a time.
+            most_mhz=np.minimum(vms.limit_mhz[rows], vcpus * self.core_mhz[host_row]),
+            loads=self._bank.loads(vms.workload[at_work]),
+        )

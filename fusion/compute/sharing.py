@@ -38,17 +38,17 @@ def share_cpu(
 ) -> Sharing:
     """Share the capacities of H hosts ``[H]`` among N VMs ``[N]``, VM *i* being on ``host_row[i]``.
 
-    VMs may stand in any order, limits may be infinite, shares are at least 1. A VM's demand is to
-    be capped at its vCPUs × the core's MHz by the caller. The answer is exact but for rounding.
+    VMs may stand in any order, limits may be infinite, shares are at least 1. The caller caps a
+    VM's demand, or its limit, at its vCPUs × the core's MHz. The answer is exact but for rounding.
     """
     hosts = len(capacity_mhz)
     ceiling = np.minimum(limit_mhz, demand_mhz)
-    floor = np.minimum(reservation_mhz, ceiling)
     wanted = sums(host_row, ceiling, hosts)
     contended = wanted > capacity_mhz
     if not contended.any():
         return Sharing(ceiling, contended)
 
+    floor = np.minimum(reservation_mhz, ceiling)
     reserved = sums(host_row, floor, hosts)
     overdrawn = reserved > capacity_mhz
     granted = ceiling

@@ -77,21 +77,36 @@ class WorkloadBank:
 
     def fractions(self, at_s: float, slots: Ints) -> Floats:
         """Return the load at ``at_s`` of the workloads in ``slots`` ``[N]``, each from 0 to 1."""
-        self._turn(at_s, slots)
-        percent = self._percent[slots]
-        amplitude = self._amplitude_percent[slots]
-        if amplitude.any():
-            angle = (at_s + self._phase_s[slots]) * self._radians_per_s[slots]
-            percent += amplitude * np.sin(angle)
-        return np.clip(percent / 100.0, 0.0, 1.0)
+        return self.loads(slots).at(at_s)
+
+    def loads(self, slots: Ints) -> Loads:
+        """Return what looks at ``slots`` again and again, for as long as none is removed."""
+        return Loads(self, slots)
 
     def next_change(self, at_s: float, slots: Ints) -> float:
         """Return the first instant after ``at_s`` at which a step-like one of ``slots`` changes.
 
         Smooth rows have none: they change whenever their owner looks. Infinite if none has.
         """
+        return self.loads(slots).next_change(at_s)
+
+    def levels(self, at_s: float, slots: Ints) -> tuple[Floats, float, float]:
+        """Return the levels of ``slots`` at ``at_s`` ``[N]``, since when and until when they hold.
+
+        Percentages, without the waves of smooth workloads.
+        """
         self._turn(at_s, slots)
-        return float(self._until_s[slots].min(initial=math.inf))
+        return (
+            self._percent[slots],
+            float(self._since_s[slots].max(initial=-math.inf)),
+            float(self._until_s[slots].min(initial=math.inf)),
+        )
+
+    def waves(self, slots: Ints) -> tuple[Ints, Floats, Floats, Floats]:
+        """Return which of ``slots`` are smooth, and their amplitudes, frequencies and phases."""
+        smooth = np.flatnonzero(self._amplitude_percent[slots])
+        of = slots[smooth]
+        return smooth, self._amplitude_percent[of], self._radians_per_s[of], self._phase_s[of]
 
     def _turn(self, at_s: float, slots: Ints) -> None:
         """Bring the levels of those ``slots`` up to ``at_s`` that do not hold there."""
@@ -129,6 +144,47 @@ class WorkloadBank:
         self._amplitude_percent = grown(self._amplitude_percent, rows)
         self._radians_per_s = grown(self._radians_per_s, rows)
         self._phase_s = grown(self._phase_s, rows)
+
+
+class Loads:
+    """Certain workloads of a bank; what does not change between two looks costs nothing."""
+
+    def __init__(self, bank: WorkloadBank, slots: Ints) -> None:
+        self._bank = bank
+        self._slots = slots
+        self._smooth, self._amplitude, self._radians_per_s, self._phase_s = bank.waves(slots)
+        self._percent = np.empty(0)
+        self._fraction = np.empty(0)
+        self._since_s, self._until_s = math.inf, -math.inf
+
+    def at(self, at_s: float) -> Floats:
+        """Return the loads at ``at_s`` ``[N]``, each from 0 to 1, not to be changed.
+
+        They are the same object as at the last look where nothing has changed since.
+        """
+        self._step_to(at_s)
+        if not self._smooth.size:
+            return self._fraction
+        percent = self._percent.copy()
+        angle = (at_s + self._phase_s) * self._radians_per_s
+        percent[self._smooth] += self._amplitude * np.sin(angle)
+        return _fractions(percent)
+
+    def next_change(self, at_s: float) -> float:
+        """Return the first instant after ``at_s`` at which a step-like workload changes."""
+        self._step_to(at_s)
+        return self._until_s
+
+    def _step_to(self, at_s: float) -> None:
+        if not self._since_s <= at_s < self._until_s:
+            levels = self._bank.levels(at_s, self._slots)
+            self._percent, self._since_s, self._until_s = levels
+            self._fraction = _fractions(self._percent)
+
+
+def _fractions(percent: Floats) -> Floats:
+    # np.clip costs several times as much on few values.
+    return np.minimum(np.maximum(percent / 100.0, 0.0), 1.0)
 
 
 def _schedule(workload: Workload, seed: int) -> Schedule | None:
