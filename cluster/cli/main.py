@@ -14,6 +14,7 @@ from cluster.cli.events import events
 from cluster.cli.exits import ExitCode, exit_code_of
 from cluster.cli.files import traces, validate
 from cluster.cli.inventory import clusters, hosts, status
+from cluster.cli.replay import replay
 from cluster.cli.sim import sim
 from cluster.cli.tasks import tasks
 from cluster.cli.up import up
@@ -37,6 +38,7 @@ app.add_typer(vms, name="vm")
 app.command()(events)
 app.add_typer(tasks, name="task")
 app.command()(sim)
+app.command()(replay)
 app.command()(validate)
 app.command()(traces)
 

@@ -16,6 +16,7 @@ from cluster.cli.options import Datasets, Json
 from fusion.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from cluster.simulated.provenance import Origin
     from cluster.simulated.run import RunRequest
 
 _RANGE = re.compile(r"([0-9]{1,18})\.\.([0-9]{1,18})", re.ASCII)
@@ -49,6 +50,12 @@ def sim(
         typer.Option(min=1, metavar="N", help="Processes for --seeds; otherwise one a core."),
     ] = None,
     log: Annotated[bool, typer.Option("--log", help="Print every event of the run.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Write manifest and tables there; with --seeds, a folder for each."
+        ),
+    ] = None,
     datasets: Datasets = None,
     json: Json = False,
 ) -> int:
@@ -57,6 +64,7 @@ def sim(
     Exits 1 where an invariant is violated or a run fails, and prints the command that replays it.
     """
     from cluster.cli import sim_many, sim_one
+    from cluster.simulated.record import new_folder
 
     many = _seeds(seeds)
     if many is None and jobs is not None:
@@ -67,9 +75,11 @@ def sim(
         raise InvalidInput("--log: shows one run; give --seed N instead of --seeds")
     asked = Asked(source, duration, faults, datasets)
     request = asked.request(seed)
+    if out is not None:
+        new_folder(out)
     if many is not None:
-        return sim_many.run_many(asked, request, many, jobs, json)
-    return sim_one.run_one(asked, request, log, json)
+        return sim_many.run_many(asked, request, many, jobs=jobs, out=out, json=json)
+    return sim_one.run_one(asked, request, out=out, log=log, json=json)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +102,13 @@ class Asked:
         datacenter = load(self.source, datasets=self.datasets)
         request = RunRequest(datacenter, for_s)
         return request if seed is None else request.with_seed(seed)
+
+    def origin(self, request: RunRequest) -> Origin:
+        """Return where ``request`` comes from, for a manifest."""
+        from cluster.simulated import provenance
+
+        inputs = provenance.inputs_of(self.source, request.datacenter, self.datasets)
+        return provenance.present(inputs)
 
     def replay_command(self, seed: int) -> str:
         """Return the command that repeats the run under ``seed``, for a shell."""

@@ -6,6 +6,8 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.progress import (
@@ -23,7 +25,9 @@ from cluster.cli.exits import ExitCode
 from cluster.cli.interrupts import first_interrupt
 from cluster.cli.sim_one import sentence
 from cluster.simulated.campaign import Campaign
-from cluster.simulated.run import RunOutcome, RunRequest
+from cluster.simulated.provenance import Origin
+from cluster.simulated.record import record
+from cluster.simulated.run import RunOutcome, RunRequest, run
 from cluster.simulated.summary import campaign_document, tally
 
 if TYPE_CHECKING:
@@ -31,11 +35,18 @@ if TYPE_CHECKING:
 
 
 def run_many(
-    asked: Asked, request: RunRequest, seeds: Sequence[int], jobs: int | None, json: bool
+    asked: Asked,
+    request: RunRequest,
+    seeds: Sequence[int],
+    *,
+    jobs: int | None,
+    out: Path | None,
+    json: bool,
 ) -> int:
     """Run ``request`` under every seed, say what was found, and return the exit code."""
+    work = run if out is None else partial(_record, out, asked.origin(request))
     began_s = time.monotonic()
-    campaign = Campaign(request.with_seed, seeds, jobs or len(os.sched_getaffinity(0)))
+    campaign = Campaign(request.with_seed, seeds, jobs or len(os.sched_getaffinity(0)), work)
     outcomes: list[RunOutcome] = []
     with first_interrupt() as interrupted, _Bar(len(seeds)) as bar:
         for outcome in campaign.outcomes(interrupted):
@@ -52,6 +63,11 @@ def run_many(
     if not all(outcome.sound for outcome in outcomes):
         return ExitCode.FAILED
     return ExitCode.INTERRUPTED if stopped else ExitCode.DONE
+
+
+def _record(out: Path, origin: Origin, request: RunRequest) -> RunOutcome:
+    """Run and write one seed, in a worker."""
+    return record(request, out / f"seed-{request.seed}", origin)
 
 
 def _lines(asked: Asked, outcome: RunOutcome) -> list[str]:

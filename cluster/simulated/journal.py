@@ -47,11 +47,11 @@ class Entry:
 class Journal:
     """The log lines of every role, faults, and calls that failed, in their order.
 
-    The last ones are kept; ``follow`` is called with each as it comes.
+    The last ones are kept; ``followers`` are called with each as it comes.
     """
 
-    def __init__(self, follow: Callable[[Entry], None] | None = None) -> None:
-        self._follow = follow
+    def __init__(self, *followers: Callable[[Entry], None]) -> None:
+        self.followers = list(followers)
         self._entries: deque[Entry] = deque(maxlen=KEPT)
 
     @contextmanager
@@ -78,7 +78,7 @@ class Journal:
                 world.trace.reader = None
 
     def last(self, count: int, entities: Collection[str] = ()) -> list[Entry]:
-        """Return the last ``count`` entries, only those that concern ``entities`` if there are any."""
+        """Return the last ``count`` entries; only those about ``entities`` if any are given."""
         found: list[Entry] = []
         for entry in reversed(self._entries):
             if not entities or entry.concerns(entities):
@@ -89,8 +89,8 @@ class Journal:
 
     def _add(self, entry: Entry) -> None:
         self._entries.append(entry)
-        if self._follow is not None:
-            self._follow(entry)
+        for follow in self.followers:
+            follow(entry)
 
 
 @contextmanager
