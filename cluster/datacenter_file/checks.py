@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from decimal import ROUND_FLOOR, Context
 
+from cluster.datacenter_file.fault_checks import check_faults
 from cluster.datacenter_file.plan import HostPlan, Mistakes, VmPlan
 from cluster.datacenter_file.schema import BurstsLoad, DatacenterFile, Flavour, StepLoad
 from fusion.errors import InvalidInput
@@ -55,6 +56,8 @@ def check(
         _check_names(vm_plan, _VM_ID, "looks like the identity of a VM", mistakes)
     for index, group in enumerate(file.vms):
         _check_workload(f"vms[{index}].workload", group.workload, mistakes)
+    if file.faults is not None:
+        check_faults(file.faults, mistakes)
     # Where a host group is wrong, what fits its cluster is not known.
     if len(hosts) == len(file.hosts):
         rooms = _rooms(hosts)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from cluster.datacenter_file import schema
+from cluster.datacenter_file.fault_expansion import fault_plan
 from cluster.datacenter_file.plan import HostPlan, VmPlan
 from fusion import spec
 
@@ -26,6 +27,7 @@ def expand(
         heartbeat_misses=file.heartbeat.misses,
         hosts_per_actor=file.hosts_per_actor,
         first_port=file.first_port,
+        faults=None if file.faults is None else fault_plan(file.faults),
     )
 
 

@@ -14,7 +14,7 @@ from fusion.errors import InvalidInput
 Path = tuple[str | int, ...]
 
 #: What a key may look like, for mistakes where it is missing or of the wrong kind. The longer
-#: form is of a key in one kind of entry.
+#: forms are of a key in one kind of entry.
 EXAMPLES: Mapping[str, str] = {
     "datacenter": "demo",
     "seed": "1",
@@ -53,6 +53,22 @@ EXAMPLES: Mapping[str, str] = {
     "mean_burst": "1m",
     "file": "traces/web-01",
     "folder": "planetlab-20110303",
+    "after": "{kind: exponential, mean: 10m}",
+    "lasts": "{kind: lognormal, median: 30s, sigma: 0.8}",
+    "after.kind": "exponential",
+    "lasts.kind": "exponential",
+    "after.mean": "10m",
+    "lasts.mean": "30s",
+    "value": "30s",
+    "low": "10s",
+    "high": "60s",
+    "shape": "1.5",
+    "scale": "20m",
+    "median": "30s",
+    "sigma": "0.8",
+    "between": "[host-vrm, host-host]",
+    "planes": "[management, service]",
+    "latency": "200ms",
 }
 
 
@@ -115,11 +131,13 @@ def _sentence(found: Mapping[str, Any], document: object, schema: type[BaseModel
         case "invalid_key":
             text = "this key is not text; put it in quotes"
         case "union_tag_not_found":
-            path, text = (*path, "kind"), "missing; write for example kind: constant"
+            path = (*path, "kind")
+            text = f"missing{_example(path)}"
         case "union_tag_invalid":
             kinds = [tag.strip(" '") for tag in context["expected_tags"].split(",")]
+            what = "workload" if path[-1] == "workload" else "distribution"
             path = (*path, "kind")
-            text = f"{shown(context['tag'])} is no kind of workload; " + did_you_mean(
+            text = f"{shown(context['tag'])} is no kind of {what}; " + did_you_mean(
                 str(context["tag"]), kinds
             )
         case _:
@@ -160,7 +178,7 @@ def _wrong(kind: str, example: str, context: Mapping[str, Any]) -> str:
 def _example(path: Path) -> str:
     """Return the end of a sentence that shows what the value at ``path`` may look like."""
     keys = [step for step in path if isinstance(step, str)]
-    for wanted in (".".join(keys), keys[-1] if keys else ""):
+    for wanted in (".".join(keys), ".".join(keys[-2:]), keys[-1] if keys else ""):
         if wanted in EXAMPLES:
             return f"; write for example {keys[-1]}: {EXAMPLES[wanted]}"
     return ""

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from cluster.datacenter_file.mistakes import did_you_mean
 from cluster.datacenter_file.schema import (
-    MAX_NAME_LENGTH,
     DatacenterFile,
     Flavour,
     HostGroup,
@@ -15,6 +14,7 @@ from cluster.datacenter_file.schema import (
     VmGroup,
 )
 from cluster.datacenter_file.traces import TraceFinder
+from cluster.datacenter_file.values import MAX_NAME_LENGTH
 from fusion.errors import InvalidInput
 from fusion.spec import Trace
 

@@ -5,69 +5,33 @@ Every value stands alone here; how entries refer to each other is the matter of 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
-from pydantic_core import PydanticCustomError
+from pydantic import BeforeValidator, Field, PlainValidator
 
+from cluster.datacenter_file.fault_schema import Faults
 from cluster.datacenter_file.mistakes import shown
+from cluster.datacenter_file.values import (
+    MAX_COUNT,
+    Count,
+    Duration,
+    DurationOrZero,
+    Entry,
+    Frequency,
+    FrequencyOrZero,
+    Name,
+    NamePattern,
+    Percent,
+    Rate,
+    Size,
+    SizeOrZero,
+    given,
+    listed,
+    mistake,
+    quantity,
+)
 from fusion import spec
-from fusion.errors import InvalidInput
-from fusion.units import parse_duration, parse_frequency, parse_rate, parse_size
-
-MAX_COUNT = 100_000
-MAX_NAME_LENGTH = 63
-
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
-_PATTERN = re.compile(r"[A-Za-z0-9_.-]*\{(?::0?[0-9]{0,2}d?)?\}[A-Za-z0-9_.-]*", re.ASCII)
-
-
-def mistake(sentence: str) -> PydanticCustomError:
-    """Return the error that puts ``sentence`` behind the place of the value."""
-    return PydanticCustomError("sentence", "{sentence}", {"sentence": sentence})
-
-
-def _quantity(
-    parse: Callable[[object], float], *, positive: bool = False
-) -> Callable[[object], float]:
-    def validate(value: object) -> float:
-        try:
-            amount = parse(value)
-        except InvalidInput as error:
-            raise mistake(str(error)) from error
-        if positive and amount <= 0:
-            raise mistake(f"{value!r} is too small; it must be above 0")
-        return amount
-
-    return validate
-
-
-def _name(value: str) -> str:
-    if len(value) > MAX_NAME_LENGTH:
-        raise mistake(f"a name of {len(value)} characters is too long; at most {MAX_NAME_LENGTH}")
-    if not NAME.fullmatch(value):
-        raise mistake(
-            f"{value!r} is not a name; use letters, digits, - _ . and start with a letter or digit"
-        )
-    return value
-
-
-def _pattern(value: str) -> str:
-    if "{" not in value and "}" not in value:
-        return _name(value)
-    if not _PATTERN.fullmatch(value):
-        raise mistake(
-            f"{value!r} is not a pattern of names; write one {{}} or {{:02d}} for the number, "
-            "for example web-{:02d}"
-        )
-    _name(value.format(1))
-    return value
-
-
-def _listed(value: object) -> object:
-    return value if isinstance(value, list) else [value]
+from fusion.units import parse_duration
 
 
 def _dom0(value: object) -> object:
@@ -79,7 +43,7 @@ def _dom0(value: object) -> object:
 
 
 def _phase(value: object) -> object:
-    return value if value == "spread" else _quantity(parse_duration)(value)
+    return value if value == "spread" else quantity(parse_duration)(value)
 
 
 def _virtualization(value: object) -> object:
@@ -90,25 +54,6 @@ def _virtualization(value: object) -> object:
             "write hvm or leave it out"
         )
     return value
-
-
-Name = Annotated[str, AfterValidator(_name)]
-NamePattern = Annotated[str, AfterValidator(_pattern)]
-Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
-Percent = Annotated[float, Field(ge=0, le=100)]
-Size = Annotated[int, PlainValidator(_quantity(parse_size, positive=True))]
-SizeOrZero = Annotated[int, PlainValidator(_quantity(parse_size))]
-Duration = Annotated[float, PlainValidator(_quantity(parse_duration, positive=True))]
-DurationOrZero = Annotated[float, PlainValidator(_quantity(parse_duration))]
-Frequency = Annotated[float, PlainValidator(_quantity(parse_frequency, positive=True))]
-FrequencyOrZero = Annotated[float, PlainValidator(_quantity(parse_frequency))]
-Rate = Annotated[float, PlainValidator(_quantity(parse_rate, positive=True))]
-
-
-class Entry(BaseModel):
-    """A mapping of the file: unknown keys are mistakes, and nothing is converted silently."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class Heartbeat(Entry):
@@ -149,7 +94,7 @@ class HostGroup(Entry):
     rack: Name = "rack-1"
     sockets: Annotated[int, Field(ge=1, le=64)] = 1
     cores: Annotated[int, Field(ge=1, le=1024)]
-    mhz: Annotated[list[Frequency], BeforeValidator(_listed), Field(min_length=1)]
+    mhz: Annotated[list[Frequency], BeforeValidator(listed), Field(min_length=1)]
     memory: Size
     nics: list[Nic] = [Nic(name="eth0", link=10e9)]
     dom0: Annotated[Dom0, BeforeValidator(_dom0)] = Dom0()
@@ -241,3 +186,4 @@ class DatacenterFile(Entry):
     flavours: dict[Name, Flavour] = {}
     hosts: Annotated[list[HostGroup], Field(min_length=1)]
     vms: list[VmGroup] = []
+    faults: Annotated[Faults | None, BeforeValidator(given)] = None

@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from cluster.datacenter_file import DatacenterFileError, check_speed, load, mistakes, schema
+from cluster.datacenter_file import (
+    DatacenterFileError,
+    check_speed,
+    fault_schema,
+    load,
+    mistakes,
+    schema,
+    values,
+)
 from fusion.errors import InvalidInput
 from fusion.spec import (
     GIB,
@@ -777,8 +785,8 @@ def test_the_speed_that_is_named_would_do(interval_s: float) -> None:
 def test_every_required_key_has_an_example() -> None:
     models = [
         model
-        for model in vars(schema).values()
-        if isinstance(model, type) and issubclass(model, schema.Entry)
+        for model in {**vars(fault_schema), **vars(schema)}.values()
+        if isinstance(model, type) and issubclass(model, values.Entry)
     ]
     required = {
         key for model in models for key, field in model.model_fields.items() if field.is_required()
