@@ -10,7 +10,7 @@ from cluster.role import Endpoint
 from cluster.rpc.convert import VM_STATES, cpu_to_message, host_to_message
 from cluster.rpc.v1 import agent_pb2, registry_pb2
 from fusion.arrays import Ints
-from fusion.fleet_view import STATES, FleetView
+from fusion.fleet_view import STATES, FleetView, VmColumns
 from fusion.spec import CpuQos, HostSpec
 from fusion.vm import vm_id
 
@@ -20,13 +20,23 @@ STATE_NUMBERS = np.array([VM_STATES[state] for state in STATES])
 
 def report_request(view: FleetView, incarnations: Mapping[str, int]) -> registry_pb2.ReportRequest:
     """Return the heartbeat of the hosts in ``incarnations`` as of ``view``."""
+    hosts = view.hosts
+    if len(incarnations) == len(hosts.names):
+        return registry_pb2.ReportRequest(
+            host=hosts.names,
+            incarnation=[incarnations[name] for name in hosts.names],
+            cpu_demand_mhz=hosts.cpu_demand_mhz.tolist(),
+            cpu_used_mhz=hosts.cpu_used_mhz.tolist(),
+            memory_used_bytes=hosts.memory_used_bytes.tolist(),
+            vms=_all_vm_rows(view.vms),
+        )
     rows = _host_rows(view, incarnations)
     return registry_pb2.ReportRequest(
-        host=[view.hosts.names[row] for row in rows.tolist()],
-        incarnation=[incarnations[view.hosts.names[row]] for row in rows.tolist()],
-        cpu_demand_mhz=view.hosts.cpu_demand_mhz[rows].tolist(),
-        cpu_used_mhz=view.hosts.cpu_used_mhz[rows].tolist(),
-        memory_used_bytes=view.hosts.memory_used_bytes[rows].tolist(),
+        host=[hosts.names[row] for row in rows.tolist()],
+        incarnation=[incarnations[hosts.names[row]] for row in rows.tolist()],
+        cpu_demand_mhz=hosts.cpu_demand_mhz[rows].tolist(),
+        cpu_used_mhz=hosts.cpu_used_mhz[rows].tolist(),
+        memory_used_bytes=hosts.memory_used_bytes[rows].tolist(),
         vms=_vm_rows(view, rows),
     )
 
@@ -75,6 +85,17 @@ def list_hosts_reply(view: FleetView, incarnations: Mapping[str, int]) -> agent_
 def _host_rows(view: FleetView, incarnations: Mapping[str, int]) -> Ints:
     rows = [row for row, name in enumerate(view.hosts.names) if name in incarnations]
     return np.array(rows, dtype=np.intp)
+
+
+def _all_vm_rows(vms: VmColumns) -> registry_pb2.VmRows:
+    return registry_pb2.VmRows(
+        vm_number=vms.number.tolist(),
+        host_row=vms.host_row.tolist(),
+        state=STATE_NUMBERS[vms.state].tolist(),
+        cpu_demand_mhz=vms.cpu_demand_mhz.tolist(),
+        cpu_used_mhz=vms.cpu_used_mhz.tolist(),
+        cpu_ready_s=vms.cpu_ready_s.tolist(),
+    )
 
 
 def _vm_rows(view: FleetView, rows: Ints) -> registry_pb2.VmRows:

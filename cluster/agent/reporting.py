@@ -70,6 +70,7 @@ class Reporter:
         self._counters = counters
         self._registration_outage = Outage("registration at the VRM")
         self._report_outage = Outage("heartbeat to the VRM")
+        self._stub: tuple[grpc.aio.Channel, registry_pb2_grpc.RegistryStub] | None = None
 
     async def keep_registered(self) -> None:
         """Register every powered host that the VRM does not know yet, for ever."""
@@ -109,13 +110,19 @@ class Reporter:
             heartbeats.kept(last_s)
             await self._report(self._interval_s)
 
+    def _registry(self) -> registry_pb2_grpc.RegistryStub:
+        # The channel is asked for anew every time, for a VRM that moved; stubs are dear to make.
+        channel = self._network.channel("vrm")
+        if self._stub is None or self._stub[0] is not channel:
+            self._stub = channel, registry_pb2_grpc.RegistryStub(channel)
+        return self._stub[1]
+
     async def _register(self, incarnations: dict[str, int]) -> bool:
         request = register_request(
             self._endpoint, self._chassis.specs, self._chassis.current_view(), incarnations
         )
-        registry = registry_pb2_grpc.RegistryStub(self._network.channel("vrm"))
         try:
-            reply = await registry.Register(request, timeout=self._interval_s)
+            reply = await self._registry().Register(request, timeout=self._interval_s)
             self._membership.hear(reply.vrm_generation)
         except (grpc.aio.AioRpcError, Refused) as failure:
             self._counters.registrations[Outcome.FAILED] += 1
@@ -136,10 +143,9 @@ class Reporter:
             return
         snapshot = self._chassis.snapshot()
         self._chassis.vms_changed.clear()
-        registry = registry_pb2_grpc.RegistryStub(self._network.channel("vrm"))
         try:
             request = report_request(snapshot.view, incarnations)
-            reply = await registry.Report(request, timeout=time_limit_s)
+            reply = await self._registry().Report(request, timeout=time_limit_s)
             self._membership.hear(reply.vrm_generation)
         except (grpc.aio.AioRpcError, Refused) as failure:
             self._counters.reports[Outcome.FAILED] += 1

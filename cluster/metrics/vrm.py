@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,24 +27,21 @@ class Lateness:
     """How much later than one interval after the last the heartbeats of hosts arrived."""
 
     def __init__(self) -> None:
-        self.counts = np.zeros(len(LATENESS_BOUNDS_S) + 1, dtype=np.int64)
+        self.counts = [0] * (len(LATENESS_BOUNDS_S) + 1)
         self.sum_s = 0.0
         self.max_s = 0.0
 
     def observe(self, late_s: NDArray[np.float64]) -> None:
         """Count heartbeats; those that came early count as not late."""
-        if not len(late_s):
-            return
-        late_s = np.maximum(late_s, 0.0)
-        bounds = np.searchsorted(LATENESS_BOUNDS_S, late_s, side="left")
-        self.counts += np.bincount(bounds, minlength=len(self.counts))
-        self.sum_s += float(late_s.sum())
-        self.max_s = max(self.max_s, float(late_s.max()))
+        for late in np.maximum(late_s, 0.0).tolist():  # mostly one
+            self.counts[bisect_left(LATENESS_BOUNDS_S, late)] += 1
+            self.sum_s += late
+            self.max_s = max(self.max_s, late)
 
     def buckets(self) -> tuple[tuple[str, int], ...]:
         """Return cumulative counts by upper bound, as Prometheus wants them."""
         names = [*(str(bound) for bound in LATENESS_BOUNDS_S), "+Inf"]
-        return tuple(zip(names, self.counts.cumsum().tolist(), strict=True))
+        return tuple(zip(names, accumulate(self.counts), strict=True))
 
 
 @dataclass(frozen=True, slots=True)

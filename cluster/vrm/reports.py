@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,8 @@ Integers = NDArray[np.int64]
 _ON_HOST = np.zeros(max(VM_STATES.values()) + 1, dtype=np.bool_)
 _ON_HOST[[VM_STATES[state] for state in ON_HOST]] = True
 
-_CONNECTED = [HOST_STATES[state] for state in (HostState.NORMAL, HostState.MAINTENANCE)]
+_CONNECTED = np.zeros(max(HOST_STATES.values()) + 1, dtype=np.bool_)
+_CONNECTED[[HOST_STATES[state] for state in (HostState.NORMAL, HostState.MAINTENANCE)]] = True
 
 
 class Reports:
@@ -48,13 +49,13 @@ class Reports:
         not to be taken over.
         """
         figures = self._inventory.host_figures
-        ours = rows != NOWHERE
+        ours = _all_but_nowhere(rows)
         taken = rows[ours]
-        figures.cpu_demand_mhz[taken] = np.array(message.cpu_demand_mhz)[ours]
-        figures.cpu_used_mhz[taken] = np.array(message.cpu_used_mhz)[ours]
-        figures.memory_used_bytes[taken] = np.array(message.memory_used_bytes, np.int64)[ours]
+        figures.cpu_demand_mhz[taken] = _floats(message.cpu_demand_mhz)[ours]
+        figures.cpu_used_mhz[taken] = _floats(message.cpu_used_mhz)[ours]
+        figures.memory_used_bytes[taken] = _integers(message.memory_used_bytes)[ours]
         last_s = figures.last_report_s[taken]
-        connected = np.isin(figures.state[taken], _CONNECTED) & (last_s >= 0)
+        connected = _CONNECTED[figures.state[taken]] & (last_s >= 0)
         now_s = self._clock.now()
         figures.last_report_s[taken] = now_s
         gaps_s: NDArray[np.float64] = now_s - last_s[connected]
@@ -63,9 +64,11 @@ class Reports:
     def take_vms(self, rows: Integers, message: registry_pb2.VmRows) -> None:
         """Take over the figures and states of VMs; what a host does not mention it has not."""
         figures = self._inventory.vm_figures
-        number = np.array(message.vm_number, dtype=np.int64)
-        on = rows[np.array(message.host_row, dtype=np.int64)]
-        state = np.array(message.state, dtype=np.int64)
+        number, state = _integers(message.vm_number), _integers(message.state)
+        on = rows[_integers(message.host_row)]
+        if self._as_known(rows, number, on, state):
+            self._take_figures(number, slice(None), message)
+            return
 
         known = (on != NOWHERE) & (number < len(figures.state))
         known[known] &= figures.state[number[known]] != NO_VM
@@ -74,9 +77,7 @@ class Reports:
         held[known] &= figures.host_row[number[known]] == on[known]
 
         where = number[held]
-        figures.cpu_demand_mhz[where] = np.array(message.cpu_demand_mhz)[held]
-        figures.cpu_used_mhz[where] = np.array(message.cpu_used_mhz)[held]
-        figures.cpu_ready_s[where] = np.array(message.cpu_ready_s)[held]
+        self._take_figures(where, held, message)
 
         differs = known & ~held
         differs[held] |= figures.state[where] != state[held]
@@ -88,6 +89,27 @@ class Reports:
             vm = self._inventory.vms[missing]
             assert vm.host is not None
             self._take_vm(vm, vm.host, VmState.STOPPED)
+
+    def _as_known(self, rows: Integers, number: Integers, on: Integers, state: Integers) -> bool:
+        """Whether a report says of its VMs just what the inventory has, figures apart.
+
+        As nearly all reports do. Each VM being where it is said to be, and in the same state, none
+        is missing if there are as many as the hosts hold.
+        """
+        figures = self._inventory.vm_figures
+        if NOWHERE in rows or number.max(initial=0) >= len(figures.state):
+            return False
+        as_known = (figures.host_row[number] == on) & (figures.state[number] == state)
+        held = int(self._inventory.host_figures.vms[rows].sum())
+        return len(number) == held and bool(as_known.all())
+
+    def _take_figures(
+        self, where: Integers, which: NDArray[np.bool_] | slice, message: registry_pb2.VmRows
+    ) -> None:
+        figures = self._inventory.vm_figures
+        figures.cpu_demand_mhz[where] = _floats(message.cpu_demand_mhz)[which]
+        figures.cpu_used_mhz[where] = _floats(message.cpu_used_mhz)[which]
+        figures.cpu_ready_s[where] = _floats(message.cpu_ready_s)[which]
 
     def _missing(self, rows: Integers, mentioned: Integers) -> Integers:
         """Return the VMs that the inventory has on ``rows`` and that are not ``mentioned``."""
@@ -179,6 +201,20 @@ def check_columns(hosts: int, rows: registry_pb2.VmRows) -> None:
         raise InvalidInput("vms: the columns are not of one length")
     if len(rows.host_row) and max(rows.host_row) >= hosts:
         raise InvalidInput(f"vms.host_row: there is no row {max(rows.host_row)} of {hosts} hosts")
+
+
+def _all_but_nowhere(rows: Integers) -> NDArray[np.bool_] | slice:
+    """Return an index of the ``rows`` that are somewhere; mostly all are, and nothing is copied."""
+    return rows != NOWHERE if NOWHERE in rows else slice(None)
+
+
+def _integers(column: Collection[int]) -> Integers:
+    # np.array looks at every entry of a message's column twice, and takes ten times as long.
+    return np.fromiter(column, np.int64, len(column))
+
+
+def _floats(column: Collection[float]) -> NDArray[np.float64]:
+    return np.fromiter(column, np.float64, len(column))
 
 
 def message_rows(hosts: Sequence[Host | None]) -> Integers:

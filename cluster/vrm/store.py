@@ -55,6 +55,7 @@ class Store:
         self._failed = failed
         self._connection.isolation_level = None
         self._in_transaction = False
+        self._begun = False
 
     @staticmethod
     def open(stores: Stores, failed: Callable[[BaseException], None]) -> Store:
@@ -84,6 +85,7 @@ class Store:
             )
         if found == 0:
             with self.transaction():
+                self._begin()
                 for statement in _TABLES.split(";"):
                     self._connection.execute(statement)
                 self._connection.execute(f"PRAGMA user_version = {SCHEMA}")
@@ -93,25 +95,34 @@ class Store:
         """Commit everything in the block at once; a block within a block joins the outer one.
 
         There must be no ``await`` in the block, and whatever may be refused is checked before it.
+        A block that writes nothing, as nearly all heartbeats do, does not touch the database.
         """
         if self._in_transaction:
             yield
             return
-        self._connection.execute("BEGIN IMMEDIATE")
         self._in_transaction = True
         try:
             yield
         except BaseException as error:
             self._failed(error)
-            self._connection.execute("ROLLBACK")
+            if self._begun:
+                self._connection.execute("ROLLBACK")
             raise
         else:
-            self._connection.execute("COMMIT")
+            if self._begun:
+                self._connection.execute("COMMIT")
         finally:
-            self._in_transaction = False
+            self._in_transaction = self._begun = False
+
+    def _begin(self) -> None:
+        """Begin what the block around the first write of it promised."""
+        if self._in_transaction and not self._begun:
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._begun = True
 
     def write(self, statement: str, values: Sequence[object] = ()) -> None:
         try:
+            self._begin()
             self._connection.execute(statement, tuple(values))
         except sqlite3.Error as error:
             self._failed(error)
@@ -120,6 +131,7 @@ class Store:
     def write_many(self, statement: str, rows: Iterable[Sequence[object]]) -> None:
         """Write many rows in one transaction."""
         with self.transaction():
+            self._begin()
             self._connection.executemany(statement, rows)
 
     def read(self, statement: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
@@ -127,6 +139,7 @@ class Store:
 
     def raise_counter(self, key: str, by: int = 1) -> int:
         """Raise the durable counter ``key`` (0 at first) and return its new value."""
+        self._begin()
         ((value,),) = self.read(
             "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = value + ? "
             "RETURNING value",
