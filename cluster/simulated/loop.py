@@ -67,8 +67,6 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         self._closed = False
         self._failure: BaseException | None = None
         self.frozen = 0  # parties
-        #: Called when nothing is left to do at an instant, just before time moves on.
-        self.before_time_passes: Callable[[], None] | None = None
 
     # --- time and callbacks
 

@@ -64,6 +64,7 @@ class Known:
     revision: int
     host_state: NDArray[np.int8]
     host_incarnation: NDArray[np.int64]
+    host_memory_committed_bytes: NDArray[np.int64]
     vm_state: NDArray[np.int8]
     vm_host_row: NDArray[np.int64]
     vm_epoch: NDArray[np.int64]
@@ -91,6 +92,7 @@ class Facts:
             revision=self._inventory.revision,
             host_state=hosts.state.copy(),
             host_incarnation=np.array([host.incarnation for host in self._inventory.hosts]),
+            host_memory_committed_bytes=hosts.memory_committed_bytes.copy(),
             vm_state=vms.state.copy(),
             vm_host_row=vms.host_row.copy(),
             vm_epoch=vms.epoch.copy(),

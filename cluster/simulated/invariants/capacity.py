@@ -1,0 +1,108 @@
+"""Invariant 3: no host gives more than it has, and every VM gets what it is due."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from cluster.simulated.invariants.granted import Granted, gathered
+from cluster.simulated.invariants.scene import Scene
+from cluster.simulated.invariants.violation import Report
+from cluster.vrm.facts import Known
+from fusion.arrays import Bools, Floats, Ints
+from fusion.units import format_mhz, format_size
+from fusion.vm import vm_id
+
+#: Sums of many floating point numbers may be off by that much.
+ROUNDING_MHZ = 1e-3
+
+
+class Capacity:
+    """Granted processors and memory never exceed what the host was built with.
+
+    Used memory is that of the VMs it holds, so used and free make the total. A VM is granted no
+    more than the smaller of its limit and demand, and no less than its reservation (or demand,
+    where that is less) unless the host says that it is short of reservations. Nor does the VRM
+    promise more of a host's memory than there is.
+    """
+
+    name: ClassVar[str] = "3 (capacity)"
+
+    def __init__(self) -> None:
+        self._cpu_mhz: Floats = np.empty(0)
+        self._memory_bytes: Ints = np.empty(0, dtype=np.int64)
+
+    def check(self, scene: Scene, report: Report) -> None:
+        if not len(self._cpu_mhz):
+            self._cpu_mhz = np.array([max(host.vm_cpu_mhz, 0.0) for host in scene.hosts])
+            self._memory_bytes = np.array([max(host.vm_memory_bytes, 0) for host in scene.hosts])
+        if scene.fresh:
+            granted = gathered(scene)
+            self._check_processors(granted, report)
+            self._check_memory(granted, report)
+            self._check_vms(granted, report)
+        if scene.known is not None and scene.known_changed:
+            self._check_promises(scene, scene.known, report)
+
+    def finish(self, scene: Scene, report: Report) -> None:
+        """There is nothing that only the end shows."""
+
+    def _check_processors(self, granted: Granted, report: Report) -> None:
+        built_mhz = self._cpu_mhz[granted.row]
+        capacity_mhz = np.minimum(granted.capacity_mhz, built_mhz) * granted.on
+        used_mhz = np.maximum(granted.used_mhz, granted.vms_used_mhz)
+        for k in _where(used_mhz > capacity_mhz + ROUNDING_MHZ):
+            report(
+                granted.host[k],
+                text=f"host {granted.host[k]} grants {format_mhz(float(used_mhz[k]))} "
+                f"and has {format_mhz(float(capacity_mhz[k]))}",
+            )
+
+    def _check_memory(self, granted: Granted, report: Report) -> None:
+        built_bytes = self._memory_bytes[granted.row]
+        held_bytes, used_bytes = granted.vms_memory_bytes, granted.memory_used_bytes
+        for k in _where(held_bytes > built_bytes * granted.on):
+            report(
+                granted.host[k],
+                text=f"the VMs on host {granted.host[k]} hold {format_size(int(held_bytes[k]))} "
+                f"of memory and it has {format_size(int(built_bytes[k] * granted.on[k]))}",
+            )
+        wrong = (used_bytes != held_bytes) | (granted.memory_bytes != built_bytes)
+        for k in _where(wrong):
+            report(
+                granted.host[k],
+                text=f"host {granted.host[k]} says that {int(used_bytes[k])} of "
+                f"{int(granted.memory_bytes[k])} bytes are used; its VMs hold "
+                f"{int(held_bytes[k])}, and it was built with {int(built_bytes[k])}",
+            )
+
+    def _check_vms(self, granted: Granted, report: Report) -> None:
+        used_mhz = granted.vm_used_mhz
+        above = used_mhz > granted.vm_most_mhz + ROUNDING_MHZ
+        below = used_mhz < granted.vm_least_mhz - ROUNDING_MHZ
+        for wrong, bound_mhz, what in (
+            (above, granted.vm_most_mhz, "at most"),
+            (below, granted.vm_least_mhz, "at least"),
+        ):
+            for k in _where(wrong):
+                vm, host = vm_id(int(granted.vm_number[k])), granted.host[granted.vm_host[k]]
+                report(
+                    vm,
+                    host,
+                    text=f"VM {vm} on host {host} is granted {format_mhz(float(used_mhz[k]))}, "
+                    f"and is due {what} {format_mhz(float(bound_mhz[k]))}",
+                )
+
+    def _check_promises(self, scene: Scene, known: Known, report: Report) -> None:
+        promised_bytes = known.host_memory_committed_bytes
+        for row in _where(promised_bytes > self._memory_bytes):
+            report(
+                scene.names[row],
+                text=f"the VRM has promised {format_size(int(promised_bytes[row]))} of host "
+                f"{scene.names[row]}'s {format_size(int(self._memory_bytes[row]))} of memory",
+            )
+
+
+def _where(holds: Bools) -> list[int]:
+    return np.flatnonzero(holds).tolist() if holds.any() else []

@@ -1,0 +1,144 @@
+"""Invariant 6: once faults have healed, everything comes to rest as the VRM knows it."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from cluster.simulated.invariants.scene import Scene
+from cluster.simulated.invariants.violation import Report
+from cluster.simulated.wires import KEEPALIVE_S
+from cluster.vrm.facts import Facts, VmFact
+from fusion.fleet_view import FleetView
+from fusion.host import HostState
+from fusion.spec import CpuQos, Datacenter
+from fusion.vm import ON_HOST, TRANSIENT, VmState, vm_id
+
+#: Heartbeats until everything has come to rest: an attempt at an order that began while the fault
+#: lasted ends (3), the next one succeeds, the host registers (1) and reports (1), what its last
+#: words may have hidden is told again (1), and settings in doubt are sent (1).
+SETTLING_INTERVALS = 8
+
+
+def settling_s(datacenter: Datacenter) -> float:
+    """Return how long it may take until all is at rest after the last fault and the last order.
+
+    Connections that broke without a word are given up after the keepalive's time; then agents and
+    VRM need some heartbeats, and a VM may have to shut down and boot.
+    """
+    boots_s = max((vm.spec.boot_s + vm.spec.shutdown_s for vm in datacenter.vms), default=0.0)
+    return KEEPALIVE_S + SETTLING_INTERVALS * datacenter.heartbeat_interval_s + boots_s
+
+
+class Convergence:
+    """At rest every task has ended, every host with power is normal, every VM is in the state and
+    on the host that its agent says, and every agent holds the VRM's settings of its VMs.
+    """
+
+    name: ClassVar[str] = "6 (convergence)"
+
+    def check(self, scene: Scene, report: Report) -> None:
+        """Only the end shows whether all came to rest."""
+
+    def finish(self, scene: Scene, report: Report) -> None:
+        if scene.now_s < scene.calm_since_s + settling_s(scene.datacenter):
+            return
+        if scene.facts is None or not scene.vrm_up:
+            report(text="everything has healed, and there is no VRM")
+            return
+        _check_tasks(scene, scene.facts, report)
+        _check_hosts(scene, scene.facts, report)
+        _check_vms(scene, scene.facts, report)
+
+
+def _check_tasks(scene: Scene, facts: Facts, report: Report) -> None:
+    for task in facts.tasks():
+        if not task.ended:
+            report(
+                task.entity,
+                text=f"task {task.id} ({task.kind}) is still {task.status}; it began at "
+                f"{task.started_s:.3f} s, and all has healed since {scene.calm_since_s:.3f} s",
+            )
+
+
+def _check_hosts(scene: Scene, facts: Facts, report: Report) -> None:
+    usable = (HostState.NORMAL, HostState.MAINTENANCE)
+    incarnations = scene.world.supply.incarnations
+    for row, host in enumerate(facts.hosts()):
+        if scene.answers[row] and host.state not in usable:
+            report(host.name, text=f"host {host.name} is up, and the VRM has it {host.state}")
+        elif scene.answers[row] and host.incarnation != incarnations[host.name]:
+            report(
+                host.name,
+                text=f"host {host.name} is incarnation {incarnations[host.name]}, and the VRM "
+                f"takes it for {host.incarnation}",
+            )
+        elif not scene.answers[row] and host.state in usable:
+            report(host.name, text=f"host {host.name} is down, and the VRM has it {host.state}")
+
+
+def _check_vms(scene: Scene, facts: Facts, report: Report) -> None:
+    held = _held(scene)
+    for vm in facts.vms():
+        identity, there = vm_id(vm.number), held.get(vm.number)
+        if vm.state is VmState.UNKNOWN and not _answers(scene, vm.host):
+            continue  # its host has no power
+        if vm.under_way or vm.state in TRANSIENT or vm.state is VmState.UNKNOWN:
+            what = f"it is {vm.state}" + (" by an operation" if vm.under_way else "")
+            report(identity, text=f"VM {identity} has not come to rest: {what}")
+        elif there is None:
+            if vm.state in ON_HOST:
+                text = f"the VRM has VM {identity} {vm.state} on {vm.host}, and no host holds it"
+                report(identity, vm.host, text=text)
+        elif there.where != (vm.host, vm.state):
+            host, state = there.where
+            text = f"VM {identity} is {state} on {host}; for the VRM it is {vm.state} on {vm.host}"
+            report(identity, host, text=text)
+        else:
+            _check_settings(vm, there, report)
+
+
+def _check_settings(vm: VmFact, there: _Held, report: Report) -> None:
+    identity = vm_id(vm.number)
+    for what, wanted, found in (
+        ("CPU settings", vm.spec.cpu, there.cpu),
+        ("vCPUs", vm.spec.vcpus, there.vcpus),
+        ("memory", vm.spec.memory_bytes, there.memory_bytes),
+    ):
+        if wanted != found:
+            report(
+                identity,
+                vm.host,
+                text=f"host {vm.host} has other {what} of VM {identity} than the VRM: {found}, "
+                f"not {wanted}",
+            )
+
+
+class _Held:
+    """A VM as the view of its host shows it."""
+
+    def __init__(self, view: FleetView, row: int) -> None:
+        vms = view.vms
+        self.where = (view.hosts.names[vms.host_row[row]], vms.state_of(row))
+        self.vcpus = int(vms.vcpus[row])
+        self.memory_bytes = int(vms.memory_bytes[row])
+        self.cpu = CpuQos(
+            shares=int(vms.cpu_shares[row]),
+            limit_mhz=float(vms.cpu_limit_mhz[row]),
+            reservation_mhz=float(vms.cpu_reservation_mhz[row]),
+        )
+
+
+def _held(scene: Scene) -> dict[int, _Held]:
+    return {
+        int(view.vms.number[row]): _Held(view, row)
+        for seat in scene.seats()
+        if (view := seat.view) is not None
+        for row in range(len(view.vms))
+        if view.vms.state_of(row) in ON_HOST and view.hosts.on[view.vms.host_row[row]]
+    }
+
+
+def _answers(scene: Scene, host: str) -> bool:
+    return bool(np.any(scene.answers[[name == host for name in scene.names]]))

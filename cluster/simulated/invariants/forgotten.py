@@ -1,0 +1,98 @@
+"""Invariant 4, over time: the VRM forgets nothing, whatever becomes of it."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from cluster.simulated.invariants.scene import Scene
+from cluster.simulated.invariants.violation import Report
+from cluster.vrm.facts import Facts, VmFact
+from fusion.arrays import Bools
+from fusion.vm import vm_id
+
+
+class NothingForgotten:
+    """A VM is there until a task deletes it, and a restart changes nothing of what was known.
+
+    The host, epoch and settings of a VM, and what is wanted of it, that one run of the VRM knew
+    the next one begins with; and it still has every task.
+    """
+
+    name: ClassVar[str] = "4 (nothing forgotten)"
+
+    def __init__(self) -> None:
+        self._facts: Facts | None = None
+        self._exists: Bools = np.zeros(0, dtype=np.bool_)
+
+    def check(self, scene: Scene, report: Report) -> None:
+        facts, known = scene.facts, scene.known
+        if facts is None or known is None or not scene.known_changed:
+            return
+        if self._facts is not None and facts is not self._facts:
+            _compare_vms(self._facts, facts, report)
+            _compare_tasks(self._facts, facts, report)
+        self._facts = facts
+        before, self._exists = self._exists, known.vm_state != 0
+        shared = min(len(before), len(self._exists))
+        gone = np.flatnonzero(before[:shared] & ~self._exists[:shared])
+        if gone.size:
+            self._check_deleted(facts, [vm_id(number) for number in gone.tolist()], report)
+
+    def finish(self, scene: Scene, report: Report) -> None:
+        if scene.facts is None:
+            return
+        bearers: dict[str, VmFact] = {}
+        for vm in scene.facts.vms():
+            twin = bearers.setdefault(vm.spec.name, vm)
+            if twin is not vm:
+                first, second = vm_id(twin.number), vm_id(vm.number)
+                report(first, second, text=f"{first} and {second} are both called {vm.spec.name}")
+
+    def _check_deleted(self, facts: Facts, vms: list[str], report: Report) -> None:
+        deleted = {task.entity for task in facts.tasks() if task.kind == "vm.delete" and task.ended}
+        for vm in vms:
+            if vm not in deleted:
+                report(vm, text=f"VM {vm} is no longer in the inventory, and nobody deleted it")
+
+
+def _compare_vms(before: Facts, after: Facts, report: Report) -> None:
+    found = {vm.number: vm for vm in after.vms()}
+    for vm in before.vms():
+        again = found.get(vm.number)
+        if again is None:
+            continue  # it is missed above
+        for what, was, now in (
+            ("is on host", vm.host, again.host),
+            ("has epoch", vm.epoch, again.epoch),
+            ("is wanted", vm.desired, again.desired),
+            ("is configured as", vm.spec, again.spec),
+        ):
+            if was != now:
+                identity = vm_id(vm.number)
+                report(
+                    identity,
+                    text=f"a restart of the VRM forgot something: VM {identity} {what} "
+                    f"{now or 'nowhere'}, and before it was {was or 'nowhere'}",
+                )
+
+
+def _compare_tasks(before: Facts, after: Facts, report: Report) -> None:
+    found = {task.id: task for task in after.tasks()}
+    for task in before.tasks():
+        again = found.get(task.id)
+        if again is None:
+            report(task.entity, text=f"a restart of the VRM forgot task {task.id} ({task.kind})")
+        elif not again.ended:
+            report(
+                task.entity,
+                text=f"task {task.id} ({task.kind}) is {again.status} after a restart of the VRM, "
+                "and nobody works on it",
+            )
+        elif task.ended and again.status != task.status:
+            report(
+                task.entity,
+                text=f"task {task.id} ({task.kind}) had {task.status}, and after a restart of the "
+                f"VRM it is {again.status}",
+            )

@@ -1,0 +1,75 @@
+"""What happened lately to hosts and VMs, for the report of a violation."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+import numpy as np
+
+from cluster.rpc.convert import VM_STATE_OF
+from cluster.simulated.invariants.scene import Instances, Scene
+from fusion.vm import vm_id
+
+#: So many happenings at agents are kept.
+KEPT = 4096
+
+
+class History:
+    """Remembers what was seen to change at agents; what the VRM tells is in its own events."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+        self._instances = scene.instances
+        self._answers = scene.answers.copy()
+        self._vrm_up = False
+        self._lines: deque[tuple[float, tuple[str, ...], str]] = deque(maxlen=KEPT)
+
+    def look(self) -> None:
+        """Take down what changed since the last look."""
+        scene = self._scene
+        if scene.vrm_up is not self._vrm_up:
+            self._vrm_up = scene.vrm_up
+            self._note((), f"the VRM {'answers' if scene.vrm_up else 'does not answer'}")
+        for row in np.flatnonzero(scene.answers != self._answers).tolist():
+            does = "answers" if scene.answers[row] else "does not answer"
+            self._note((scene.names[row],), f"host {scene.names[row]} {does}")
+        self._answers = scene.answers.copy()
+        if scene.instances_changed:
+            self._compare(self._instances, scene.instances)
+            self._instances = scene.instances
+
+    def of(self, entities: Sequence[str], last: int) -> list[str]:
+        """Return the last so many lines about any of ``entities``, or about everything."""
+        wanted = set(entities)
+        lines = [
+            (time_s, f"{time_s:12.6f}  {text}")
+            for time_s, about, text in self._lines
+            if not about or wanted.intersection(about)
+        ][-last:]
+        scene = self._scene
+        if scene.facts is not None and scene.vrm_up and entities:
+            lines += [
+                (event.time_s, f"{event.time_s:12.6f}  VRM: {event.message} [{event.kind}]")
+                for event in scene.facts.events(entities, last)
+            ]
+        return [line for _, line in sorted(lines, key=lambda line: line[0])][-last:]
+
+    def _note(self, about: tuple[str, ...], text: str) -> None:
+        self._lines.append((self._scene.now_s, about, text))
+
+    def _compare(self, before: Instances, after: Instances) -> None:
+        was, now = _states(before), _states(after)
+        names = self._scene.names
+        for (number, row), state in now.items():
+            if was.get((number, row)) != state:
+                text = f"VM {vm_id(number)} is {VM_STATE_OF[state]} on host {names[row]}"
+                self._note((vm_id(number), names[row]), text)
+        for number, row in sorted(was.keys() - now.keys()):
+            text = f"VM {vm_id(number)} is no longer on host {names[row]}"
+            self._note((vm_id(number), names[row]), text)
+
+
+def _states(instances: Instances) -> dict[tuple[int, int], int]:
+    places = zip(instances.number.tolist(), instances.host_row.tolist(), strict=True)
+    return dict(zip(places, instances.state.tolist(), strict=True))

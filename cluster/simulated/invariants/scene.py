@@ -1,0 +1,192 @@
+"""What agents and VRM expose at the end of an instant: all that invariants look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cluster.agent.agent import Agent
+from cluster.rpc.convert import VM_STATES
+from cluster.simulated.world import VRM, SimulatedWorld
+from cluster.vrm.facts import Facts, Known
+from fusion.arrays import Bools, Codes, Floats, Ints
+from fusion.fleet_view import STATES, FleetView
+from fusion.vm import ON_HOST
+
+#: By code of state in a view: its number in the protocol, and whether a host holds the VM in it.
+NUMBER_OF: Codes = np.array([VM_STATES[state] for state in STATES], dtype=np.int8)
+HELD: Bools = np.array([state in ON_HOST for state in STATES])
+
+
+@dataclass(frozen=True, slots=True)
+class Instances:
+    """Every VM that a powered host holds, in no particular order; states as in the protocol."""
+
+    number: Ints
+    host_row: Ints
+    state: Codes
+
+
+@dataclass(slots=True)
+class Seat:
+    """The process of some hosts, as it is now: ``view`` is the last that its agent published."""
+
+    name: str
+    rows: Ints  # of its hosts in the inventory
+    agent: Agent | None = None
+    view: FleetView | None = None
+    answers: bool = False  # it lives, and does not hang
+
+
+class Scene:
+    """The world as seen from outside, brought up to date by ``look``.
+
+    ``fresh`` are the seats with a view that was not there at the last look. ``known`` is what the
+    VRM knows, or knew when it died (``vrm_up``), and ``instances`` what there is.
+    """
+
+    def __init__(self, world: SimulatedWorld) -> None:
+        self._world = world
+        self.datacenter = world.datacenter
+        self.hosts = world.datacenter.hosts
+        self.names = tuple(host.name for host in self.hosts)
+        self.core_mhz: Floats = np.array([host.core_mhz for host in self.hosts])
+        self.now_s = 0.0
+        #: Since when nothing has been done to the world from outside, said at the end.
+        self.calm_since_s = 0.0
+        self.fresh: list[Seat] = []
+        self.known: Known | None = None
+        self.facts: Facts | None = None
+        self.vrm_up = False
+        self.vrm_up_since_s = 0.0
+        self.instances = _instances([])
+        #: Which hosts have power and answer, by their row.
+        self.answers: Bools = np.zeros(len(self.hosts), dtype=np.bool_)
+        #: Whether the last look found something else than the one before.
+        self.instances_changed = False
+        self.known_changed = False
+        self._seats = _seats(world)
+        self._published: dict[str, None] = {}
+
+    @property
+    def world(self) -> SimulatedWorld:
+        """The world itself, for what is no matter of agents and VRM: its clock, what has power."""
+        return self._world
+
+    @property
+    def stale(self) -> bool:
+        """Whether anything has been published, or the VRM has changed, since the last look."""
+        vrm = self._world.vrm
+        if self._published or vrm is None or vrm.facts is not self.facts:
+            return True
+        return self.facts is not None and self._outdated(self.facts)
+
+    def look(self) -> None:
+        """See everything as it is now."""
+        self.now_s = self._world.loop.now_s
+        self._look_at_agents()
+        self._look_at_vrm()
+
+    def seats(self) -> Sequence[Seat]:
+        return tuple(self._seats.values())
+
+    # Agents
+
+    def _look_at_agents(self) -> None:
+        changed = False
+        supply = self._world.supply
+        for seat in self._seats.values():
+            process = supply.process(self.names[int(seat.rows[0])])
+            agent = supply.agents.get(seat.name) if process is not None else None
+            seat.answers = process is not None and not process.party.frozen
+            if agent is not seat.agent:
+                changed = True
+                seat.agent, seat.view = agent, None
+                if agent is not None:
+                    self._follow(seat.name, agent)
+        published = [self._seats[name] for name in self._published]
+        self._published.clear()
+        self.fresh = [seat for seat in published if seat.agent is not None]
+        for seat in self.fresh:
+            assert seat.agent is not None
+            before, seat.view = seat.view, seat.agent.view
+            changed = changed or not _same_instances(before, seat.view)
+        self._look_at_power()
+        self.instances_changed = changed
+        if changed:
+            self.instances = _instances(self._seats.values())
+
+    def _follow(self, name: str, agent: Agent) -> None:
+        seat = self._seats[name]
+
+        def published(_: FleetView) -> None:
+            if seat.agent is agent:
+                self._published[name] = None
+
+        agent.follow(published)
+        self._published[name] = None
+
+    def _look_at_power(self) -> None:
+        for seat in self._seats.values():
+            on = seat.view.hosts.on if seat.view is not None and seat.answers else False
+            self.answers[seat.rows] = on
+
+    # The VRM
+
+    def _look_at_vrm(self) -> None:
+        world = self._world
+        process = world.vrm_process
+        up = process is not None and process.alive and not process.party.frozen
+        facts = world.vrm.facts if world.vrm is not None else None
+        if facts is None:
+            up = False  # it lives, but has yet to read its store
+        elif facts is not self.facts or not self.vrm_up:
+            self.vrm_up_since_s = self.now_s
+        self.vrm_up = up
+        self.known_changed = False
+        if facts is not None and (facts is not self.facts or self._outdated(facts)):
+            self.facts, self.known = facts, facts.known()
+            self.known_changed = True
+
+    def _outdated(self, facts: Facts) -> bool:
+        return self.known is None or facts.revision != self.known.revision
+
+
+def _seats(world: SimulatedWorld) -> dict[str, Seat]:
+    rows = {host.name: row for row, host in enumerate(world.datacenter.hosts)}
+    seats: dict[str, Seat] = {}
+    for name in rows:
+        chassis = world.supply.chassis(name)
+        if chassis.name not in seats:
+            held = np.array([rows[host.name] for host in chassis.hosts], dtype=np.int64)
+            seats[chassis.name] = Seat(chassis.name, held)
+    assert VRM not in seats
+    return seats
+
+
+def _same_instances(before: FleetView | None, after: FleetView) -> bool:
+    return (
+        before is not None
+        and before.vms.names is after.vms.names
+        and np.array_equal(before.vms.state, after.vms.state)
+        and np.array_equal(before.hosts.on, after.hosts.on)
+    )
+
+
+def _instances(seats: Iterable[Seat]) -> Instances:
+    numbers, host_rows, states = [_NO_INTS], [_NO_INTS], [_NO_CODES]
+    for seat in seats:
+        if seat.view is None:
+            continue
+        vms = seat.view.vms
+        held = HELD[vms.state] & seat.view.hosts.on[vms.host_row]
+        numbers.append(vms.number[held])
+        host_rows.append(seat.rows[vms.host_row[held]])
+        states.append(NUMBER_OF[vms.state[held]])
+    return Instances(np.concatenate(numbers), np.concatenate(host_rows), np.concatenate(states))
+
+
+_NO_INTS: Ints = np.empty(0, dtype=np.int64)
+_NO_CODES: Codes = np.empty(0, dtype=np.int8)
