@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +18,7 @@ from fusion.errors import InvalidInput
 if TYPE_CHECKING:
     from cluster.simulated.provenance import Origin
     from cluster.simulated.run import RunRequest
+    from fusion.faults import FaultPlan
 
 _RANGE = re.compile(r"([0-9]{1,18})\.\.([0-9]{1,18})", re.ASCII)
 MAX_SEEDS = 1_000_000
@@ -43,6 +44,12 @@ def sim(
         str | None,
         typer.Option(
             metavar="random|none", help="Which faults to draw; otherwise those of the file."
+        ),
+    ] = None,
+    orders: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help="An operator gives a random order that often on average."
         ),
     ] = None,
     jobs: Annotated[
@@ -73,7 +80,7 @@ def sim(
         raise InvalidInput("--seed and --seeds exclude each other; give one of them")
     if many is not None and log:
         raise InvalidInput("--log: shows one run; give --seed N instead of --seeds")
-    asked = Asked(source, duration, faults, datasets)
+    asked = Asked(source, duration, faults, orders, datasets)
     request = asked.request(seed)
     if out is not None:
         new_folder(out)
@@ -89,6 +96,7 @@ class Asked:
     source: str
     duration: str
     faults: str | None
+    orders: str | None
     datasets: Path | None
 
     def request(self, seed: int | None) -> RunRequest:
@@ -96,11 +104,13 @@ class Asked:
         from cluster.datacenter_file import load
         from cluster.simulated.run import RunRequest
 
-        for_s = options.duration(self.duration, "--for")
-        if for_s <= 0:
-            raise InvalidInput(f"--for: {self.duration} is no time; write for example 10m or 24h")
+        for_s = _time(self.duration, "--for", "10m or 24h")
+        orders_every_s = None if self.orders is None else _time(self.orders, "--orders", "5s")
+        plan = _plan(self.faults)
         datacenter = load(self.source, datasets=self.datasets)
-        request = RunRequest(datacenter, for_s)
+        if self.faults is not None:
+            datacenter = replace(datacenter, faults=plan)
+        request = RunRequest(datacenter, for_s, orders_every_s)
         return request if seed is None else request.with_seed(seed)
 
     def origin(self, request: RunRequest) -> Origin:
@@ -115,9 +125,29 @@ class Asked:
         words = ["fusion", "sim", self.source, "--for", self.duration, "--seed", str(seed)]
         if self.faults is not None:
             words += ["--faults", self.faults]
+        if self.orders is not None:
+            words += ["--orders", self.orders]
         if self.datasets is not None:
             words += ["--datasets", str(self.datasets)]
         return shlex.join([*words, "--log"])
+
+
+def _time(written: str, option: str, example: str) -> float:
+    time_s = options.duration(written, option)
+    if time_s <= 0:
+        raise InvalidInput(f"{option}: {written} is no time; write for example {example}")
+    return time_s
+
+
+def _plan(written: str | None) -> FaultPlan | None:
+    from fusion.faults import random_plan
+
+    if written not in (None, "random", "none"):
+        raise InvalidInput(
+            f"--faults: {written!r} is unknown; write random or none, "
+            "or leave it out for the faults of the file"
+        )
+    return random_plan() if written == "random" else None
 
 
 def _seeds(written: str | None) -> Sequence[int] | None:

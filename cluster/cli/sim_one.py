@@ -13,15 +13,12 @@ from cluster.cli.interrupts import first_interrupt
 from cluster.cli.sim_progress import watched
 from cluster.simulated.journal import Entry, Journal
 from cluster.simulated.record import record
-from cluster.simulated.run import Finding, RunOutcome, RunRequest, run
+from cluster.simulated.run import EVENTS_KEPT, Finding, RunOutcome, RunRequest, run
 from cluster.simulated.summary import document_of
 from fusion.units import format_duration
 
 if TYPE_CHECKING:
     from cluster.cli.sim import Asked
-
-#: Events that are told of a violation or a failure.
-EVENTS_TOLD = 12
 
 
 def run_one(asked: Asked, request: RunRequest, *, out: Path | None, log: bool, json: bool) -> int:
@@ -64,12 +61,9 @@ def exit_code(outcome: RunOutcome) -> ExitCode:
 
 
 def _with_events(finding: Finding, journal: Journal) -> Finding:
-    if finding.events:
-        return finding
-    return replace(
-        finding,
-        events=tuple(str(entry) for entry in journal.last(EVENTS_TOLD, finding.entities)),
-    )
+    """Return ``finding`` with what the journal has of it: more than checkers know."""
+    last = journal.last(EVENTS_KEPT, finding.entities)
+    return replace(finding, events=tuple(map(str, last))) if last else finding
 
 
 def _summarise(outcome: RunOutcome) -> None:
@@ -97,7 +91,7 @@ def _tell(asked: Asked, outcome: RunOutcome, journal: Journal, json: bool) -> No
         failed = output.red("failed", stream)
         print(f"the run {failed} at {failure.at_s:.3f} s: {failure.text}", file=stream)
         print("  last events of the run:", file=stream)
-        for entry in journal.last(EVENTS_TOLD):
+        for entry in journal.last(EVENTS_KEPT):
             print(f"  {entry}", file=stream)
     if not outcome.sound:
         print(f"replay: {asked.replay_command(outcome.seed)}", file=stream, flush=True)

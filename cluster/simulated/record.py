@@ -49,6 +49,7 @@ def record(
     manifest = {
         "format": FORMAT,
         "for_s": request.for_s,
+        "orders_every_s": request.orders_every_s,
         "sampled_every_s": tables.period_s,
         **document_of(outcome),
         **origin.to_json(),
@@ -84,7 +85,9 @@ def read_manifest(folder: Path) -> Manifest:
             versions=dict(tree["versions"]),
             inputs=tuple(tree["inputs"]),
         )
-        request = RunRequest(from_json(tree["configuration"]), float(tree["for_s"]))
+        request = RunRequest(
+            from_json(tree["configuration"]), float(tree["for_s"]), tree["orders_every_s"]
+        )
         return Manifest(request, str(tree["digest"]), float(tree["simulated_s"]), origin)
     except InvalidInput as mistake:
         raise InvalidInput(f"{path}: {mistake}") from None

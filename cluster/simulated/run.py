@@ -5,24 +5,34 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 import cluster
+from cluster.simulated.invariants import Violation, Watch, settling_s
 from cluster.simulated.journal import Journal, silence
 from cluster.simulated.loop import RunFailed
+from cluster.simulated.operations import Operations
 from cluster.simulated.world import SimulatedWorld
+from fusion import seeds
 from fusion.spec import Datacenter
+
+#: Events that are kept of what a violation is about.
+EVENTS_KEPT = 12
 
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """What is run: everything that the outcome depends on, faults and policies included."""
+    """What is run: everything that the outcome depends on, faults and policies included.
+
+    With ``orders_every_s`` an operator is at work as well, who gives random orders that often on
+    average, but for the last part of the run: at its end all is to be at rest.
+    """
 
     datacenter: Datacenter
     for_s: float
+    orders_every_s: float | None = None
 
     @property
     def seed(self) -> int:
@@ -99,36 +109,71 @@ def run(
     """
     began_s = time.perf_counter()
     world = SimulatedWorld(request.datacenter, request.seed)
-    findings: list[Finding] = []
+    found: list[Violation] = []
+    watch = Watch(world, found.append)
     failure: Failure | None = None
     stopped = False
-    with ExitStack() as listening:
-        listening.enter_context(journal.of(world) if journal is not None else silence())
+    with journal.of(world) if journal is not None else silence():
         try:
             world.launch()
+            disturbances = Disturbances(world, request)
             for instant_s in instants(request):
                 world.run_until(instant_s)
                 for onlooker in onlookers:
                     onlooker.look(world)
                 stopped = interrupted()
-                if findings or stopped:
+                if found or stopped:
                     break
+            else:
+                watch.finish(disturbances.over_since_s)
         except Exception as error:
             failure = failure_of(error, world.loop.now_s)
-        simulated_s = world.loop.now_s
         outcome = RunOutcome(
             seed=request.seed,
             digest=world.trace.digest,
-            simulated_s=simulated_s,
+            simulated_s=world.loop.now_s,
             wall_s=time.perf_counter() - began_s,
             events=world.trace.entries,
             rpcs=world.fabric.calls,
-            violations=tuple(findings),
+            violations=tuple(_finding(violation, watch) for violation in found),
             failure=failure,
-            interrupted=stopped and simulated_s < request.for_s,
+            interrupted=stopped and world.loop.now_s < request.for_s,
         )
         world.close()
     return outcome
+
+
+class Disturbances:
+    """What befalls a run besides what its datacenter does by itself: the orders of an operator."""
+
+    def __init__(self, world: SimulatedWorld, request: RunRequest) -> None:
+        self._operator: Operations | None = None
+        if request.orders_every_s is not None:
+            self._operator = Operations(
+                request.datacenter,
+                world.network("operator"),
+                world.clock,
+                seeds.generator(request.seed, "operator"),
+                mean_gap_s=request.orders_every_s,
+            )
+            rest_s = 2 * settling_s(request.datacenter)
+            world.spawn(self._operator.run(request.for_s - rest_s))
+
+    @property
+    def over_since_s(self) -> float:
+        """The instant since which nothing of it has happened."""
+        return self._operator.last_order_s if self._operator is not None else 0.0
+
+
+def _finding(violation: Violation, watch: Watch) -> Finding:
+    events = watch.history(violation.entities, EVENTS_KEPT)
+    return Finding(
+        invariant=violation.invariant,
+        at_s=violation.at_s,
+        entities=violation.entities,
+        text=violation.text,
+        events=tuple(events),
+    )
 
 
 def instants(request: RunRequest) -> Iterator[float]:
