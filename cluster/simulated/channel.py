@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Generator
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -54,7 +55,7 @@ class _Call:
         return (await self._status())[1]
 
     async def wait_for_connection(self) -> None:
-        """There is no connection to wait for; a call that cannot be made fails by its status."""
+        raise NotImplementedError(_NO_CONNECTIONS)
 
     async def _status(self) -> tuple[StatusCode, str, Metadata]:
         exchange = self._exchange
@@ -78,6 +79,9 @@ class _Call:
 
 
 class _UnaryResponse(_Call):
+    _reply: Any = None
+    _replied = False
+
     def __await__(self) -> Generator[Any, None, Any]:
         return self._response().__await__()
 
@@ -90,18 +94,47 @@ class _UnaryResponse(_Call):
         failure = self._failure()
         if failure is not None:
             raise failure
-        message = await self._exchange.responses.get()
-        if message is None:
-            raise grpc.aio.AioRpcError(
-                StatusCode.INTERNAL, grpc.aio.Metadata(), grpc.aio.Metadata(), "no response"
-            )
-        return self._read_message(message)
+        if not self._replied:
+            message = await self._exchange.responses.get()
+            assert message is not None, "a call that ended well has an answer"
+            self._reply = self._read_message(message)
+            self._replied = True
+        return self._reply
+
+
+class _Style(Enum):
+    """How the messages of a stream are handled; one stream allows one style."""
+
+    ITERATOR = auto()
+    READ_AND_WRITE = auto()
+
+
+_STYLES_MIXED = "The iterator and read/write APIs may not be mixed on a single RPC."
 
 
 class _StreamResponse(_Call):
+    _response_style: _Style | None = None
+    _iterator: AsyncIterator[Any] | None = None
+
     async def read(self) -> Any:
+        if not self.done():
+            self._use(_Style.READ_AND_WRITE)
+        return await self._next()
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        self._use(_Style.ITERATOR)
+        if self._iterator is None:
+            self._iterator = self._messages()
+        return self._iterator
+
+    def _use(self, style: _Style) -> None:
+        if self._response_style not in (None, style):
+            raise grpc.aio.UsageError(_STYLES_MIXED)
+        self._response_style = style
+
+    async def _next(self) -> Any:
         try:
-            message = await self._exchange.responses.get()
+            message = await self._exchange.client_read()
             if message is not None:
                 return self._read_message(message)
             await self._status()
@@ -113,11 +146,8 @@ class _StreamResponse(_Call):
             raise failure
         return grpc.aio.EOF
 
-    def __aiter__(self) -> AsyncIterator[Any]:
-        return self._messages()
-
     async def _messages(self) -> AsyncIterator[Any]:
-        while (message := await self.read()) is not grpc.aio.EOF:
+        while (message := await self._next()) is not grpc.aio.EOF:
             yield message
 
 
@@ -141,26 +171,35 @@ class _StreamRequest(_Call):
             self._sender.cancel()
         return super().cancel()
 
+    async def write(self, request: Any) -> None:
+        self._check_style()
+        await self._write(request)
+
+    async def done_writing(self) -> None:
+        self._check_style()
+        self._end_requests()
+
+    def _check_style(self) -> None:
+        if self._sender is not None:
+            raise grpc.aio.UsageError(_STYLES_MIXED)
+
     async def _send_all(self, requests: Any) -> None:
         try:
             if isinstance(requests, AsyncIterable):
                 async for request in requests:
-                    if self.done():
-                        return
-                    await self.write(request)
+                    await self._write(request)
             else:
                 for request in requests:
-                    if self.done():
-                        return
-                    await self.write(request)
-            await self.done_writing()
+                    await self._write(request)
+            self._end_requests()
+        except grpc.aio.AioRpcError:
+            pass  # the call is over, and says so itself
         except Exception:
             super().cancel()  # as the real one: the caller's iterator failed
 
-    async def write(self, request: Any) -> None:
+    async def _write(self, request: Any) -> None:
         if self.done():
-            failure = self._failure()
-            raise failure or asyncio.InvalidStateError("RPC already finished.")
+            raise asyncio.InvalidStateError("RPC already finished.")
         if self._half_closed:
             raise asyncio.InvalidStateError('RPC is half closed after calling "done_writing".')
         await self._exchange.client_write(self._serialise(request) if self._serialise else request)
@@ -169,7 +208,7 @@ class _StreamRequest(_Call):
             if failure is not None:
                 raise failure
 
-    async def done_writing(self) -> None:
+    def _end_requests(self) -> None:
         if not self._half_closed and not self.done():
             self._half_closed = True
             self._exchange.client_half_close()
@@ -206,8 +245,12 @@ class _Method:
         self._serialise = serialise
         self._deserialise = deserialise
 
-    def _exchange(self, timeout: float | None, metadata: Any) -> Exchange:
-        return self._channel.exchange(self._name, timeout, as_metadata(metadata))
+    def _exchange(
+        self, timeout: float | None, metadata: Any, wait_for_ready: bool | None
+    ) -> Exchange:
+        return self._channel.exchange(
+            self._name, timeout, as_metadata(metadata), bool(wait_for_ready)
+        )
 
 
 class _UnaryRequestMethod(_Method):
@@ -223,7 +266,7 @@ class _UnaryRequestMethod(_Method):
         wait_for_ready: bool | None = None,
         compression: Any = None,
     ) -> Any:
-        exchange = self._exchange(timeout, metadata)
+        exchange = self._exchange(timeout, metadata, wait_for_ready)
         message = self._serialise(request) if self._serialise else request
         exchange.client_open(message, half_close=True)
         return self.call(exchange, self._deserialise)
@@ -242,7 +285,7 @@ class _StreamRequestMethod(_Method):
         wait_for_ready: bool | None = None,
         compression: Any = None,
     ) -> Any:
-        exchange = self._exchange(timeout, metadata)
+        exchange = self._exchange(timeout, metadata, wait_for_ready)
         exchange.client_open(None, half_close=False)
         return self.call(exchange, self._deserialise, self._serialise, request_iterator)
 
@@ -275,9 +318,16 @@ class SimulatedChannel(grpc.aio.Channel):
         self._peer = peer
         self._plane = plane
 
-    def exchange(self, method: str, timeout_s: float | None, metadata: Metadata) -> Exchange:
+    def exchange(
+        self, method: str, timeout_s: float | None, metadata: Metadata, wait_for_ready: bool
+    ) -> Exchange:
         return self._network.exchange(
-            self._peer, self._plane, method, timeout_s=timeout_s, metadata=metadata
+            self._peer,
+            self._plane,
+            method,
+            timeout_s=timeout_s,
+            metadata=metadata,
+            wait_for_ready=wait_for_ready,
         )
 
     def unary_unary(
@@ -326,10 +376,13 @@ class SimulatedChannel(grpc.aio.Channel):
         """Nothing to close: calls hold what they need."""
 
     def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:
-        return grpc.ChannelConnectivity.READY
+        raise NotImplementedError(_NO_CONNECTIONS)
 
     async def wait_for_state_change(self, last_observed_state: grpc.ChannelConnectivity) -> None:
-        raise NotImplementedError("the simulated network has no connections to watch")
+        raise NotImplementedError(_NO_CONNECTIONS)
 
     async def channel_ready(self) -> None:
-        """Calls say by their status whether the peer can be reached."""
+        raise NotImplementedError(_NO_CONNECTIONS)
+
+
+_NO_CONNECTIONS = "the simulated network has no connections; make a call, with wait_for_ready=True"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from cluster.simulated.edge import Edge
 from cluster.simulated.exchange import Exchange
 from cluster.simulated.loop import VirtualLoop
 from cluster.simulated.party import Party
@@ -25,6 +26,8 @@ class Fabric:
         self._services: dict[str, Service] = {}
         self._open: dict[Exchange, Party | None] = {}
         self._waiters: dict[Exchange, list[asyncio.Future[None]]] = {}
+        #: Where processes with several hosts meet the network.
+        self.edge = Edge(wires)
         wires.changed = self.watch_silence
 
     # --- names and services
@@ -32,6 +35,9 @@ class Fabric:
     def place(self, name: str, node: str) -> None:
         """Let ``name`` be found on ``node``."""
         self._node_of[name] = node
+
+        if name != node:
+            self.edge.add(name, node)
 
     def node_of(self, name: str) -> str:
         return self._node_of.get(name, name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import random
+import random  # noqa: TID251 - to refuse it
 import socket
 import sys
 import threading

@@ -49,11 +49,19 @@ class SimulatedNetwork:
         *,
         timeout_s: float | None,
         metadata: Metadata,
+        wait_for_ready: bool = False,
     ) -> Exchange:
         fabric = self._fabric
         deadline_s = None if timeout_s is None else fabric.loop.now_s + timeout_s
         link = (self._node, peer, plane)
-        exchange = Exchange(fabric, link, method, metadata=metadata, deadline_s=deadline_s)
+        exchange = Exchange(
+            fabric,
+            link,
+            method,
+            metadata=metadata,
+            deadline_s=deadline_s,
+            wait_for_ready=wait_for_ready,
+        )
         if self._cut:
             exchange.client_finish(StatusCode.CANCELLED, "Locally cancelled: its process died")
         else:

@@ -97,11 +97,10 @@ class Service:
         except _Aborted:
             pass
         except asyncio.CancelledError:
+            pass  # as the real one: no status is sent, whoever cancelled the handler
+        except Exception as error:
             if exchange.reset:
                 return  # the caller has gone; nobody is left to tell
-            context.finish_with(StatusCode.CANCELLED, "CANCELLED")
-            raise
-        except Exception as error:
             code = StatusCode.UNKNOWN if context.code() is None else context.code()
             context.finish_with(code, f"Unexpected {type(error)}: {error}")
         finally:
@@ -161,9 +160,14 @@ class CallContext(grpc.aio.ServicerContext):  # type: ignore[type-arg]
         return grpc.aio.EOF if message is None else _deserialise(self._handler, message)
 
     async def write(self, message: Any) -> None:
-        if self._finished:
-            raise asyncio.InvalidStateError("RPC already finished.")
+        self._check_open()
         await self._exchange.server_write(self._serialise(message))
+
+    def _check_open(self) -> None:
+        if self._finished:
+            raise grpc.aio.UsageError("RPC already finished.")
+        if self._exchange.reset:
+            raise grpc.aio.InternalError("the caller has gone")
 
     def finish(self, reply: Any = None, *, unary: bool = False) -> None:
         code = self._code or StatusCode.OK

@@ -24,6 +24,10 @@ class Trace:
         if self.reader is not None:
             self.reader(line)
 
+    def fold(self, payload: bytes) -> None:
+        """Have ``payload`` count for the digest, as what a message of a known call says."""
+        self._hash.update(payload)
+
     @property
     def digest(self) -> str:
         """The digest of all entries so far, in hexadecimal."""

@@ -1,0 +1,122 @@
+"""Where a process with several hosts meets the network: cuts of one host of them.
+
+A packed process sends one report for all its hosts, over one connection. A fault of one host's
+network has to take that host's rows out of it, as if each host had sent its own. That is done
+here and nowhere else, on the two messages that speak for several hosts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, MutableSequence, Sequence
+from typing import TYPE_CHECKING, Any
+
+from cluster.network import Plane
+from cluster.rpc.v1 import registry_pb2
+from cluster.simulated.wires import Wires
+
+if TYPE_CHECKING:
+    from cluster.simulated.exchange import Exchange
+
+REGISTER = "/fusion.v1.Registry/Register"
+REPORT = "/fusion.v1.Registry/Report"
+
+
+class Edge:
+    """Takes the rows of hosts that are cut off out of messages that speak for several hosts.
+
+    Calls *to* a host have links in its own name anyway. Where all hosts of a message are cut off,
+    the message as a whole meets their cut, and arrives late or never.
+    """
+
+    def __init__(self, wires: Wires) -> None:
+        self._wires = wires
+        self._hosts: dict[str, list[str]] = {}
+
+    def add(self, host: str, node: str) -> None:
+        """``host`` lives in the process ``node``, with others."""
+        self._hosts.setdefault(node, []).append(host)
+
+    def leave(self, exchange: Exchange, request: bytes) -> bytes:
+        """Return ``request`` as it leaves its process, and choose the link that it takes."""
+        if not self._wires.cuts or exchange.method not in _REQUESTS:
+            return request
+        node, peer, plane = exchange.outward
+        parse, hosts_of, both_ways = _REQUESTS[exchange.method]
+        cut = {h for h in self._hosts.get(node, ()) if self._is_cut(h, peer, plane, both_ways)}
+        if not cut:
+            return request
+        message = parse(request)
+        hosts = hosts_of(message)
+        kept = [row for row, host in enumerate(hosts) if host not in cut]
+        if len(kept) == len(hosts):
+            return request
+        if not kept:
+            exchange.route((hosts[0], peer, plane))
+            return request
+        _keep_rows(message, kept)
+        encoded: bytes = message.SerializeToString()
+        return encoded
+
+    def enter(self, exchange: Exchange, reply: bytes) -> bytes:
+        """Return ``reply`` as it comes to its process: without what is meant for hosts cut off."""
+        if not self._wires.cuts or exchange.method != REPORT:
+            return reply
+        peer, node, plane = exchange.inward
+        cut = {h for h in self._hosts.get(node, ()) if self._wires.is_cut(peer, h, plane)}
+        if not cut:
+            return reply
+        message = registry_pb2.ReportReply.FromString(reply)
+        kept = [row for row, host in enumerate(message.unregistered) if host not in cut]
+        _keep(message.unregistered, kept)
+        return message.SerializeToString()
+
+    def _is_cut(self, host: str, peer: str, plane: Plane, both_ways: bool) -> bool:
+        if self._wires.is_cut(host, peer, plane):
+            return True
+        return both_ways and self._wires.is_cut(peer, host, plane)
+
+
+#: By method: how to parse its request, whose rows it has, and whether they need the way back:
+#: a registration names no hosts in its answer, so one that cannot be answered is not let out.
+_REQUESTS: dict[str, tuple[Callable[[bytes], Any], Callable[[Any], Sequence[str]], bool]] = {
+    REGISTER: (
+        registry_pb2.RegisterRequest.FromString,
+        lambda message: [entry.spec.name for entry in message.hosts],
+        True,
+    ),
+    REPORT: (registry_pb2.ReportRequest.FromString, lambda message: list(message.host), False),
+}
+
+
+def _keep_rows(message: Any, kept: Collection[int]) -> None:
+    """Leave only the ``kept`` rows of hosts in a registration or report, and their VMs."""
+    if isinstance(message, registry_pb2.RegisterRequest):
+        _keep(message.hosts, kept)
+    else:
+        for column in (
+            message.host,
+            message.incarnation,
+            message.cpu_demand_mhz,
+            message.cpu_used_mhz,
+            message.memory_used_bytes,
+        ):
+            _keep(column, kept)
+    vms = message.vms
+    row_of = {old: new for new, old in enumerate(kept)}
+    kept_vms = [k for k, row in enumerate(vms.host_row) if row in row_of]
+    for column in (
+        vms.vm_number,
+        vms.host_row,
+        vms.state,
+        vms.cpu_demand_mhz,
+        vms.cpu_used_mhz,
+        vms.cpu_ready_s,
+    ):
+        _keep(column, kept_vms)
+    vms.host_row[:] = [row_of[row] for row in vms.host_row]
+
+
+def _keep(column: MutableSequence[Any], kept: Collection[int]) -> None:
+    values = [column[k] for k in kept]
+    del column[:]
+    column.extend(values)
