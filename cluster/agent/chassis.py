@@ -13,6 +13,7 @@ import structlog
 from cluster.agent.changes import changed_vms
 from cluster.agent.rhythm import Rhythm, happened
 from cluster.clock import Clock
+from fusion.arrays import Codes
 from fusion.errors import FusionError, NotFound
 from fusion.fleet import Fleet
 from fusion.fleet_view import CODE_OF, FleetView
@@ -25,6 +26,9 @@ log = structlog.get_logger()
 #: than this share of a tick, nor need it be later than this.
 CHANGE_GAP = 0.1
 LONGEST_CHANGE_GAP_S = 1.0
+
+
+STOPPED = CODE_OF[VmState.STOPPED]
 
 
 class PoweredOff(FusionError):
@@ -60,6 +64,7 @@ class Chassis:
         for host in self.powered:
             self._fleet.power_on(host)
         self._stale = False
+        self._without_stopped: Codes | None = None  # states that were looked through in vain
         #: All hosts at the last tick or order; immutable, so that any thread may read it.
         self.view = self._fleet.view()
         #: Told of every new view.
@@ -140,7 +145,12 @@ class Chassis:
         if told.changes != self._changes:
             return
         vms, names = told.view.vms, told.view.hosts.names
-        for row in np.flatnonzero(vms.state == CODE_OF[VmState.STOPPED]).tolist():
+        if vms.state is self._without_stopped:
+            return
+        stopped = np.flatnonzero(vms.state == STOPPED).tolist()
+        if not stopped:
+            self._without_stopped = vms.state
+        for row in stopped:
             host = names[vms.host_row[row]]
             if host in hosts:
                 self._fleet.forget(host, int(vms.number[row]))

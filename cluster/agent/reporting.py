@@ -154,8 +154,10 @@ class Reporter:
             return
         self._counters.reports[Outcome.DONE] += 1
         self._report_outage.over(self._clock.now())
-        self._membership.unregistered(reply.unregistered)
-        taken_over = self._membership.known(incarnations)
+        taken_over = incarnations
+        if reply.unregistered:
+            self._membership.unregistered(reply.unregistered)
+            taken_over = self._membership.known(incarnations)
         self._chassis.forget_stopped(snapshot, taken_over)
 
 

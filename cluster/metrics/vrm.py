@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate
 
-import numpy as np
-from numpy.typing import NDArray
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -31,12 +29,12 @@ class Lateness:
         self.sum_s = 0.0
         self.max_s = 0.0
 
-    def observe(self, late_s: NDArray[np.float64]) -> None:
-        """Count heartbeats; those that came early count as not late."""
-        for late in np.maximum(late_s, 0.0).tolist():  # mostly one
-            self.counts[bisect_left(LATENESS_BOUNDS_S, late)] += 1
-            self.sum_s += late
-            self.max_s = max(self.max_s, late)
+    def observe(self, late_s: float) -> None:
+        """Count a heartbeat; one that came early counts as not late."""
+        late_s = max(late_s, 0.0)
+        self.counts[bisect_left(LATENESS_BOUNDS_S, late_s)] += 1
+        self.sum_s += late_s
+        self.max_s = max(self.max_s, late_s)
 
     def buckets(self) -> tuple[tuple[str, int], ...]:
         """Return cumulative counts by upper bound, as Prometheus wants them."""

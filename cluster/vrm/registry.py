@@ -18,7 +18,7 @@ from cluster.vrm.changes import Changes
 from cluster.vrm.events import Events, Severity
 from cluster.vrm.inventory import Inventory
 from cluster.vrm.records import Host
-from cluster.vrm.reports import Reports, check_columns, message_rows
+from cluster.vrm.reports import Reports, check_columns
 from cluster.vrm.store import Store
 from fusion.errors import InvalidInput
 from fusion.host import HostEvent, HostState
@@ -76,7 +76,7 @@ class Registry(registry_pb2_grpc.RegistryServicer):
                     host, request.address, request.metrics_url, request.pid
                 )
                 taken.append(host)
-            self._reports.take_vms(message_rows(taken), request.vms)
+            self._reports.take_vms(taken, request.vms)
         for host in filter(None, taken):
             self._registered(host)
         return registry_pb2.RegisterReply(
@@ -115,19 +115,20 @@ class Registry(registry_pb2_grpc.RegistryServicer):
         taken: list[Host | None] = []
         unregistered: list[str] = []
         with self._store.transaction():
-            for name, incarnation in zip(request.host, request.incarnation, strict=True):
-                host = self._inventory.known_host(name)
-                if host is not None and host.registered and host.incarnation == incarnation:
-                    taken.append(host)
-                    if host.state in _LOST:
-                        self._reconnect(host)
+            for place, name in enumerate(request.host):
+                host, incarnation = self._inventory.known_host(name), request.incarnation[place]
+                if host is None or not host.registered or host.incarnation != incarnation:
+                    taken.append(None)
+                    if host is None or incarnation >= host.incarnation:
+                        unregistered.append(name)
                     continue
-                taken.append(None)
-                if host is None or incarnation >= host.incarnation:
-                    unregistered.append(name)
-            rows = message_rows(taken)
-            self._lateness.observe(self._reports.take_hosts(rows, request) - self._interval_s)
-            self._reports.take_vms(rows, request.vms)
+                taken.append(host)
+                if host.state in _LOST:
+                    self._reconnect(host)
+                gap_s = self._reports.take_host(host, place, request)
+                if gap_s is not None:
+                    self._lateness.observe(gap_s - self._interval_s)
+            self._reports.take_vms(taken, request.vms)
         return registry_pb2.ReportReply(vrm_generation=self._generation, unregistered=unregistered)
 
     def _reconnect(self, host: Host) -> None:
@@ -149,12 +150,12 @@ class Registry(registry_pb2_grpc.RegistryServicer):
 
 
 def _check(report: registry_pb2.ReportRequest) -> None:
-    columns = (
-        report.incarnation,
-        report.cpu_demand_mhz,
-        report.cpu_used_mhz,
-        report.memory_used_bytes,
-    )
-    if any(len(column) != len(report.host) for column in columns):
+    hosts = len(report.host)
+    if not (
+        len(report.incarnation) == hosts
+        and len(report.cpu_demand_mhz) == hosts
+        and len(report.cpu_used_mhz) == hosts
+        and len(report.memory_used_bytes) == hosts
+    ):
         raise InvalidInput("report: the columns of hosts are not of one length")
-    check_columns(len(report.host), report.vms)
+    check_columns(hosts, report.vms)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cluster.clock import Clock
-from cluster.rpc.convert import HOST_STATES, VM_STATE_OF, VM_STATES
+from cluster.rpc.convert import VM_STATE_OF, VM_STATES
 from cluster.rpc.v1 import registry_pb2
 from cluster.vrm.changes import Changes
 from cluster.vrm.events import Events, Severity
@@ -24,8 +24,7 @@ Integers = NDArray[np.int64]
 _ON_HOST = np.zeros(max(VM_STATES.values()) + 1, dtype=np.bool_)
 _ON_HOST[[VM_STATES[state] for state in ON_HOST]] = True
 
-_CONNECTED = np.zeros(max(HOST_STATES.values()) + 1, dtype=np.bool_)
-_CONNECTED[[HOST_STATES[state] for state in (HostState.NORMAL, HostState.MAINTENANCE)]] = True
+_CONNECTED = (HostState.NORMAL, HostState.MAINTENANCE)
 
 
 class Reports:
@@ -40,36 +39,65 @@ class Reports:
         self._clock = clock
         self._strays: set[tuple[int, int]] = set()  # (host row, VM number) that were reported
 
-    def take_hosts(
-        self, rows: Integers, message: registry_pb2.ReportRequest
-    ) -> NDArray[np.float64]:
-        """Take over the figures of hosts; return how long ago each connected one last reported.
+    def take_host(
+        self, host: Host, place: int, message: registry_pb2.ReportRequest
+    ) -> float | None:
+        """Take over the figures of ``host``, which are at ``place`` of the columns of hosts.
 
-        ``rows`` gives the inventory's row of every row of ``message``, ``NOWHERE`` where that is
-        not to be taken over.
+        Returns how long ago it last reported, ``None`` where that says nothing of its heartbeats.
         """
-        figures = self._inventory.host_figures
-        ours = _all_but_nowhere(rows)
-        taken = rows[ours]
-        figures.cpu_demand_mhz[taken] = _floats(message.cpu_demand_mhz)[ours]
-        figures.cpu_used_mhz[taken] = _floats(message.cpu_used_mhz)[ours]
-        figures.memory_used_bytes[taken] = _integers(message.memory_used_bytes)[ours]
-        last_s = figures.last_report_s[taken]
-        connected = _CONNECTED[figures.state[taken]] & (last_s >= 0)
-        now_s = self._clock.now()
-        figures.last_report_s[taken] = now_s
-        gaps_s: NDArray[np.float64] = now_s - last_s[connected]
-        return gaps_s
+        figures, row, now_s = self._inventory.host_figures, host.row, self._clock.now()
+        figures.cpu_demand_mhz[row] = message.cpu_demand_mhz[place]
+        figures.cpu_used_mhz[row] = message.cpu_used_mhz[place]
+        figures.memory_used_bytes[row] = message.memory_used_bytes[place]
+        last_s = float(figures.last_report_s[row])
+        figures.last_report_s[row] = now_s
+        return now_s - last_s if last_s >= 0 and host.state in _CONNECTED else None
 
-    def take_vms(self, rows: Integers, message: registry_pb2.VmRows) -> None:
-        """Take over the figures and states of VMs; what a host does not mention it has not."""
-        figures = self._inventory.vm_figures
+    def take_vms(self, hosts: Sequence[Host | None], message: registry_pb2.VmRows) -> None:
+        """Take over the figures and states of VMs; what a host does not mention it has not.
+
+        ``hosts`` are those of the message's rows, ``None`` where that is not to be taken over.
+        """
+        rows = np.array([NOWHERE if host is None else host.row for host in hosts], dtype=np.int64)
         number, state = _integers(message.vm_number), _integers(message.state)
         on = rows[_integers(message.host_row)]
-        if self._as_known(rows, number, on, state):
+        if None not in hosts and self._as_known(rows, number, on, state):
             self._take_figures(number, slice(None), message)
-            return
+        else:
+            self._take_states(rows, number, on, state, message)
 
+    def _as_known(self, rows: Integers, number: Integers, on: Integers, state: Integers) -> bool:
+        """Whether a report says of its VMs just what the inventory has, figures apart.
+
+        As nearly all reports do. Each VM being where it is said to be, and in the same state, none
+        is missing if there are as many as the hosts hold.
+        """
+        figures = self._inventory.vm_figures
+        if len(number) != int(self._inventory.host_figures.vms[rows].sum()):
+            return False
+        if number.max(initial=0) >= len(figures.state):
+            return False
+        as_known = (figures.host_row[number] == on) & (figures.state[number] == state)
+        return bool(as_known.all())
+
+    def _take_figures(
+        self, where: Integers, which: NDArray[np.bool_] | slice, message: registry_pb2.VmRows
+    ) -> None:
+        figures = self._inventory.vm_figures
+        figures.cpu_demand_mhz[where] = _floats(message.cpu_demand_mhz)[which]
+        figures.cpu_used_mhz[where] = _floats(message.cpu_used_mhz)[which]
+        figures.cpu_ready_s[where] = _floats(message.cpu_ready_s)[which]
+
+    def _take_states(
+        self,
+        rows: Integers,
+        number: Integers,
+        on: Integers,
+        state: Integers,
+        message: registry_pb2.VmRows,
+    ) -> None:
+        figures = self._inventory.vm_figures
         known = (on != NOWHERE) & (number < len(figures.state))
         known[known] &= figures.state[number[known]] != NO_VM
         self._report_strays(number, on, state, ~known & (on != NOWHERE))
@@ -89,27 +117,6 @@ class Reports:
             vm = self._inventory.vms[missing]
             assert vm.host is not None
             self._take_vm(vm, vm.host, VmState.STOPPED)
-
-    def _as_known(self, rows: Integers, number: Integers, on: Integers, state: Integers) -> bool:
-        """Whether a report says of its VMs just what the inventory has, figures apart.
-
-        As nearly all reports do. Each VM being where it is said to be, and in the same state, none
-        is missing if there are as many as the hosts hold.
-        """
-        figures = self._inventory.vm_figures
-        if NOWHERE in rows or number.max(initial=0) >= len(figures.state):
-            return False
-        as_known = (figures.host_row[number] == on) & (figures.state[number] == state)
-        held = int(self._inventory.host_figures.vms[rows].sum())
-        return len(number) == held and bool(as_known.all())
-
-    def _take_figures(
-        self, where: Integers, which: NDArray[np.bool_] | slice, message: registry_pb2.VmRows
-    ) -> None:
-        figures = self._inventory.vm_figures
-        figures.cpu_demand_mhz[where] = _floats(message.cpu_demand_mhz)[which]
-        figures.cpu_used_mhz[where] = _floats(message.cpu_used_mhz)[which]
-        figures.cpu_ready_s[where] = _floats(message.cpu_ready_s)[which]
 
     def _missing(self, rows: Integers, mentioned: Integers) -> Integers:
         """Return the VMs that the inventory has on ``rows`` and that are not ``mentioned``."""
@@ -189,23 +196,17 @@ class Reports:
 
 def check_columns(hosts: int, rows: registry_pb2.VmRows) -> None:
     """Raise ``InvalidInput`` where ``rows`` are no rows of VMs on so many hosts."""
-    columns = (
-        rows.vm_number,
-        rows.host_row,
-        rows.state,
-        rows.cpu_demand_mhz,
-        rows.cpu_used_mhz,
-        rows.cpu_ready_s,
-    )
-    if any(len(column) != len(rows.vm_number) for column in columns):
+    vms = len(rows.vm_number)
+    if not (
+        len(rows.host_row) == vms
+        and len(rows.state) == vms
+        and len(rows.cpu_demand_mhz) == vms
+        and len(rows.cpu_used_mhz) == vms
+        and len(rows.cpu_ready_s) == vms
+    ):
         raise InvalidInput("vms: the columns are not of one length")
-    if len(rows.host_row) and max(rows.host_row) >= hosts:
+    if vms and max(rows.host_row) >= hosts:
         raise InvalidInput(f"vms.host_row: there is no row {max(rows.host_row)} of {hosts} hosts")
-
-
-def _all_but_nowhere(rows: Integers) -> NDArray[np.bool_] | slice:
-    """Return an index of the ``rows`` that are somewhere; mostly all are, and nothing is copied."""
-    return rows != NOWHERE if NOWHERE in rows else slice(None)
 
 
 def _integers(column: Collection[int]) -> Integers:
@@ -215,8 +216,3 @@ def _integers(column: Collection[int]) -> Integers:
 
 def _floats(column: Collection[float]) -> NDArray[np.float64]:
     return np.fromiter(column, np.float64, len(column))
-
-
-def message_rows(hosts: Sequence[Host | None]) -> Integers:
-    """Return the inventory's row for every host of a message, ``NOWHERE`` for ``None``."""
-    return np.array([NOWHERE if host is None else host.row for host in hosts], dtype=np.int64)
