@@ -102,7 +102,7 @@ class Asked:
     def request(self, seed: int | None) -> RunRequest:
         """Return the run that is asked for, under ``seed``, or the file's own."""
         from cluster.datacenter_file import load
-        from cluster.simulated.run import RunRequest
+        from cluster.simulated.run import RunRequest, schedule_of
 
         for_s = _time(self.duration, "--for", "10m or 24h")
         orders_every_s = None if self.orders is None else _time(self.orders, "--orders", "5s")
@@ -111,7 +111,10 @@ class Asked:
         if self.faults is not None:
             datacenter = replace(datacenter, faults=plan)
         request = RunRequest(datacenter, for_s, orders_every_s)
-        return request if seed is None else request.with_seed(seed)
+        if seed is not None:
+            request = request.with_seed(seed)
+        schedule_of(request)  # what cannot be drawn is refused before anything is done
+        return request
 
     def origin(self, request: RunRequest) -> Origin:
         """Return where ``request`` comes from, for a manifest."""

@@ -10,16 +10,21 @@ from pathlib import Path
 from typing import Protocol
 
 import cluster
+from cluster.simulated.chaos import Chaos
 from cluster.simulated.invariants import Violation, Watch, settling_s
 from cluster.simulated.journal import Journal, silence
 from cluster.simulated.loop import RunFailed
 from cluster.simulated.operations import Operations
 from cluster.simulated.world import SimulatedWorld
 from fusion import seeds
+from fusion.faults import Schedule, draw
 from fusion.spec import Datacenter
 
 #: Events that are kept of what a violation is about.
 EVENTS_KEPT = 12
+
+#: How long before the end the operator stops, in times that all takes to come to rest.
+REST_SETTLINGS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,10 +149,16 @@ def run(
 
 
 class Disturbances:
-    """What befalls a run besides what its datacenter does by itself: the orders of an operator."""
+    """What befalls a run besides what its datacenter does by itself: faults, and an operator."""
 
     def __init__(self, world: SimulatedWorld, request: RunRequest) -> None:
+        self._world = world
+        self._chaos: Chaos | None = None
         self._operator: Operations | None = None
+        schedule = schedule_of(request)
+        if schedule:
+            self._chaos = Chaos(world, schedule)
+            world.spawn(self._chaos.run())
         if request.orders_every_s is not None:
             self._operator = Operations(
                 request.datacenter,
@@ -156,13 +167,28 @@ class Disturbances:
                 seeds.generator(request.seed, "operator"),
                 mean_gap_s=request.orders_every_s,
             )
-            rest_s = 2 * settling_s(request.datacenter)
+            rest_s = REST_SETTLINGS * settling_s(request.datacenter)
             world.spawn(self._operator.run(request.for_s - rest_s))
 
     @property
     def over_since_s(self) -> float:
-        """The instant since which nothing of it has happened."""
-        return self._operator.last_order_s if self._operator is not None else 0.0
+        """The instant since which nothing of it has happened, which may be the present one."""
+        last_order_s = self._operator.last_order_s if self._operator is not None else 0.0
+        if self._chaos is None:
+            return last_order_s
+        healed_at_s = self._chaos.healed_at_s
+        return max(last_order_s, self._world.loop.now_s if healed_at_s is None else healed_at_s)
+
+
+def schedule_of(request: RunRequest) -> Schedule:
+    """Return the faults that are drawn for ``request``.
+
+    Raises ``InvalidInput`` where its plan has a kind come more often than a run can carry.
+    """
+    plan = request.datacenter.faults
+    if plan is None:
+        return ()
+    return draw(plan, request.datacenter, request.for_s, request.seed)
 
 
 def _finding(violation: Violation, watch: Watch) -> Finding:

@@ -16,6 +16,7 @@ from cluster.simulated import provenance
 from cluster.simulated.configuration import from_json, to_json
 from cluster.simulated.record import read_manifest, record
 from cluster.simulated.run import RunRequest, run
+from cluster.simulated.tables import Tables
 from fusion.errors import FusionError, InvalidInput, Refused
 from fusion.faults import random_plan
 from fusion.spec import Bursts, CpuQos, Datacenter, PlannedVm, Sine, Step, Trace
@@ -72,11 +73,20 @@ def test_tasks_have_a_row_a_change_and_events_their_instant(recorded: Path) -> N
     assert {"host.registered", "vm.deploy"} <= {row["kind"] for row in events}
 
 
-def test_long_runs_are_sampled_less_often(tmp_path: Path) -> None:
-    datacenter = replace(small_datacenter(), vms=())
-    record(RunRequest(datacenter, 3000.0), tmp_path / "long", ORIGIN)
-    times = {float(row["time_s"]) for row in rows(tmp_path / "long", "hosts")}
-    assert len(times) == 1001  # every third second, and the end
+@pytest.mark.parametrize(
+    ("heartbeat_s", "tick_s", "for_s", "period_s"),
+    [
+        (5.0, 1.0, 600.0, 5.0),  # every heartbeat
+        (0.5, 1.0, 600.0, 1.0),  # there is nothing new between two ticks
+        (1.0, 1.0, 86400.0, 60.0),  # 1,440 times
+        (300.0, 60.0, 86400.0, 300.0),
+    ],
+)
+def test_long_runs_are_sampled_less_often(
+    tmp_path: Path, heartbeat_s: float, tick_s: float, for_s: float, period_s: float
+) -> None:
+    datacenter = replace(small_datacenter(), heartbeat_interval_s=heartbeat_s, tick_s=tick_s)
+    assert Tables(tmp_path, RunRequest(datacenter, for_s)).period_s == period_s
 
 
 def test_nothing_is_overwritten(recorded: Path, tmp_path: Path) -> None:
