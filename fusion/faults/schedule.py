@@ -38,6 +38,9 @@ class Cut:
     direction: Direction = Direction.BOTH
     planes: tuple[str, ...] = PLANES
 
+    def __str__(self) -> str:
+        return _link(self)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Impaired:
@@ -51,12 +54,20 @@ class Impaired:
     loss: float = 0.0
     duplication: float = 0.0
 
+    def __str__(self) -> str:
+        effects = ("latency_s", "jitter_s", "loss", "duplication")
+        found = [f"{name} {getattr(self, name):g}" for name in effects if getattr(self, name)]
+        return f"{_link(self)} ({', '.join(found)})"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
     """``percent`` of the VM's vCPUs × MHz more."""
 
     percent: float
+
+    def __str__(self) -> str:
+        return f"by {self.percent:g} %"
 
 
 Parameters = Cut | Impaired | Load | None
@@ -86,6 +97,17 @@ class Fault:
     @property
     def ends_s(self) -> float:
         return self.at_s + self.lasts_s
+
+    def __str__(self) -> str:
+        what = f" {self.parameters}" if self.parameters is not None else ""
+        when = f"from {self.at_s:g} s for {self.lasts_s:g} s"
+        return f"{self.kind} of {', '.join(self.targets)}{what}, {when}"
+
+
+def _link(fault: Cut | Impaired) -> str:
+    words = {Direction.BOTH: "from and to", Direction.OUT: "to", Direction.IN: "from"}
+    planes = "" if fault.planes == PLANES else f" on {', '.join(fault.planes)}"
+    return f"{words[fault.direction]} {', '.join(fault.peers)}{planes}"
 
 
 #: Faults in the order of their instants.

@@ -1,0 +1,109 @@
+"""Carries out a schedule of faults in a simulated world, and undoes each at its end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+
+from cluster.simulated.chaos.guests import Guests
+from cluster.simulated.chaos.links import Links
+from cluster.simulated.chaos.machines import Hangs, HostCrashes, VrmCrashes
+from cluster.simulated.world import VRM, SimulatedWorld
+from fusion.errors import NotFound
+from fusion.faults.schedule import Cut, Fault, FaultKind, Impaired, Load, Schedule
+
+log = structlog.get_logger()
+
+#: The kinds whose targets are VMs.
+OF_VMS = (FaultKind.GUEST_CRASH, FaultKind.LOAD_BURST)
+
+
+class Chaos:
+    """Faults of one run. Several at once on one target add up: it is well when the last has ended.
+
+    ``healed_at_s`` is the instant at which all had ended and hosts and VRM were up again, ``None``
+    until then.
+    """
+
+    def __init__(self, world: SimulatedWorld, schedule: Schedule) -> None:
+        """Raises ``NotFound`` where the schedule names a host that the world has not."""
+        _check_names(world, schedule)
+        self.healed_at_s: float | None = None
+        self._world = world
+        self._schedule = schedule
+        self._host_crashes = HostCrashes(world)
+        self._vrm_crashes = VrmCrashes(world)
+        self._hangs = Hangs(world)
+        self._links = Links(world)
+        self._guests = Guests(world, self._missed)
+
+    async def run(self) -> None:
+        """Let every fault happen at its instant; return when all is well again."""
+        clock = self._world.clock
+        async with asyncio.TaskGroup() as faults:
+            for fault in self._schedule:
+                await clock.sleep(fault.at_s - clock.now())
+                faults.create_task(self._happen(fault))
+        self.healed_at_s = clock.now()
+        self._world.trace.note(self.healed_at_s, "all faults have healed")
+
+    async def _happen(self, fault: Fault) -> None:
+        self._tell("begins", fault)
+        async with self._under(fault):
+            await self._world.clock.sleep(fault.lasts_s)
+            self._tell("ends", fault)
+
+    @asynccontextmanager
+    async def _under(self, fault: Fault) -> AsyncIterator[None]:
+        """Within the block the world is under ``fault``; a world that is closed stays as it is."""
+        targets, parameters = fault.targets, fault.parameters
+        match fault.kind:
+            case FaultKind.HOST_CRASH:
+                async with self._host_crashes.crashed(targets):
+                    yield
+            case FaultKind.HOST_HANG:
+                with self._hangs.hung(targets):
+                    yield
+            case FaultKind.VRM_CRASH:
+                async with self._vrm_crashes.crashed():
+                    yield
+            case FaultKind.PARTITION:
+                assert isinstance(parameters, Cut)
+                with self._links.cut(targets, parameters):
+                    yield
+            case FaultKind.SLOW_LINK | FaultKind.LOSSY_LINK:
+                assert isinstance(parameters, Impaired)
+                with self._links.impaired(targets, parameters):
+                    yield
+            case FaultKind.GUEST_CRASH:
+                self._guests.crash(targets[0])
+                yield
+            case FaultKind.LOAD_BURST:
+                assert isinstance(parameters, Load)
+                with self._guests.busier(targets[0], parameters.percent):
+                    yield
+
+    def _tell(self, what: str, fault: Fault) -> None:
+        text = f"fault {what}: {fault}"
+        self._world.trace.note(self._world.clock.now(), text)
+        for target in fault.targets:
+            log.warning(f"fault {what}", kind=fault.kind.value, target=target)
+
+    def _missed(self, why: str) -> None:
+        self._world.trace.note(self._world.clock.now(), f"fault without effect: {why}")
+        log.info("fault without effect", why=why)
+
+
+def _check_names(world: SimulatedWorld, schedule: Schedule) -> None:
+    """VMs may come into being as the run goes on; hosts and roles are there from its beginning."""
+    known = {VRM, *(host.name for host in world.datacenter.hosts)}
+    for fault in schedule:
+        names = [] if fault.kind in OF_VMS else [*fault.targets]
+        if isinstance(fault.parameters, Cut | Impaired):
+            names += fault.parameters.peers
+        for name in names:
+            if name not in known:
+                raise NotFound(f"fault {fault}: no host is called {name}")

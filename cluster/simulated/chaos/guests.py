@@ -1,0 +1,74 @@
+"""What happens to guests: they crash, and are asked for more than their workload says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import Context
+
+from cluster.agent.agent import Agent
+from cluster.simulated.loop import PARTY
+from cluster.simulated.process import Process
+from cluster.simulated.world import SimulatedWorld
+from fusion.errors import FusionError
+
+#: Told where a fault found nothing that it could befall.
+Missed = Callable[[str], None]
+
+#: What happens to a guest, told by its agent, host and number.
+Happening = Callable[[Agent, str, int], None]
+
+
+class Guests:
+    """VMs by name, wherever they are. What is not there, or does not run, nothing befalls."""
+
+    def __init__(self, world: SimulatedWorld, missed: Missed) -> None:
+        self._world = world
+        self._missed = missed
+        self._bursts: dict[str, list[float]] = {}
+
+    def crash(self, vm: str) -> None:
+        """Let the guest of ``vm`` die; its watchdog boots it again."""
+        self._befall(vm, lambda agent, host, number: agent.crash_guest(host, number))
+
+    @contextmanager
+    def busier(self, vm: str, percent: float) -> Iterator[None]:
+        """Within the block ``vm`` is asked for so much more, beside what other bursts want."""
+        bursts = self._bursts.setdefault(vm, [])
+        bursts.append(percent)
+        self._add_load(vm, sum(bursts))
+        yield
+        bursts.remove(percent)
+        self._add_load(vm, sum(bursts))
+
+    def _add_load(self, vm: str, percent: float) -> None:
+        self._befall(vm, lambda agent, host, number: agent.add_load(host, number, percent))
+
+    def _befall(self, vm: str, what: Happening) -> None:
+        """Let ``what`` happen inside the processes that hold ``vm``: once awake, if one hangs."""
+        places = self._places(vm)
+        if not places:
+            self._missed(f"VM {vm} is on no host")
+        for process, host, number in places:
+            context = Context()
+            context.run(PARTY.set, process.party)
+            agent = self._world.supply.agents[process.name]
+            self._world.loop.call_soon(self._happen, what, agent, host, number, context=context)
+
+    def _happen(self, what: Happening, agent: Agent, host: str, number: int) -> None:
+        try:
+            what(agent, host, number)
+        except FusionError as refusal:
+            self._missed(str(refusal))
+
+    def _places(self, vm: str) -> list[tuple[Process, str, int]]:
+        places = []
+        for name, agent in self._world.supply.agents.items():
+            view = agent.view
+            process = self._world.supply.process(view.hosts.names[0])
+            if process is None or process.name != name or vm not in view.vms.names:
+                continue
+            row = view.vms.names.index(vm)
+            host = view.hosts.names[view.vms.host_row[row]]
+            places.append((process, host, int(view.vms.number[row])))
+        return places

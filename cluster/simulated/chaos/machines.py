@@ -1,0 +1,105 @@
+"""What happens to machines and processes: power lost and given back, standing still."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+
+from cluster.simulated.process import Process
+from cluster.simulated.world import SimulatedWorld
+from fusion.errors import FusionError
+
+#: Until a switch that could not be pressed is tried again: that of a packed host which hangs.
+RETRY_S = 1.0
+
+
+class HostCrashes:
+    """Hosts without power: down from the first crash until the last one has ended.
+
+    Nobody in the datacenter switches a crashed host on again; here the operator's hand does.
+    """
+
+    def __init__(self, world: SimulatedWorld) -> None:
+        self._world = world
+        self._crashes: Counter[str] = Counter()
+        self._switches: dict[str, asyncio.Lock] = {}
+
+    @asynccontextmanager
+    async def crashed(self, hosts: Sequence[str]) -> AsyncIterator[None]:
+        """Within the block ``hosts`` have no power; behind it those that had any have it again.
+
+        A host that never was switched on is left to whoever will do that first.
+        """
+        had_power = [host for host in hosts if self._world.supply.incarnations[host]]
+        async with asyncio.TaskGroup() as switching:
+            for host in had_power:
+                self._crashes[host] += 1
+                switching.create_task(self._switch(host))
+            yield
+            for host in had_power:
+                self._crashes[host] -= 1
+                switching.create_task(self._switch(host))
+
+    async def _switch(self, host: str) -> None:
+        """Bring ``host``'s power to what it should be, however long that takes."""
+        supply = self._world.supply
+        async with self._switches.setdefault(host, asyncio.Lock()):
+            done: bool | None = None
+            while done != (down := self._crashes[host] > 0):
+                try:
+                    await (supply.off(host) if down else supply.on(host))
+                    done = down
+                except FusionError:  # lost as it came on, or its process does not hear the button
+                    await self._world.clock.sleep(RETRY_S)
+
+
+class VrmCrashes:
+    """The VRM is down from the first crash until the last one has ended."""
+
+    def __init__(self, world: SimulatedWorld) -> None:
+        self._world = world
+        self._crashes = 0
+
+    @asynccontextmanager
+    async def crashed(self) -> AsyncIterator[None]:
+        """Within the block there is no VRM; behind it its next incarnation serves."""
+        self._crashes += 1
+        self._world.kill_vrm()
+        yield
+        self._crashes -= 1
+        while not self._crashes and not self._alive():
+            try:
+                await self._world.start_vrm()
+            except FusionError:  # killed by somebody else before it served
+                await self._world.clock.sleep(RETRY_S)
+
+    def _alive(self) -> bool:
+        process = self._world.vrm_process
+        return process is not None and process.alive
+
+
+class Hangs:
+    """Processes that stand still, from the first hang until the last one has ended or they died."""
+
+    def __init__(self, world: SimulatedWorld) -> None:
+        self._world = world
+        self._hangs: Counter[Process] = Counter()
+
+    @contextmanager
+    def hung(self, hosts: Sequence[str]) -> Iterator[None]:
+        """Within the block nothing runs of the processes that hold ``hosts`` as it is entered."""
+        found = [self._world.supply.process(host) for host in hosts]
+        processes = list(dict.fromkeys(process for process in found if process is not None))
+        for process in processes:
+            self._hangs[process] += 1
+            if self._hangs[process] == 1:
+                process.hang()
+        yield
+        for process in processes:
+            self._hangs[process] -= 1
+            if not self._hangs[process]:
+                del self._hangs[process]
+                if process.alive:
+                    process.wake()
