@@ -57,7 +57,11 @@ def run_many(
         stopped = interrupted() and len(outcomes) < len(seeds)
     wall_s = time.monotonic() - began_s
     if json:
-        output.document(campaign_document(outcomes, len(seeds), wall_s, stopped))
+        document = campaign_document(outcomes, len(seeds), wall_s, stopped)
+        for each in document["runs"]:
+            if each["violations"] or each["failure"]:
+                each["replay"] = asked.replay_command(each["seed"])
+        output.document(document)
     else:
         _summarise(outcomes, len(seeds), wall_s)
     if not all(outcome.sound for outcome in outcomes):

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -124,7 +125,6 @@ def lost(seed: int, failure: Failure) -> RunOutcome:
 
 def _serve(pipe: Connection, work: Work) -> None:
     """Run what comes until the campaign hangs up."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the campaign hears it, and ends us
     while True:
         try:
             request: RunRequest = pipe.recv()
@@ -143,9 +143,10 @@ def _serve(pipe: Connection, work: Work) -> None:
 
 @contextmanager
 def _deaf_to_interrupts() -> Iterator[None]:
-    """Let a process started in the block ignore Ctrl-C from its very beginning."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Let a process started in the block never hear Ctrl-C; ours hears it after the block."""
+    resource_tracker.ensure_running()  # when it starts it unblocks what is blocked below
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -19,7 +19,7 @@ from cluster.simulated.run import RunRequest, run
 from cluster.simulated.tables import Tables
 from fusion.errors import FusionError, InvalidInput, Refused
 from fusion.faults import random_plan
-from fusion.spec import Bursts, CpuQos, Datacenter, PlannedVm, Sine, Step, Trace
+from fusion.spec import Bursts, CpuQos, Datacenter, PlannedVm, Sine, Step, Trace, Workload
 from tests.cluster.world import vm
 from tests.simulated.small import small_datacenter, small_request
 
@@ -128,7 +128,7 @@ def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:
 
 
 def everything() -> Datacenter:
-    loads = [
+    loads: list[Workload] = [
         Sine(40.0, 30.0, 60.0, 5.0),
         Step(((0.0, 10.0), (30.0, 90.0))),
         Bursts(5.0, 95.0, 30.0, 10.0),
