@@ -295,3 +295,18 @@ def test_what_is_no_schedule_is_refused() -> None:
     short = {key: value for key, value in GOOD.items() if key != "at_s"}
     with pytest.raises(InvalidInput, match=r"faults\[1\]\.at_s: missing; write seconds"):
         from_records([GOOD, short])
+
+
+def test_a_fault_says_what_it_is() -> None:
+    records = [
+        {**GOOD, "kind": "host_crash", "targets": ["cna-01", "cna-02"]},
+        {**GOOD, "kind": "slow_link", "peers": ["vrm"], "direction": "in", "latency_s": 0.2},
+        {**GOOD, "kind": "partition", "peers": ["vrm"], "planes": ["service"]},
+        {**GOOD, "kind": "load_burst", "targets": ["web"], "percent": 50},
+    ]
+    assert [str(fault) for fault in from_records(records)] == [
+        "host_crash of cna-01, cna-02, from 1 s for 2.5 s",
+        "partition of cna-01 from and to vrm on service, from 1 s for 2.5 s",
+        "slow_link of cna-01 from vrm (latency_s 0.2), from 1 s for 2.5 s",
+        "load_burst of web by 50 %, from 1 s for 2.5 s",
+    ]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
+from cluster.datacenter_file import load
 from cluster.network import Plane
 from cluster.rpc import convert
 from cluster.rpc.v1 import vrm_pb2, vrm_pb2_grpc
 from cluster.simulated.chaos import Chaos
+from cluster.simulated.loop import RunFailed
 from cluster.simulated.wires import Quality
 from cluster.simulated.world import VRM, SimulatedWorld
 from fusion.errors import NotFound
@@ -27,7 +30,7 @@ from fusion.spec import (
     PlannedVm,
     VmSpec,
 )
-from fusion.vm import VmState
+from fusion.vm import TRANSIENT, VmState
 
 Kind = FaultKind
 SOUND = Quality()
@@ -55,14 +58,12 @@ def datacenter(hosts: int = 3, hosts_per_actor: int = 1) -> Datacenter:
 
 
 class Site:
-    """A launched world at rest, that faults are let loose on."""
+    """A world with faults let loose on it, and what is to be seen of it."""
 
-    def __init__(self, specs: Datacenter) -> None:
-        self.world = SimulatedWorld(specs, seed=1)
-        self.world.launch()
-        self.world.run_until(20.0)
+    def __init__(self, world: SimulatedWorld) -> None:
+        self.world = world
         self.lines: list[str] = []
-        self.world.trace.reader = self.lines.append
+        world.trace.reader = self.lines.append
 
     def suffer(self, *faults: Fault) -> Chaos:
         chaos = Chaos(self.world, faults)
@@ -106,10 +107,14 @@ class Site:
 
 @pytest.fixture
 def launched() -> Iterator[Callable[..., Site]]:
+    """Return what launches a world and lets it come to rest."""
     sites: list[Site] = []
 
     def launch(hosts: int = 3, hosts_per_actor: int = 1) -> Site:
-        sites.append(Site(datacenter(hosts, hosts_per_actor)))
+        world = SimulatedWorld(datacenter(hosts, hosts_per_actor), seed=1)
+        world.launch()
+        world.run_until(20.0)
+        sites.append(Site(world))
         return sites[-1]
 
     yield launch
@@ -165,9 +170,8 @@ def test_a_host_that_crashes_as_it_comes_on_comes_on_later(site: Site) -> None:
     assert site.at(45.0).hosts()["h0"] is HostState.NORMAL
 
 
-def test_a_host_that_was_never_on_is_left_alone(launched: Callable[..., Site]) -> None:
-    world = SimulatedWorld(datacenter(), seed=1)
-    with world:
+def test_a_host_that_was_never_on_is_left_alone() -> None:
+    with SimulatedWorld(datacenter(), seed=1) as world:
         chaos = Chaos(world, (fault(Kind.HOST_CRASH, "h0", 1.0, 2.0),))
         world.spawn(chaos.run())
         world.run_until(10.0)
@@ -456,3 +460,34 @@ def test_a_run_under_faults_is_repeated_by_its_seed_and_by_its_schedule_written_
     assert run_random(5) == (digest, records)
     assert run_random(5, records) == (digest, records)
     assert run_random(6)[0] != digest
+
+
+def test_a_mistake_in_carrying_out_faults_fails_the_run(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("no such wire")
+
+    monkeypatch.setattr(site.world.wires, "cut", broken)
+    site.suffer(fault(Kind.PARTITION, "h0", 25.0, 30.0, Cut(peers=("vrm",))))
+    with pytest.raises(RunFailed, match="faults cannot be carried out"):
+        site.at(26.0)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_demo_gets_well_again_whatever_befalls_it(seed: int) -> None:
+    demo = replace(load("demo"), tick_s=2.0, heartbeat_interval_s=2.0)
+    dense = tuple(
+        replace(fault, at_s=fault.at_s / 12.0, lasts_s=min(fault.lasts_s / 2.0, 12.0))
+        for fault in draw(random_plan(), demo, 600.0, seed)
+    )
+    with SimulatedWorld(demo, seed) as world:
+        chaos = Chaos(world, dense)
+        world.launch()
+        world.spawn(chaos.run())
+        world.run_until(90.0)
+        assert chaos.healed_at_s is not None
+        assert chaos.healed_at_s < 55.0
+        site = Site(world)
+        assert set(site.hosts().values()) == {HostState.NORMAL}
+        assert not set(site.vms().values()) & (TRANSIENT | {VmState.UNKNOWN})

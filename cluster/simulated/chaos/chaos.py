@@ -11,6 +11,7 @@ import structlog
 from cluster.simulated.chaos.guests import Guests
 from cluster.simulated.chaos.links import Links
 from cluster.simulated.chaos.machines import Hangs, HostCrashes, VrmCrashes
+from cluster.simulated.loop import RunFailed
 from cluster.simulated.world import VRM, SimulatedWorld
 from fusion.errors import NotFound
 from fusion.faults.schedule import Cut, Fault, FaultKind, Impaired, Load, Schedule
@@ -43,10 +44,16 @@ class Chaos:
     async def run(self) -> None:
         """Let every fault happen at its instant; return when all is well again."""
         clock = self._world.clock
-        async with asyncio.TaskGroup() as faults:
-            for fault in self._schedule:
-                await clock.sleep(fault.at_s - clock.now())
-                faults.create_task(self._happen(fault))
+        try:
+            async with asyncio.TaskGroup() as faults:
+                for fault in self._schedule:
+                    await clock.sleep(fault.at_s - clock.now())
+                    faults.create_task(self._happen(fault))
+        except ExceptionGroup as failures:  # whoever started this may not be waiting for it
+            failure = RunFailed(f"at {clock.now():.3f} s: faults cannot be carried out: {failures}")
+            failure.__cause__ = failures
+            self._world.loop.fail(failure)
+            return
         self.healed_at_s = clock.now()
         self._world.trace.note(self.healed_at_s, "all faults have healed")
 
