@@ -233,6 +233,8 @@ class StreamStreamCall(_StreamRequest, _StreamResponse, grpc.aio.StreamStreamCal
 class _Method:
     """A multicallable: one method of a peer."""
 
+    unary = False  # whether one answer is all there is
+
     def __init__(
         self,
         channel: SimulatedChannel,
@@ -248,9 +250,11 @@ class _Method:
     def _exchange(
         self, timeout: float | None, metadata: Any, wait_for_ready: bool | None
     ) -> Exchange:
-        return self._channel.exchange(
+        exchange = self._channel.exchange(
             self._name, timeout, as_metadata(metadata), bool(wait_for_ready)
         )
+        exchange.unary = self.unary
+        return exchange
 
 
 class _UnaryRequestMethod(_Method):
@@ -292,6 +296,7 @@ class _StreamRequestMethod(_Method):
 
 class _UnaryUnary(_UnaryRequestMethod, grpc.aio.UnaryUnaryMultiCallable[Any, Any]):
     call = UnaryUnaryCall
+    unary = True
 
 
 class _UnaryStream(_UnaryRequestMethod, grpc.aio.UnaryStreamMultiCallable[Any, Any]):
@@ -302,6 +307,7 @@ class _StreamUnary(  # type: ignore[misc]
     _StreamRequestMethod, grpc.aio.StreamUnaryMultiCallable[Any, Any]
 ):
     call = StreamUnaryCall
+    unary = True
 
 
 class _StreamStream(  # type: ignore[misc]

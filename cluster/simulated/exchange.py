@@ -106,6 +106,7 @@ class Exchange:
         self.metadata = metadata
         self.deadline_s = deadline_s
         self._wait_for_ready = wait_for_ready
+        self.unary = False
         self.opened_s = self.loop.now_s
         self.silent_since_s: float | None = None
         self._out = Lane()

@@ -8,6 +8,7 @@ from contextlib import suppress
 from contextvars import Context
 from typing import Any, TypeVar
 
+from cluster import policy
 from cluster.agent.agent import Agent
 from cluster.role import Endpoint
 from cluster.simulated.clock import SimulatedClock
@@ -18,6 +19,7 @@ from cluster.simulated.power import PowerSupply, SimulatedPower, chassis_of
 from cluster.simulated.process import Process
 from cluster.simulated.stores import Disk
 from cluster.simulated.trace import Trace
+from cluster.simulated.watchdog import Watchdog
 from cluster.simulated.wires import Quality, Wires
 from cluster.vrm.vrm import Vrm
 from fusion import seeds
@@ -45,9 +47,12 @@ class SimulatedWorld:
         self.fabric = Fabric(self.loop, self.wires, self.trace)
         self.clock = SimulatedClock(self.loop)
         self.vrm: Vrm | None = None
+        self._policies = policy.sources(datacenter)
+        policy.made(self._policies)  # their mistakes come before anything starts
         self.vrm_process: Process | None = None
         self._disks: dict[str, Disk] = {}
         self._processes: list[Process] = []
+        self.watchdog = Watchdog(self)
         self.supply = PowerSupply(datacenter, self._process, self.clock, self.network("bmc"))
         for chassis in chassis_of(datacenter):
             for host in chassis.hosts:
@@ -122,6 +127,7 @@ class SimulatedWorld:
             network=process.network,
             power=SimulatedPower(self.supply, self.spawn, process.party),
             stores=process.stores,
+            policies=policy.made(self._policies),
         )
         return self.vrm
 
