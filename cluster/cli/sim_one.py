@@ -90,8 +90,9 @@ def _tell(asked: Asked, outcome: RunOutcome, journal: Journal, json: bool) -> No
         failure = outcome.failure
         failed = output.red("failed", stream)
         print(f"the run {failed} at {failure.at_s:.3f} s: {failure.text}", file=stream)
-        print("  last events of the run:", file=stream)
-        for entry in journal.last(EVENTS_KEPT):
+        for number, entry in enumerate(journal.last(EVENTS_KEPT)):
+            if number == 0:
+                print("  last events of the run:", file=stream)
             print(f"  {entry}", file=stream)
     if not outcome.sound:
         print(f"replay: {asked.replay_command(outcome.seed)}", file=stream, flush=True)

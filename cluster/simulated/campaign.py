@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import traceback
 from collections import deque
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from threading import Thread
 from typing import Any
 
 from cluster.simulated.run import Failure, RunOutcome, RunRequest, never, run
@@ -124,7 +126,8 @@ def lost(seed: int, failure: Failure) -> RunOutcome:
 
 
 def _serve(pipe: Connection, work: Work) -> None:
-    """Run what comes until the campaign hangs up."""
+    """Run what comes until the campaign hangs up, or is killed."""
+    Thread(target=_end_with_parent, daemon=True).start()
     while True:
         try:
             request: RunRequest = pipe.recv()
@@ -139,6 +142,14 @@ def _serve(pipe: Connection, work: Work) -> None:
             pipe.send(outcome)
         except ConnectionError:
             return
+
+
+def _end_with_parent() -> None:
+    """A campaign that is killed can tell nobody; without it nobody wants what is under way."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(1)
 
 
 @contextmanager

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -75,4 +77,29 @@ def test_an_interrupt_ends_what_runs_and_keeps_what_was_found() -> None:
         found.append(outcome)
         worker = outcome.rpcs
     assert [outcome.seed for outcome in found] == [1]
-    assert not Path(f"/proc/{worker}").exists()
+    assert not _runs(worker)
+
+
+def test_workers_end_with_a_campaign_that_is_killed() -> None:
+    program = (
+        "from cluster.simulated.campaign import Campaign\n"
+        "from tests.simulated.test_campaign import REQUEST, never_ends\n"
+        "for outcome in Campaign(REQUEST.with_seed, range(1, 9), 1, never_ends).outcomes():\n"
+        "    print(outcome.rpcs, flush=True)"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as campaign:
+        assert campaign.stdout is not None
+        worker = int(campaign.stdout.readline())
+        campaign.kill()
+    deadline_s = time.monotonic() + 20.0
+    while _runs(worker):
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
+
+
+def _runs(pid: int) -> bool:
+    """Whether there is such a process; a dead one may wait for whoever inherited it."""
+    try:
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
