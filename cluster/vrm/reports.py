@@ -113,7 +113,8 @@ class Reports:
             vm = self._inventory.vms[int(number[row])]
             host = self._inventory.hosts[int(on[row])]
             self._take_vm(vm, host, VM_STATE_OF.get(int(state[row]), VmState.UNKNOWN))
-        for missing in self._missing(rows, where).tolist():
+        held[known] = figures.host_row[number[known]] == on[known]  # those just found as well
+        for missing in self._missing(rows, number[held]).tolist():
             vm = self._inventory.vms[missing]
             assert vm.host is not None
             self._take_vm(vm, vm.host, VmState.STOPPED)

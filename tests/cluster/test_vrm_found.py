@@ -1,0 +1,23 @@
+"""VMs that run where the VRM took them for stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fusion.vm import VmState
+from tests.cluster.puppet import Puppet
+from tests.cluster.test_vrm_failures import with_a_puppet
+from tests.cluster.world import RUNNING, World
+
+
+def test_a_vm_that_is_found_running_is_taken_over_once(tmp_path: Path) -> None:
+    async def scenario(world: World, puppet: Puppet) -> None:
+        for _ in range(3):
+            await puppet.report({1: VmState.RUNNING})
+            assert await world.state("web") == RUNNING
+        assert (await world.hosts())["cna-01"].vms == 1
+        kinds = await world.kinds()
+        assert kinds.count("vm.found") == 1
+        assert "vm.halted" not in kinds
+
+    with_a_puppet(tmp_path, scenario, running=False)
