@@ -47,6 +47,7 @@ class HostSpec:
     dom0: Dom0 = field(default_factory=Dom0)
     nics: tuple[Nic, ...] = ()
     cpu_generation: str = ""
+    power_watts: tuple[float, ...] = ()  # at 0, 10, …, 100 % load; none given: not known
 
     @property
     def cores(self) -> int:
@@ -169,6 +170,7 @@ class ClusterSpec:
     drs: bool = False
     memory_overcommit: bool = False
     cpu_baseline: str = ""
+    policy: str = ""  # absolute path.py:Name of what takes the place of ``placement``
 
 
 @dataclass(frozen=True, slots=True)

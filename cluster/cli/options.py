@@ -40,6 +40,14 @@ Speed = Annotated[
     typer.Option(metavar="N", help="Emulated seconds per second; otherwise what the file says."),
 ]
 
+Policy = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PATH.py:NAME",
+        help="A placement policy under study, in place of those of all clusters.",
+    ),
+]
+
 
 class Mode(StrEnum):
     """How a guest is ended."""

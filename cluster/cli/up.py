@@ -13,7 +13,7 @@ import typer
 from cluster.cli import output
 from cluster.cli.exits import ExitCode
 from cluster.cli.launcher_process import LauncherProcess
-from cluster.cli.options import Datasets, Json, Speed
+from cluster.cli.options import Datasets, Json, Policy, Speed
 from cluster.live import processes
 from cluster.live.run_state import RunState
 from fusion.errors import FusionError
@@ -38,21 +38,31 @@ def up(
         ),
     ] = None,
     datasets: Datasets = None,
+    policy: Policy = None,
     json: Json = False,
 ) -> int:
     """Launch a datacenter and watch it; Ctrl-C shuts everything down.
 
     With --json it prints one document once the datacenter is up.
     """
-    arguments = launcher_arguments(source, speed, ray_address, datasets, detach)
+    arguments = launcher_arguments(
+        source,
+        speed=speed,
+        ray_address=ray_address,
+        datasets=datasets,
+        policy=policy,
+        detach=detach,
+    )
     return asyncio.run(_session(arguments, detach, json))
 
 
 def launcher_arguments(
     source: str,
+    *,
     speed: float | None,
     ray_address: str | None,
     datasets: Path | None,
+    policy: str | None,
     detach: bool,
 ) -> list[str]:
     arguments = [source]
@@ -62,6 +72,8 @@ def launcher_arguments(
         arguments += ["--ray-address", ray_address]
     if datasets is not None:
         arguments += ["--datasets", str(datasets)]
+    if policy is not None:
+        arguments += ["--policy", policy]
     if detach:
         arguments.append("--detach")
     return arguments

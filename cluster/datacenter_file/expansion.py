@@ -39,6 +39,7 @@ def _cluster(cluster: schema.Cluster) -> spec.ClusterSpec:
         drs=cluster.drs,
         memory_overcommit=cluster.memory_overcommit,
         cpu_baseline=cluster.cpu_baseline,
+        policy=cluster.policy or "",
     )
 
 
@@ -58,6 +59,7 @@ def _hosts(plan: HostPlan) -> Iterator[spec.HostSpec]:
             dom0=dom0,
             nics=nics,
             cpu_generation=group.cpu_generation,
+            power_watts=group.power[index % len(group.power)] if group.power else (),
         )
 
 

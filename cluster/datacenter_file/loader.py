@@ -13,6 +13,8 @@ from cluster.datacenter_file.mistakes import DatacenterFileError, did_you_mean, 
 from cluster.datacenter_file.plan import Mistakes, host_plans, vm_plans
 from cluster.datacenter_file.schema import DatacenterFile
 from cluster.datacenter_file.traces import TraceFinder
+from cluster.policy import resolve
+from fusion.errors import InvalidInput
 from fusion.spec import Datacenter
 
 SUFFIXES = (".yaml", ".yml")
@@ -26,11 +28,18 @@ def scenarios() -> list[str]:
     return sorted(name.stem for name in names if name.suffix == ".yaml")
 
 
-def load(source: str, *, speed: float | None = None, datasets: Path | None = None) -> Datacenter:
+def load(
+    source: str,
+    *,
+    speed: float | None = None,
+    datasets: Path | None = None,
+    policy: str | None = None,
+) -> Datacenter:
     """Return the datacenter of a file, or of a packaged scenario.
 
     ``source`` is a path (it is a file, has a folder or ends in .yaml) or the name of a scenario.
-    ``speed`` takes the place of the file's own. Trace files are looked for beside the file, in
+    ``speed`` takes the place of the file's own, ``policy`` (``path.py:Name``) that of the policies
+    of all its clusters. Trace files are looked for beside the file, in
     ``datasets`` and in the current folder. Raises ``DatacenterFileError`` with every mistake that
     could be found.
     """
@@ -43,9 +52,30 @@ def load(source: str, *, speed: float | None = None, datasets: Path | None = Non
     hosts = host_plans(file, mistakes)
     vms = vm_plans(file, TraceFinder([place.absolute() for place in places]), mistakes)
     checks.check(file, hosts, vms, mistakes)
+    file = _with_policies(file, folder or Path(), policy, mistakes)
     if mistakes.sentences:
         raise DatacenterFileError(mistakes.sentences)
     return expand(file, hosts, vms)
+
+
+def _with_policies(
+    file: DatacenterFile, folder: Path, policy: str | None, mistakes: Mistakes
+) -> DatacenterFile:
+    """Return ``file`` with the policies under study found: beside it, or in the current folder."""
+    clusters = []
+    for index, cluster in enumerate(file.clusters):
+        reference = cluster.policy
+        try:
+            if policy is not None:
+                reference = resolve(policy, [Path.cwd()])
+            elif reference is not None:
+                reference = resolve(reference, [folder.absolute(), Path.cwd()])
+        except InvalidInput as error:
+            if policy is not None:
+                raise InvalidInput(f"--policy: {error}") from None
+            mistakes.add(f"clusters[{index}].policy", str(error))
+        clusters.append(cluster.model_copy(update={"policy": reference}))
+    return file.model_copy(update={"clusters": clusters})
 
 
 def _validate(text: str, source: str) -> DatacenterFile:

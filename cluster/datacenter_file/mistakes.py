@@ -33,6 +33,7 @@ EXAMPLES: Mapping[str, str] = {
     "first": "1",
     "sockets": "2",
     "cores": "8",
+    "policy": "best_fit.py:BestFit",
     "mhz": "2600",
     "memory": "128GiB",
     "vcpus": "2",

@@ -5,6 +5,7 @@ Every value stands alone here; how entries refer to each other is the matter of 
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PlainValidator
@@ -42,6 +43,29 @@ def _dom0(value: object) -> object:
     return value
 
 
+#: Watts of a power curve: at 0, 10, …, 100 % load.
+POWER_POINTS = 11
+
+
+def _power(value: object) -> tuple[tuple[float, ...], ...]:
+    if isinstance(value, list) and value and all(isinstance(each, list) for each in value):
+        return tuple(_curve(each) for each in value)
+    return (_curve(value),)
+
+
+def _curve(value: object) -> tuple[float, ...]:
+    if not isinstance(value, list) or len(value) != POWER_POINTS:
+        raise mistake(
+            f"{shown(value)} is no power curve; write {POWER_POINTS} numbers, the watts at "
+            "0, 10, ..., 100 % load"
+        )
+    for watts in value:
+        number = isinstance(watts, int | float) and not isinstance(watts, bool)
+        if not number or not 0 <= watts < math.inf:
+            raise mistake(f"{shown(watts)} is no number of watts; write 0 or more")
+    return tuple(float(watts) for watts in value)
+
+
 def _phase(value: object) -> object:
     return value if value == "spread" else quantity(parse_duration)(value)
 
@@ -68,6 +92,7 @@ class Cluster(Entry):
     drs: bool = False
     memory_overcommit: bool = False
     cpu_baseline: str = ""
+    policy: str | None = None
 
 
 class Flavour(Entry):
@@ -99,6 +124,7 @@ class HostGroup(Entry):
     nics: list[Nic] = [Nic(name="eth0", link=10e9)]
     dom0: Annotated[Dom0, BeforeValidator(_dom0)] = Dom0()
     cpu_generation: str = ""
+    power: Annotated[tuple[tuple[float, ...], ...], PlainValidator(_power)] = ()
 
 
 class ConstantLoad(Entry):

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import structlog
 
+from cluster import policy
 from cluster.live import logs
 from cluster.live.addresses import AddressBook
 from cluster.live.clock import LiveClock
@@ -166,6 +167,7 @@ class VrmActor(_Actor):
         from cluster.vrm.vrm import Vrm
 
         datacenter = load_datacenter(Path(setting.folder))
+        policies = policy.made(policy.sources(datacenter))
 
         def make() -> Vrm:
             network = setting.network()
@@ -177,6 +179,7 @@ class VrmActor(_Actor):
                 network=network,
                 power=LivePower(network),
                 stores=LiveStores(Path(setting.folder)),
+                policies=policies,
             )
 
         vrm = start_role(setting.name, make)

@@ -1,6 +1,7 @@
 """The process that launches a datacenter, keeps it running and takes it down.
 
-    python -m cluster.live.launcher SOURCE [--speed N] [--ray-address A] [--datasets DIR] [--detach]
+    python -m cluster.live.launcher SOURCE [--speed N] [--ray-address A] [--datasets DIR]
+        [--policy PATH.py:NAME] [--detach]
 
 Standard output carries ``Progress`` lines until the launch is over; standard input is the
 lifeline: when it ends, everything is shut down (not with ``--detach``). SIGTERM and SIGINT shut
@@ -35,7 +36,13 @@ def main(arguments: list[str] | None = None) -> int:
         os.setsid()  # whatever is in our session is ours; a leader of a group has to stay
     asked_to_stop = _stops_so_far()
     try:
-        prepared = prepare(options.source, options.speed, options.datasets, options.ray_address)
+        prepared = prepare(
+            options.source,
+            speed=options.speed,
+            datasets=options.datasets,
+            policy_option=options.policy,
+            ray_option=options.ray_address,
+        )
     except FusionError as error:
         tell(Progress(Step.FAILED, text=str(error), refused=True))
         return 2
@@ -53,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--speed", type=float, help="emulated seconds per second")
     parser.add_argument("--ray-address", help="host:port of a Ray cluster, or 'auto'")
     parser.add_argument("--datasets", type=Path, help="where folders of traces are looked for")
+    parser.add_argument("--policy", help="path.py:Name of a placement policy under study")
     parser.add_argument("--detach", action="store_true", help="run on when standard input ends")
     return parser
 

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from cluster import policy
 from cluster.datacenter_file import load
 from cluster.live import ray_address
 from cluster.live.layout import BMC, VRM, Layout, lay_out
@@ -31,10 +32,16 @@ class Prepared:
 
 
 def prepare(
-    source: str, speed: float | None, datasets: Path | None, ray_option: str | None
+    source: str,
+    *,
+    speed: float | None,
+    datasets: Path | None,
+    policy_option: str | None,
+    ray_option: str | None,
 ) -> Prepared:
     """Check everything and record the run. Raises ``FusionError`` with nothing changed."""
-    datacenter = load(source, speed=speed, datasets=datasets)
+    datacenter = load(source, speed=speed, datasets=datasets, policy=policy_option)
+    policy.made(policy.sources(datacenter))
     ray = ray_address.resolve(ray_option)
     if ray is not None:
         ray_address.probe(ray)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from fusion.policy.placement import (
     POLICIES,
     Decision,
     HostsSnapshot,
+    PlacementPolicy,
     PlacementRequest,
     place_all,
 )
@@ -26,9 +27,15 @@ for _code, _state in enumerate(HOST_STATES):
 
 
 class Placing:
-    """Places VMs by the policy of their cluster; counts how many, and how long that took."""
+    """Places VMs by the policy of their cluster; counts how many, and how long that took.
 
-    def __init__(self, inventory: Inventory, clock: Clock) -> None:
+    ``policies`` are those under study, by cluster, in place of what the cluster is set to.
+    """
+
+    def __init__(
+        self, inventory: Inventory, clock: Clock, policies: Mapping[str, PlacementPolicy]
+    ) -> None:
+        self._policies = policies
         self._inventory = inventory
         self._clock = clock
         self._names = tuple(host.name for host in inventory.hosts)
@@ -48,7 +55,7 @@ class Placing:
             # Clusters share no hosts: one after the other is as good as all at once.
             members = [vm for vm in vms if vm.spec.cluster == cluster.name]
             requests = [PlacementRequest.of(vm.spec) for vm in members]
-            policy = POLICIES[cluster.placement]
+            policy = self._policies.get(cluster.name) or POLICIES[cluster.placement]
             for vm, decision in zip(members, place_all(requests, hosts, policy), strict=True):
                 decisions[vm.number] = decision
                 self.placed_total += decision.host is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from prometheus_client.registry import Collector
 
@@ -18,11 +18,15 @@ from cluster.stores import Stores
 from cluster.vrm.facts import Facts
 from cluster.vrm.store import Store
 from cluster.vrm.wiring import Wiring
+from fusion.policy.placement import PlacementPolicy
 from fusion.spec import Datacenter
 
 
 class Vrm:
-    """The VRM as a role. ``collectors`` and ``discovery`` may be used from any thread."""
+    """The VRM as a role. ``collectors`` and ``discovery`` may be used from any thread.
+
+    ``policies`` are policies under study: they place VMs in place of what their cluster is set to.
+    """
 
     def __init__(
         self,
@@ -34,6 +38,7 @@ class Vrm:
         network: Network,
         power: Power,
         stores: Stores,
+        policies: Mapping[str, PlacementPolicy] | None = None,
     ) -> None:
         self._datacenter = datacenter
         self._endpoint = endpoint
@@ -42,6 +47,7 @@ class Vrm:
         self._network = network
         self._power = power
         self._stores = stores
+        self._policies = policies or {}
         self._view = VrmView()
         #: What it knows, for whoever looks on from the same thread; nothing before it serves.
         self.facts: Facts | None = None
@@ -90,6 +96,7 @@ class Vrm:
             power=self._power,
             store=store,
             spawn=work.create_task,
+            policies=self._policies,
         )
         parts.recall()
         self.facts = parts.facts

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import grpc
 
 from cluster.clock import Clock
@@ -29,6 +31,7 @@ from cluster.vrm.reports import Reports
 from cluster.vrm.starting import Starting
 from cluster.vrm.store import Store
 from cluster.vrm.tasks import Tasks
+from fusion.policy.placement import PlacementPolicy
 from fusion.spec import Datacenter
 
 RESTARTED = "the VRM was restarted"
@@ -48,6 +51,7 @@ class Wiring:
         power: Power,
         store: Store,
         spawn: Spawn,
+        policies: Mapping[str, PlacementPolicy],
     ) -> None:
         self._endpoint = endpoint
         self._clock = clock
@@ -60,7 +64,7 @@ class Wiring:
         self._events = Events(store, clock)
         self._inventory = Inventory.open(store, datacenter)
         self._changes = Changes(self._inventory, clock, self._interval_s)
-        self._placing = Placing(self._inventory, clock)
+        self._placing = Placing(self._inventory, clock, policies)
         self._orders = Orders(
             network, clock, self._interval_s, self._generation, seed=datacenter.seed
         )

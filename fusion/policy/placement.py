@@ -118,6 +118,21 @@ class PlacementPolicy(Protocol):
     def place(self, request: PlacementRequest, hosts: HostsSnapshot) -> Decision: ...
 
 
+def fitting(request: PlacementRequest, hosts: HostsSnapshot) -> Mask:
+    """Return the hosts ``[H]`` of the VM's cluster that are in use and have room for it."""
+    fits: Mask = (
+        hosts.of_cluster(request.cluster)
+        & (hosts.state == NORMAL)
+        & (hosts.cores >= request.vcpus)
+        & (hosts.memory_free_bytes >= request.memory_bytes)
+        & (hosts.cpu_unreserved_mhz >= request.reservation_mhz - ROUNDING_MHZ)
+    )
+    return fits
+
+
+#: The method of a policy, or a function in its place.
+PlaceFunction = Callable[[PlacementRequest, HostsSnapshot], Decision]
+
 #: The cost of every host for a request; the lowest wins, the first of equals.
 Weigher = Callable[[PlacementRequest, HostsSnapshot], Floats]
 
@@ -155,13 +170,7 @@ class FilterAndWeigh:
     weigh: Weigher
 
     def place(self, request: PlacementRequest, hosts: HostsSnapshot) -> Decision:
-        fits = (
-            hosts.of_cluster(request.cluster)
-            & (hosts.state == NORMAL)
-            & (hosts.cores >= request.vcpus)
-            & (hosts.memory_free_bytes >= request.memory_bytes)
-            & (hosts.cpu_unreserved_mhz >= request.reservation_mhz - ROUNDING_MHZ)
-        )
+        fits = fitting(request, hosts)
         if not fits.any():
             return Decision(None, why_none(request, hosts))
         cost = np.where(fits, self.weigh(request, hosts), np.inf)

@@ -792,3 +792,35 @@ def test_every_required_key_has_an_example() -> None:
         key for model in models for key, field in model.model_fields.items() if field.is_required()
     }
     assert required - {"name"} <= set(mistakes.EXAMPLES)
+
+
+CURVE = "[100, 110, 120, 130, 140, 150, 160, 170, 180, 190, 200.5]"
+
+
+def power_of(write: Write, power: str) -> list[tuple[float, ...]]:
+    text = f"{{name: 'h-{{}}', count: 3, cores: 8, mhz: 2600, memory: 64GiB, power: {power}}}"
+    return [host.power_watts for host in write.load(f"datacenter: d\nhosts: [{text}]").hosts]
+
+
+def test_a_power_curve_is_that_of_every_host_or_dealt_in_turn(write: Write) -> None:
+    one = (100.0, 110.0, 120.0, 130.0, 140.0, 150.0, 160.0, 170.0, 180.0, 190.0, 200.5)
+    flat = (50.0,) * 11
+    assert power_of(write, CURVE) == [one] * 3
+    assert power_of(write, f"[{CURVE}, {[50] * 11}]") == [one, flat, one]
+
+
+@pytest.mark.parametrize(
+    ("power", "mistake"),
+    [
+        ("[1, 2, 3]", "[1, 2, 3] is no power curve; write 11 numbers, the watts at"),
+        ("[]", "[] is no power curve"),
+        ("200W", "'200W' is no power curve"),
+        (str([1] * 10 + [-5]), "-5 is no number of watts; write 0 or more"),
+        (str([1] * 10 + ["x"]), "'x' is no number of watts"),
+        (f"[{CURVE}, [1]]", "[1] is no power curve"),
+    ],
+)
+def test_mistakes_in_power_curves(write: Write, power: str, mistake: str) -> None:
+    with pytest.raises(DatacenterFileError) as refused:
+        power_of(write, power)
+    assert str(refused.value).startswith(f"hosts[0].power: {mistake}")
