@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cluster.cli import options
-from cluster.cli.options import Datasets, Json
+from cluster.cli.options import Datasets, Json, Policy
 from fusion.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def sim(
             metavar="DIR", help="Write manifest and tables there; with --seeds, a folder for each."
         ),
     ] = None,
+    policy: Policy = None,
     datasets: Datasets = None,
     json: Json = False,
 ) -> int:
@@ -80,7 +81,7 @@ def sim(
         raise InvalidInput("--seed and --seeds exclude each other; give one of them")
     if many is not None and log:
         raise InvalidInput("--log: shows one run; give --seed N instead of --seeds")
-    asked = Asked(source, duration, faults, orders, datasets)
+    asked = Asked(source, duration, faults, orders, policy, datasets)
     request = asked.request(seed)
     if out is not None:
         new_folder(out)
@@ -97,6 +98,7 @@ class Asked:
     duration: str
     faults: str | None
     orders: str | None
+    policy: str | None
     datasets: Path | None
 
     def request(self, seed: int | None) -> RunRequest:
@@ -107,7 +109,7 @@ class Asked:
         for_s = _time(self.duration, "--for", "10m or 24h")
         orders_every_s = None if self.orders is None else _time(self.orders, "--orders", "5s")
         plan = _plan(self.faults)
-        datacenter = load(self.source, datasets=self.datasets)
+        datacenter = load(self.source, datasets=self.datasets, policy=self.policy)
         if self.faults is not None:
             datacenter = replace(datacenter, faults=plan)
         request = RunRequest(datacenter, for_s, orders_every_s)
@@ -130,6 +132,8 @@ class Asked:
             words += ["--faults", self.faults]
         if self.orders is not None:
             words += ["--orders", self.orders]
+        if self.policy is not None:
+            words += ["--policy", self.policy]
         if self.datasets is not None:
             words += ["--datasets", str(self.datasets)]
         return shlex.join([*words, "--log"])

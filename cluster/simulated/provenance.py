@@ -11,6 +11,7 @@ from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
 
+from cluster.policy import sources
 from fusion.spec import Datacenter, Trace
 
 #: What the arithmetic, the messages and the order of things could depend on.
@@ -52,7 +53,7 @@ def present(inputs: Sequence[dict[str, str]] = ()) -> Origin:
 
 
 def inputs_of(source: str, datacenter: Datacenter, datasets: Path | None) -> list[dict[str, str]]:
-    """Return path and SHA-256 of the datacenter file and of every trace that it names."""
+    """Return path and SHA-256 of the datacenter file, and of its traces and policies."""
     file = Path(source)
     text = file.read_bytes() if file.is_file() else _scenario(source)
     found = [_entry(source, text)]
@@ -63,6 +64,8 @@ def inputs_of(source: str, datacenter: Datacenter, datasets: Path | None) -> lis
         path = next(_files(places, written), None)
         if path is not None:
             found.append(_entry(written, path.read_bytes()))
+    for policy in sources(datacenter).values():
+        found.append({"path": str(policy.path), "sha256": policy.sha256})
     return found
 
 

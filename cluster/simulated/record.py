@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from cluster.policy import sources
 from cluster.simulated.configuration import from_json, to_json
 from cluster.simulated.journal import Journal
 from cluster.simulated.provenance import Origin
@@ -15,8 +16,10 @@ from cluster.simulated.run import Onlooker, RunOutcome, RunRequest, never, run
 from cluster.simulated.summary import document_of
 from cluster.simulated.tables import Tables
 from fusion.errors import InvalidInput, Refused
+from fusion.spec import Datacenter
 
 MANIFEST = "manifest.json"
+INPUTS = "inputs"
 FORMAT = 1
 
 
@@ -53,11 +56,29 @@ def record(
         "sampled_every_s": tables.period_s,
         **document_of(outcome),
         **origin.to_json(),
-        "configuration": to_json(request.datacenter),
+        "configuration": to_json(_with_copies(request.datacenter, folder)),
     }
     text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False)
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
     return outcome
+
+
+def _with_copies(datacenter: Datacenter, folder: Path) -> Datacenter:
+    """Copy the policies of ``datacenter`` into ``folder``; return it with paths to the copies."""
+    copied = {}
+    for cluster, policy in sources(datacenter).items():
+        copy = Path(INPUTS) / policy.sha256[:12] / policy.path.name
+        (folder / copy).parent.mkdir(parents=True, exist_ok=True)
+        (folder / copy).write_bytes(policy.path.read_bytes())
+        copied[cluster] = f"{copy.as_posix()}:{policy.name}"
+    return _with_policies(datacenter, copied)
+
+
+def _with_policies(datacenter: Datacenter, policies: Mapping[str, str]) -> Datacenter:
+    clusters = [
+        replace(cluster, policy=policies.get(cluster.name, "")) for cluster in datacenter.clusters
+    ]
+    return replace(datacenter, clusters=tuple(clusters))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +106,14 @@ def read_manifest(folder: Path) -> Manifest:
             versions=dict(tree["versions"]),
             inputs=tuple(tree["inputs"]),
         )
+        datacenter = from_json(tree["configuration"])
+        copies = {
+            cluster.name: str(folder.absolute() / cluster.policy)
+            for cluster in datacenter.clusters
+            if cluster.policy
+        }
         request = RunRequest(
-            from_json(tree["configuration"]), float(tree["for_s"]), tree["orders_every_s"]
+            _with_policies(datacenter, copies), float(tree["for_s"]), tree["orders_every_s"]
         )
         return Manifest(request, str(tree["digest"]), float(tree["simulated_s"]), origin)
     except InvalidInput as mistake:

@@ -99,6 +99,7 @@ def test_the_log_has_every_event_and_keeps_out_of_the_document(
         (("--for", "1s", "--seed", "-1"), "'--seed'"),
         (("--for", "1s", "--faults", "some"), "--faults: 'some' is unknown; write random or none"),
         (("--for", "1s", "--orders", "0s"), "--orders: 0s is no time"),
+        (("--for", "1s", "--policy", "no.py:Such"), "--policy: no file no.py"),
     ],
 )
 def test_bad_options_are_refused(

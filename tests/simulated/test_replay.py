@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from cluster.simulated import provenance
 from cluster.simulated.record import read_manifest, record
 from cluster.simulated.replay import differences, repeat
+from cluster.simulated.run import run
 from cluster.simulated.world import SimulatedWorld
 from tests.simulated.small import small_request, with_orders
 
@@ -51,6 +53,32 @@ def test_another_configuration_gives_another_digest(tmp_path: Path) -> None:
     repeated = repeat(read_manifest(tmp_path / "run"))
     assert not repeated.the_same
     assert repeated.expected_digest == tree["digest"]
+
+
+POLICY = """
+from fusion.policy.placement import Decision
+
+
+class Last:
+    def place(self, request, hosts):
+        return Decision(hosts.names[-1])
+"""
+
+
+def test_a_policy_is_part_of_the_record(tmp_path: Path) -> None:
+    file = tmp_path / "last.py"
+    file.write_text(POLICY)
+    request = small_request()
+    (cluster,) = request.datacenter.clusters
+    clusters = (replace(cluster, policy=f"{file}:Last"),)
+    request = replace(request, datacenter=replace(request.datacenter, clusters=clusters))
+    (entry,) = provenance.inputs_of("demo", request.datacenter, None)[1:]
+    assert entry == {"path": str(file), "sha256": hashlib.sha256(POLICY.encode()).hexdigest()}
+    outcome = record(request, tmp_path / "run", ORIGIN)
+    assert outcome.digest != run(small_request()).digest
+    file.unlink()
+    (tmp_path / "run").rename(tmp_path / "elsewhere")
+    assert repeat(read_manifest(tmp_path / "elsewhere")).the_same
 
 
 def test_other_code_and_libraries_are_named() -> None:
