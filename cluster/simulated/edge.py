@@ -7,7 +7,7 @@ here and nowhere else, on the two messages that speak for several hosts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, MutableSequence, Sequence
+from collections.abc import Callable, MutableSequence, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cluster.network import Plane
@@ -88,35 +88,26 @@ _REQUESTS: dict[str, tuple[Callable[[bytes], Any], Callable[[Any], Sequence[str]
 }
 
 
-def _keep_rows(message: Any, kept: Collection[int]) -> None:
+def _keep_rows(message: Any, kept: Sequence[int]) -> None:
     """Leave only the ``kept`` rows of hosts in a registration or report, and their VMs."""
-    if isinstance(message, registry_pb2.RegisterRequest):
-        _keep(message.hosts, kept)
-    else:
-        for column in (
-            message.host,
-            message.incarnation,
-            message.cpu_demand_mhz,
-            message.cpu_used_mhz,
-            message.memory_used_bytes,
-        ):
-            _keep(column, kept)
+    for column in _columns(message):
+        _keep(column, kept)
     vms = message.vms
     row_of = {old: new for new, old in enumerate(kept)}
     kept_vms = [k for k, row in enumerate(vms.host_row) if row in row_of]
-    for column in (
-        vms.vm_number,
-        vms.host_row,
-        vms.state,
-        vms.cpu_demand_mhz,
-        vms.cpu_used_mhz,
-        vms.cpu_ready_s,
-    ):
+    for column in _columns(vms):
         _keep(column, kept_vms)
     vms.host_row[:] = [row_of[row] for row in vms.host_row]
 
 
-def _keep(column: MutableSequence[Any], kept: Collection[int]) -> None:
+def _columns(message: Any) -> list[MutableSequence[Any]]:
+    """Return all columns of a message: every field that repeats has one entry a row."""
+    return [
+        getattr(message, field.name) for field in message.DESCRIPTOR.fields if field.is_repeated
+    ]
+
+
+def _keep(column: MutableSequence[Any], kept: Sequence[int]) -> None:
     values = [column[k] for k in kept]
     del column[:]
     column.extend(values)
