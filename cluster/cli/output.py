@@ -45,16 +45,17 @@ def note(text: str) -> None:
 
 def message(label: str, text: str, colour: str) -> None:
     """Write ``label: text`` to standard error, the label in colour on a terminal."""
-    print(f"{_painted(f'{label}:', colour, sys.stderr)} {text}", file=sys.stderr, flush=True)
+    print(f"{painted(f'{label}:', f'1;{colour}', sys.stderr)} {text}", file=sys.stderr, flush=True)
 
 
 def red(text: str, stream: Any) -> str:
     """Return ``text`` as it is written to ``stream`` where it tells of something bad."""
-    return _painted(text, "31", stream)
+    return painted(text, "1;31", stream)
 
 
-def _painted(text: str, colour: str, stream: Any) -> str:
-    return f"\x1b[1;{colour}m{text}\x1b[0m" if colourful(stream) else text
+def painted(text: str, colour: str, stream: Any) -> str:
+    """Return ``text`` in ``colour``, a code of terminals, where ``stream`` shows any."""
+    return f"\x1b[{colour}m{text}\x1b[0m" if colour and colourful(stream) else text
 
 
 def error_document(problem: FusionError) -> dict[str, Any]:

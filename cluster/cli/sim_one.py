@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,13 +22,17 @@ if TYPE_CHECKING:
     from cluster.cli.sim import Asked
 
 
+#: Of lines of the log, by their level.
+COLOURS = defaultdict(str, warning="33", error="31", critical="31")
+
+
 def run_one(asked: Asked, request: RunRequest, *, out: Path | None, log: bool, json: bool) -> int:
     """Run ``request``, print what came of it, and return the exit code."""
     origin = asked.origin(request) if out is not None else None
     lines = sys.stderr if json else sys.stdout
 
     def follow(entry: Entry) -> None:
-        print(entry, file=lines)
+        print(output.painted(str(entry), COLOURS[entry.level], lines), file=lines)
 
     journal = Journal(*([follow] if log else []))
     with first_interrupt() as interrupted, watched(request.for_s, hidden=log) as onlookers:

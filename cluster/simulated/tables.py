@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -33,11 +34,22 @@ COLUMNS = {
         *("cpu_demand_mhz", "cpu_used_mhz", "cpu_ready_s"),
     ),
     "tasks": ("time_s", "task", "kind", "entity", "status", "reason", "started_s"),
-    "events": ("time_s", "party", "level", "kind", "text", "cluster", "host", "vm", "task"),
+    "events": (
+        "time_s",
+        "party",
+        "level",
+        "kind",
+        "text",
+        "cluster",
+        "host",
+        "vm",
+        "task",
+        "facts",
+    ),
 }
 
-#: The columns of events that are taken from the facts of an entry.
-_FACTS = ("cluster", "host", "vm", "task")
+#: The facts of an entry that have a column of their own; ``facts`` has the others, as JSON.
+_NAMES = ("cluster", "host", "vm", "task")
 
 
 class Tables:
@@ -78,11 +90,12 @@ class Tables:
 
     def hear(self, entry: Entry) -> None:
         """Write an entry of the journal as an event."""
-        facts = entry.facts
-        names = [facts.get(column, "") for column in _FACTS]
-        kind = facts.get("kind", "")
+        facts = dict(entry.facts)
+        kind = facts.pop("kind", "")
+        names = [facts.pop(column, "") for column in _NAMES]
+        rest = json.dumps(facts, default=str, ensure_ascii=False) if facts else ""
         self._writers["events"].writerow(
-            [f"{entry.time_s:.6f}", entry.party, entry.level, kind, entry.what, *names]
+            [f"{entry.time_s:.6f}", entry.party, entry.level, kind, entry.what, *names, rest]
         )
 
     def look(self, world: SimulatedWorld) -> None:
