@@ -11,7 +11,7 @@ from cluster.vrm.lifecycle import Spawn
 from cluster.vrm.orders import Orders, Unanswered
 from cluster.vrm.records import Host, Vm
 from cluster.vrm.tasks import Task, Tasks
-from fusion.errors import FusionError, NotFound, Refused
+from fusion.errors import FusionError, Refused
 from fusion.policy.placement import ROUNDING_MHZ
 from fusion.spec import CpuQos
 from fusion.vm import ON_HOST, VmState
@@ -100,13 +100,14 @@ class Configuration:
         """Tell the host that holds the VM, if one does, its CPU settings."""
         if vm.change is not None and vm.change.ordering:
             await vm.change.answered.wait()  # an order to start carries the settings of before
+        epoch = vm.epoch
         if vm.host is not None and vm.state in ON_HOST:
             try:
                 await self._orders.set_cpu(vm.host, vm, vm.spec.cpu)
-            except NotFound:
-                if vm.host is not None and vm.state in ON_HOST:
+            except FusionError:
+                if vm.epoch == epoch and vm.host is not None and vm.state in ON_HOST:
                     raise
-                # It stopped meanwhile, and starts with what is stored.
+                # It stopped meanwhile: it starts, or has started, with what is stored.
         if vm.number in self._inventory.vms:
             self._inventory.configure(vm, vm.spec, unsure=False)
 
