@@ -40,10 +40,14 @@ class PoweredOff(FusionError):
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The hosts as they were told to the VRM, after so many changes from outside."""
+    """The hosts as they were told to the VRM, after so many changes from outside.
+
+    ``sequence`` tells the order in which things were said: see ``Chassis.next_sequence``.
+    """
 
     view: FleetView
     changes: int
+    sequence: int
 
 
 class Chassis:
@@ -61,6 +65,7 @@ class Chassis:
         self._incarnation = {spec.name: incarnation for spec, incarnation in hosts}
         self._last_incarnation = dict(self._incarnation)
         self._changes = 0
+        self._sequence = 0
         for host in self.powered:
             self._fleet.power_on(host)
         self._stale = False
@@ -134,7 +139,12 @@ class Chassis:
 
     def snapshot(self) -> Snapshot:
         """Return what to tell the VRM, and later to ``forget_stopped``."""
-        return Snapshot(self.current_view(), self._changes)
+        return Snapshot(self.current_view(), self._changes, self.next_sequence())
+
+    def next_sequence(self) -> int:
+        """Return a number above all before: whatever is told with a lower one is older."""
+        self._sequence += 1
+        return self._sequence
 
     def forget_stopped(self, told: Snapshot, hosts: Collection[str]) -> None:
         """Drop the stopped VMs of ``hosts`` that the VRM has been told of in ``told``.

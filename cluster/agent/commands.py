@@ -37,6 +37,10 @@ class Commands:
         self._kept = kept
         self._tasks: OrderedDict[CommandKey, asyncio.Task[Any]] = OrderedDict()
 
+    def known(self, key: CommandKey) -> bool:
+        """Whether this order is under way, or was answered not long ago."""
+        return key in self._tasks
+
     async def once(self, key: CommandKey, work: Callable[[], Awaitable[Reply]]) -> Reply:
         """Return what ``work`` answers, started now or joined if ``key`` is known already.
 

@@ -18,7 +18,12 @@ from fusion.vm import vm_id
 STATE_NUMBERS = np.array([VM_STATES[state] for state in STATES])
 
 
-def report_request(view: FleetView, incarnations: Mapping[str, int]) -> registry_pb2.ReportRequest:
+def report_request(
+    view: FleetView,
+    incarnations: Mapping[str, int],
+    sessions: Mapping[str, int],
+    sequence: int,
+) -> registry_pb2.ReportRequest:
     """Return the heartbeat of the hosts in ``incarnations`` as of ``view``."""
     hosts = view.hosts
     if len(incarnations) == len(hosts.names):
@@ -29,6 +34,8 @@ def report_request(view: FleetView, incarnations: Mapping[str, int]) -> registry
             cpu_used_mhz=hosts.cpu_used_mhz.tolist(),
             memory_used_bytes=hosts.memory_used_bytes.tolist(),
             vms=_all_vm_rows(view.vms),
+            session=[sessions[name] for name in hosts.names],
+            sequence=sequence,
         )
     rows = _host_rows(view, incarnations)
     return registry_pb2.ReportRequest(
@@ -38,6 +45,8 @@ def report_request(view: FleetView, incarnations: Mapping[str, int]) -> registry
         cpu_used_mhz=hosts.cpu_used_mhz[rows].tolist(),
         memory_used_bytes=hosts.memory_used_bytes[rows].tolist(),
         vms=_vm_rows(view, rows),
+        session=[sessions[hosts.names[row]] for row in rows.tolist()],
+        sequence=sequence,
     )
 
 
@@ -46,6 +55,7 @@ def register_request(
     specs: Sequence[HostSpec],
     view: FleetView,
     incarnations: Mapping[str, int],
+    sequence: int,
 ) -> registry_pb2.RegisterRequest:
     """Return the registration of the hosts in ``incarnations``; ``specs`` are those of ``view``."""
     rows = _host_rows(view, incarnations)
@@ -60,6 +70,7 @@ def register_request(
         metrics_url=endpoint.metrics_url,
         pid=endpoint.pid,
         vms=_vm_rows(view, rows),
+        sequence=sequence,
     )
 
 

@@ -28,7 +28,7 @@ from fusion.spec import VmSpec
 from fusion.vm import VmState, vm_number
 
 log = structlog.get_logger()
-Reply = TypeVar("Reply")
+Reply = TypeVar("Reply", pb.StartVmsReply, pb.VmReply)
 
 
 class Orders(agent_pb2_grpc.AgentServicer):
@@ -149,7 +149,10 @@ class Orders(agent_pb2_grpc.AgentServicer):
         if not command.request_id:
             raise InvalidInput("command.request_id: empty; give each order an id of its own")
         self._membership.hear(command.vrm_generation)
-        return CommandKey(command.host, incarnation, command.request_id)
+        key = CommandKey(command.host, incarnation, command.request_id)
+        if not self._commands.known(key):
+            self._membership.admit(command.host, incarnation, command.session)
+        return key
 
     async def _counted(self, kind: str, command: pb.Command, work: Callable[[], Reply]) -> Reply:
         try:
@@ -158,6 +161,7 @@ class Orders(agent_pb2_grpc.AgentServicer):
             self._refused(kind, command, refusal)
             raise
         self._counters.orders[kind, Outcome.DONE] += 1
+        reply.sequence = self._chassis.next_sequence()
         return reply
 
     def _refused(self, kind: str, command: pb.Command, refusal: FusionError) -> None:

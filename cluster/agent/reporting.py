@@ -118,8 +118,9 @@ class Reporter:
         return self._stub[1]
 
     async def _register(self, incarnations: dict[str, int]) -> bool:
+        snapshot = self._chassis.snapshot()
         request = register_request(
-            self._endpoint, self._chassis.specs, self._chassis.current_view(), incarnations
+            self._endpoint, self._chassis.specs, snapshot.view, incarnations, snapshot.sequence
         )
         try:
             reply = await self._registry().Register(request, timeout=self._interval_s)
@@ -130,7 +131,7 @@ class Reporter:
             return False
         self._counters.registrations[Outcome.DONE] += 1
         self._registration_outage.over(self._clock.now())
-        self._membership.registered(incarnations)
+        self._membership.registered(incarnations, reply.session)
         if reply.heartbeat_interval_s > 0:
             self._interval_s = reply.heartbeat_interval_s
         for host, incarnation in incarnations.items():
@@ -141,10 +142,11 @@ class Reporter:
         incarnations = self._membership.known(self._chassis.powered)
         if not incarnations:
             return
+        sessions = self._membership.sessions(incarnations)
         snapshot = self._chassis.snapshot()
         self._chassis.vms_changed.clear()
         try:
-            request = report_request(snapshot.view, incarnations)
+            request = report_request(snapshot.view, incarnations, sessions, snapshot.sequence)
             reply = await self._registry().Report(request, timeout=time_limit_s)
             self._membership.hear(reply.vrm_generation)
         except (grpc.aio.AioRpcError, Refused) as failure:
@@ -156,7 +158,7 @@ class Reporter:
         self._report_outage.over(self._clock.now())
         taken_over = incarnations
         if reply.unregistered:
-            self._membership.unregistered(reply.unregistered)
+            self._membership.unregistered(reply.unregistered, sessions)
             taken_over = self._membership.known(incarnations)
         self._chassis.forget_stopped(snapshot, taken_over)
 

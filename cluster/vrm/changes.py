@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import asyncio
 
-from cluster.clock import Clock
 from cluster.vrm.inventory import Inventory
 from cluster.vrm.records import Change, Desired, Vm
 from cluster.vrm.tasks import Task
-from fusion.vm import ON_HOST, TRANSIENT, VmAction, VmState, next_state
+from fusion.vm import TRANSIENT, VmAction, VmState, next_state
 
 
 class Changes:
     """The rules that keep orders and reports from contradicting each other.
 
-    While an order is on its way, reports say nothing about it. For one heartbeat interval after
-    the answer (no report travels longer) a report that still shows the state of before is old.
+    While an order is on its way, reports say nothing about it. Once it has been answered, those
+    that are older than the answer are known by their sequence; once it has been given up, its
+    host's session has ended, so that it cannot be executed any more.
     """
 
-    def __init__(self, inventory: Inventory, clock: Clock, interval_s: float) -> None:
+    def __init__(self, inventory: Inventory) -> None:
         self._inventory = inventory
-        self._clock = clock
-        self._interval_s = interval_s
 
     def begin(self, vm: Vm, action: VmAction, task: Task) -> Change:
         """Begin ``action`` on ``vm``. Raises ``Refused`` where the table has no such step."""
@@ -48,7 +46,6 @@ class Changes:
         """
         vm = change.vm
         change.answered.set()
-        self._doubt(vm, frozenset({change.before}) - {state})
         current = vm.change is change or state is VmState.STOPPED
         if current and vm.state in TRANSIENT:
             self.observed(vm, state)
@@ -56,18 +53,10 @@ class Changes:
     def observed(self, vm: Vm, state: VmState) -> None:
         """An agent says that ``vm`` is in ``state``."""
         self._inventory.set_state(vm, state)
-        if state is VmState.STOPPED:
-            self._doubt(vm, ON_HOST)
 
-    def is_stale(self, vm: Vm, state: VmState) -> bool:
-        """Whether a report that shows ``vm`` in ``state`` may be older than what is known."""
-        if vm.change is not None and vm.change.ordering:
-            return True
-        return state in vm.stale_states and self._clock.now() < vm.stale_until_s
-
-    def forget_doubts(self, vm: Vm) -> None:
-        """The VM's host came on anew: nothing from before can still arrive."""
-        vm.stale_states = frozenset()
+    def ordering(self, vm: Vm) -> bool:
+        """Whether an order to ``vm`` is on its way: reports may be older or newer than that."""
+        return vm.change is not None and vm.change.ordering
 
     def end(self, change: Change) -> None:
         """Nothing is under way any more; what reports say of the VM is taken as it comes."""
@@ -80,21 +69,18 @@ class Changes:
         vm = change.vm
         superseded = vm.change is not change
         self.end(change)
-        self._inventory.want(vm, change.desired_before)
+        if not superseded:
+            self._inventory.want(vm, change.desired_before)
         # A stop that superseded a start which never was has reached its goal by that.
         if vm.state in TRANSIENT and (not superseded or change.before is VmState.STOPPED):
             self._inventory.set_state(vm, change.before)
 
     def abandon(self, change: Change) -> None:
-        """Nobody knows whether the order was executed: the next reports tell."""
-        vm = change.vm
+        """Nobody knows whether the order was executed: the next session of its host tells."""
+        superseded = change.vm.change is not change
         self.end(change)
-        self._inventory.want(vm, change.desired_before)
-        self._doubt(vm, frozenset())
-
-    def _doubt(self, vm: Vm, states: frozenset[VmState]) -> None:
-        vm.stale_states = states
-        vm.stale_until_s = self._clock.now() + self._interval_s
+        if not superseded:
+            self._inventory.want(change.vm, change.desired_before)
 
 
 def wants(action: VmAction) -> Desired | None:

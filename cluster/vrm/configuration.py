@@ -112,7 +112,7 @@ class Configuration:
             self._inventory.configure(vm, vm.spec, unsure=False)
 
     def resend(self, host: Host) -> None:
-        """``host`` registered: tell it what is in doubt of the VMs it holds."""
+        """``host`` is back: tell it what is in doubt of the VMs it holds."""
         for vm in self._inventory.vms_on(host):
             if vm.cpu_unsure and vm.configuring is None:
                 self._spawn(self._send_again(vm))

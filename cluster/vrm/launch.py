@@ -61,8 +61,8 @@ class Launch:
             for deployment in deployments:
                 groups.create_task(self._deploy.carry_out(deployment))
 
-    def registered(self, host: Host) -> None:
-        """An agent registered ``host``."""
+    def ready(self, host: Host) -> None:
+        """``host`` can be used."""
         self._hosts_changed.notify()
 
     async def _boot(self, host: Host) -> None:
@@ -75,7 +75,7 @@ class Launch:
             return
         if incarnation > host.incarnation:
             self._inventory.set_incarnation(host, incarnation)
-            host.registered = False
+            host.session = 0
         if not await self._comes(host, BOOT_INTERVALS) and host.state is HostState.BOOTING:
             self._liveness.lose(
                 host, f"host {host.name} has power, but its agent never made itself known"

@@ -19,7 +19,12 @@ from fusion.vm import VmState
 log = structlog.get_logger()
 
 _WATCHED = np.zeros(max(HOST_STATES.values()) + 1, dtype=np.bool_)
-_WATCHED[[HOST_STATES[state] for state in (HostState.NORMAL, HostState.MAINTENANCE)]] = True
+_WATCHED[
+    [
+        HOST_STATES[state]
+        for state in (HostState.INITIALISING, HostState.NORMAL, HostState.MAINTENANCE)
+    ]
+] = True
 
 
 class Liveness:
@@ -71,6 +76,7 @@ class Liveness:
         """``host`` is disconnected, and its VMs are unknown until it reports again."""
         with self._store.transaction():
             self._inventory.move_host(host, HostEvent.FELL_SILENT)
+            host.session = 0  # nothing that was ordered in it is executed from now on
             self._inventory.host_figures.forget(host.row)
             vms = self._inventory.vms_on(host)
             for vm in vms:

@@ -19,7 +19,7 @@ from fusion.seeds import derive
 from fusion.spec import CpuQos
 from fusion.vm import VmState
 
-Reply = TypeVar("Reply")
+Reply = TypeVar("Reply", agent_pb2.StartVmsReply, agent_pb2.VmReply)
 
 #: In heartbeat intervals: the limit of one attempt, the pause before the next, and of all.
 ATTEMPT, PAUSE, PATIENCE = 3.0, 0.25, 30.0
@@ -33,24 +33,35 @@ _BROKEN = (
 
 
 class Unanswered(FusionError):
-    """Nobody knows whether the agent executed the order; the next report tells."""
+    """Nobody knows whether the agent executed the order; its host's session has ended, so that it
+    will not be executed any more, and the next session tells.
+    """
 
 
 class Orders:
-    """Calls to agents, of one generation of the VRM.
+    """Calls to agents, of one generation of the VRM. ``lost`` is told of a host that reports, but
+    does not answer orders.
 
     Each raises ``Refused``, ``NotFound`` or ``InvalidInput`` where the agent did not do it, and
     ``Unanswered`` where that is not known.
     """
 
     def __init__(
-        self, network: Network, clock: Clock, interval_s: float, generation: int, seed: int
+        self,
+        *,
+        network: Network,
+        clock: Clock,
+        interval_s: float,
+        generation: int,
+        seed: int,
+        lost: Callable[[Host, str], None],
     ) -> None:
         self._network = network
         self._clock = clock
         self._interval_s = interval_s
         self._generation = generation
         self._seed = seed
+        self._lost = lost
         self._numbers = itertools.count(1)
         self._stubs: dict[str, tuple[grpc.aio.Channel, agent_pb2_grpc.AgentStub]] = {}
 
@@ -95,6 +106,7 @@ class Orders:
             host=host.name,
             incarnation=host.incarnation,
             vrm_generation=self._generation,
+            session=host.session,
         )
 
     def _stub(self, host: str) -> agent_pb2_grpc.AgentStub:
@@ -111,25 +123,36 @@ class Orders:
         method: Callable[[agent_pb2_grpc.AgentStub], Callable[..., Awaitable[Reply]]],
         request: object,
     ) -> Reply:
-        incarnation = host.incarnation
+        session, incarnation = host.session, host.incarnation
         patience_ends_s = self._clock.now() + PATIENCE * self._interval_s
         while True:
-            if host.incarnation != incarnation:
-                raise Refused(f"host {host.name} was restarted")
-            if not host.reachable:
-                raise Unanswered(f"host {host.name} fell silent")
+            _check_session(host, session, incarnation)
             try:
                 limit_s = ATTEMPT * self._interval_s
-                return await method(self._stub(host.name))(request, timeout=limit_s)
+                reply = await method(self._stub(host.name))(request, timeout=limit_s)
             except grpc.aio.AioRpcError as failure:
+                # A refusal may tell of the end of a session in which it was executed before.
+                _check_session(host, session, incarnation)
                 error = error_of(failure)
                 if isinstance(error, Refused | NotFound | InvalidInput):
                     raise error from None
                 if failure.code() not in _BROKEN or self._clock.now() >= patience_ends_s:
-                    raise Unanswered(
-                        f"host {host.name} does not answer orders ({error})"
-                    ) from failure
+                    why = f"host {host.name} does not answer orders ({error})"
+                    self._lost(host, why)
+                    raise Unanswered(why) from failure
+            else:
+                if host.incarnation == incarnation:
+                    host.sequence = max(host.sequence, reply.sequence)
+                return reply
             await self._clock.sleep(PAUSE * self._interval_s)
+
+
+def _check_session(host: Host, session: int, incarnation: int) -> None:
+    """Raise ``Unanswered`` where what was ordered in ``session`` has become void."""
+    if host.incarnation != incarnation:
+        raise Unanswered(f"host {host.name} was restarted")
+    if host.session != session or not host.reachable:
+        raise Unanswered(f"host {host.name} fell silent")
 
 
 def _state(reply: agent_pb2.VmReply) -> VmState:

@@ -27,13 +27,19 @@ REACHABLE = frozenset({HostState.NORMAL, HostState.MAINTENANCE})
 
 @dataclass(slots=True, eq=False)
 class Host:
-    """A physical host; ``registered`` tells that this run of the VRM has heard its whole truth."""
+    """A physical host.
+
+    ``session`` is that of its last registration, 0 once it is lost: what it says in another one is
+    old, and what is ordered in another one is not executed any more. ``sequence`` is that of the
+    last it said in this incarnation; what has a lower one is older.
+    """
 
     row: int
     spec: HostSpec
     state: HostState = HostState.POWERED_OFF
     incarnation: int = 0
-    registered: bool = False
+    session: int = 0
+    sequence: int = 0
     address: str = ""
     metrics_url: str = ""
     pid: int = 0
@@ -48,7 +54,7 @@ class Host:
 
     @property
     def reachable(self) -> bool:
-        return self.registered and self.state in REACHABLE
+        return self.session > 0 and self.state in REACHABLE
 
 
 @dataclass(slots=True, eq=False)
@@ -88,9 +94,6 @@ class Vm:
     cpu_unsure: bool = False  # its host may have other CPU settings than the inventory
     configuring: Task | None = None
     change: Change | None = None
-    # Until then, reports of these states may be older than what is known.
-    stale_states: frozenset[VmState] = frozenset()
-    stale_until_s: float = 0.0
     message: common_pb2.VmSpec = field(init=False)
 
     def __post_init__(self) -> None:

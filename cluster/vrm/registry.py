@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import Enum, auto
 from typing import Any
 
 import structlog
@@ -14,7 +15,6 @@ from cluster.clock import Clock
 from cluster.metrics.vrm import Lateness
 from cluster.rpc.errors import unary
 from cluster.rpc.v1 import registry_pb2, registry_pb2_grpc
-from cluster.vrm.changes import Changes
 from cluster.vrm.events import Events, Severity
 from cluster.vrm.inventory import Inventory
 from cluster.vrm.records import Host
@@ -28,9 +28,31 @@ log = structlog.get_logger()
 #: A host that falls silent or reports again changes from or into one of these.
 _LOST = (HostState.DISCONNECTED, HostState.ISOLATED)
 
+#: States of a host to which nothing has been ordered in its present incarnation.
+_OFF = (HostState.POWERED_OFF, HostState.BOOTING, HostState.FAULTY)
+
+
+class _Verdict(Enum):
+    """What a report is of a host."""
+
+    NEW = auto()
+    OLD = auto()  # something later was heard
+    UNKNOWN = auto()  # of another life or session: the host should register
+
+
+def _verdict(host: Host | None, report: registry_pb2.ReportRequest, place: int) -> _Verdict:
+    if host is None or report.incarnation[place] > host.incarnation:
+        return _Verdict.UNKNOWN
+    if report.incarnation[place] < host.incarnation:
+        return _Verdict.OLD
+    if not host.session or report.session[place] != host.session:
+        return _Verdict.UNKNOWN
+    return _Verdict.NEW if report.sequence > host.sequence else _Verdict.OLD
+
 
 class Registry(registry_pb2_grpc.RegistryServicer):
-    """Takes over what agents say; ``registered`` is called with every host that registered."""
+    """Takes over what agents say; ``ready`` is called with every host that can be used from
+    now on."""
 
     def __init__(
         self,
@@ -38,24 +60,22 @@ class Registry(registry_pb2_grpc.RegistryServicer):
         store: Store,
         inventory: Inventory,
         reports: Reports,
-        changes: Changes,
         events: Events,
         clock: Clock,
         generation: int,
         interval_s: float,
         lateness: Lateness,
-        registered: Callable[[Host], None],
+        ready: Callable[[Host], None],
     ) -> None:
         self._store = store
         self._inventory = inventory
         self._reports = reports
-        self._changes = changes
         self._events = events
         self._clock = clock
         self._generation = generation
         self._interval_s = interval_s
         self._lateness = lateness
-        self._registered = registered
+        self._ready = ready
         self.reports_total = 0
 
     @unary
@@ -65,39 +85,47 @@ class Registry(registry_pb2_grpc.RegistryServicer):
         check_columns(len(request.hosts), request.vms)
         hosts = [self._inventory.host(entry.spec.name) for entry in request.hosts]
         with self._store.transaction():
+            session = self._store.raise_counter("session")
             taken: list[Host | None] = []
             for host, entry in zip(hosts, request.hosts, strict=True):
-                if entry.incarnation < host.incarnation:
-                    log.warning("an earlier life of a host registered; ignored", host=host.name)
+                if (entry.incarnation, request.sequence) <= (host.incarnation, host.sequence):
+                    log.warning("an old registration arrived; ignored", host=host.name)
                     taken.append(None)
                     continue
-                self._take_over(host, entry.incarnation)
+                self._take_over(host, entry.incarnation, session, request.sequence)
                 self._inventory.set_endpoint(
                     host, request.address, request.metrics_url, request.pid
                 )
                 taken.append(host)
-            self._reports.take_vms(taken, request.vms)
-        for host in filter(None, taken):
-            self._registered(host)
+            initialising = [host for host in taken if host is not None and not host.reachable]
+            self._reports.take_vms(taken, request.vms, in_part=initialising)
+        for ready in [host for host in taken if host is not None and host.reachable]:
+            self._ready(ready)
         return registry_pb2.RegisterReply(
-            vrm_generation=self._generation, heartbeat_interval_s=self._interval_s
+            vrm_generation=self._generation,
+            heartbeat_interval_s=self._interval_s,
+            session=session,
         )
 
-    def _take_over(self, host: Host, incarnation: int) -> None:
-        came_on = incarnation > host.incarnation
+    def _take_over(self, host: Host, incarnation: int, session: int, sequence: int) -> None:
+        """Begin a session with ``host``.
+
+        One that came on anew is ready at once. Otherwise orders of an earlier session may be on
+        their way and be executed until the agent has heard of the new one, as its first report
+        in it shows: the host is initialising, and a VM that it does not mention may yet appear.
+        """
+        was, came_on = host.state, incarnation > host.incarnation
         if came_on:
             self._inventory.set_incarnation(host, incarnation)
-            for vm in self._inventory.vms_on(host):
-                self._changes.forget_doubts(vm)
-        was = host.state
+            self._reports.take_loss(host)
+        host.session, host.sequence = session, sequence
         self._inventory.move_host(host, HostEvent.REGISTERED)
-        if host.state is HostState.INITIALISING:
-            self._inventory.move_host(host, HostEvent.READY)
-        host.registered = True
         self._inventory.host_figures.last_report_s[host.row] = self._clock.now()
+        if host.state is HostState.INITIALISING and (came_on or was in _OFF):
+            self._inventory.move_host(host, HostEvent.READY)
         if was in _LOST and not came_on:
             self._tell_back(host, was)
-        elif was is not host.state or came_on:
+        elif came_on or was in _OFF:
             self._events.emit(
                 Severity.INFO,
                 "host.registered",
@@ -114,30 +142,28 @@ class Registry(registry_pb2_grpc.RegistryServicer):
         self.reports_total += 1
         taken: list[Host | None] = []
         unregistered: list[str] = []
+        initialised: list[Host] = []
         with self._store.transaction():
             for place, name in enumerate(request.host):
-                host, incarnation = self._inventory.known_host(name), request.incarnation[place]
-                if host is None or not host.registered or host.incarnation != incarnation:
+                host = self._inventory.known_host(name)
+                verdict = _verdict(host, request, place)
+                if host is None or verdict is not _Verdict.NEW:
                     taken.append(None)
-                    if host is None or incarnation >= host.incarnation:
+                    if verdict is _Verdict.UNKNOWN:
                         unregistered.append(name)
                     continue
+                host.sequence = request.sequence
                 taken.append(host)
-                if host.state in _LOST:
-                    self._reconnect(host)
                 gap_s = self._reports.take_host(host, place, request)
                 if gap_s is not None:
                     self._lateness.observe(gap_s - self._interval_s)
+                if host.state is HostState.INITIALISING:
+                    self._inventory.move_host(host, HostEvent.READY)
+                    initialised.append(host)
             self._reports.take_vms(taken, request.vms)
+        for host in initialised:
+            self._ready(host)
         return registry_pb2.ReportReply(vrm_generation=self._generation, unregistered=unregistered)
-
-    def _reconnect(self, host: Host) -> None:
-        was = host.state
-        self._inventory.move_host(host, HostEvent.READY)
-        # The time that it was away is no lateness of this heartbeat.
-        self._inventory.host_figures.last_report_s[host.row] = -1.0
-        self._tell_back(host, was)
-        self._registered(host)
 
     def _tell_back(self, host: Host, was: HostState) -> None:
         self._events.emit(
@@ -156,6 +182,7 @@ def _check(report: registry_pb2.ReportRequest) -> None:
         and len(report.cpu_demand_mhz) == hosts
         and len(report.cpu_used_mhz) == hosts
         and len(report.memory_used_bytes) == hosts
+        and len(report.session) == hosts
     ):
         raise InvalidInput("report: the columns of hosts are not of one length")
     check_columns(hosts, report.vms)

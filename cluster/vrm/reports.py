@@ -54,18 +54,26 @@ class Reports:
         figures.last_report_s[row] = now_s
         return now_s - last_s if last_s >= 0 and host.state in _CONNECTED else None
 
-    def take_vms(self, hosts: Sequence[Host | None], message: registry_pb2.VmRows) -> None:
+    def take_vms(
+        self,
+        hosts: Sequence[Host | None],
+        message: registry_pb2.VmRows,
+        *,
+        in_part: Collection[Host] = (),
+    ) -> None:
         """Take over the figures and states of VMs; what a host does not mention it has not.
 
-        ``hosts`` are those of the message's rows, ``None`` where that is not to be taken over.
+        ``hosts`` are those of the message's rows, ``None`` where that is not to be taken over. Of
+        those ``in_part`` nothing follows from what they do not mention.
         """
-        rows = np.array([NOWHERE if host is None else host.row for host in hosts], dtype=np.int64)
+        rows = _rows(hosts)
         number, state = _integers(message.vm_number), _integers(message.state)
         on = rows[_integers(message.host_row)]
         if None not in hosts and self._as_known(rows, number, on, state):
             self._take_figures(number, slice(None), message)
         else:
-            self._take_states(rows, number, on, state, message)
+            whole = [None if host in in_part else host for host in hosts] if in_part else hosts
+            self._take_states(_rows(whole), number, on, state, message)
 
     def _as_known(self, rows: Integers, number: Integers, on: Integers, state: Integers) -> bool:
         """Whether a report says of its VMs just what the inventory has, figures apart.
@@ -91,12 +99,13 @@ class Reports:
 
     def _take_states(
         self,
-        rows: Integers,
+        whole: Integers,
         number: Integers,
         on: Integers,
         state: Integers,
         message: registry_pb2.VmRows,
     ) -> None:
+        """As ``take_vms``, for VMs ``on`` these rows; ``whole`` are those that mentioned all."""
         figures = self._inventory.vm_figures
         known = (on != NOWHERE) & (number < len(figures.state))
         known[known] &= figures.state[number[known]] != NO_VM
@@ -114,7 +123,7 @@ class Reports:
             host = self._inventory.hosts[int(on[row])]
             self._take_vm(vm, host, VM_STATE_OF.get(int(state[row]), VmState.UNKNOWN))
         held[known] = figures.host_row[number[known]] == on[known]  # those just found as well
-        for missing in self._missing(rows, number[held]).tolist():
+        for missing in self._missing(whole, number[held]).tolist():
             vm = self._inventory.vms[missing]
             assert vm.host is not None
             self._take_vm(vm, vm.host, VmState.STOPPED)
@@ -130,14 +139,19 @@ class Reports:
 
     def _take_vm(self, vm: Vm, host: Host, state: VmState) -> None:
         if vm.host is host:
-            if not self._changes.is_stale(vm, state):
+            if not self._changes.ordering(vm):
                 self._take_state(vm, host, state)
-        elif state not in ON_HOST or self._changes.is_stale(vm, state):
+        elif state not in ON_HOST or self._changes.ordering(vm):
             return  # the last words of an instance that is known to have ended
         elif vm.host is None:
             self._adopt(vm, host, state)
         else:
             self._warn_of_second(vm, vm.host, host)
+
+    def take_loss(self, host: Host) -> None:
+        """``host`` came on anew: it holds nothing of before, whatever is being ordered."""
+        for vm in self._inventory.vms_on(host):
+            self._take_state(vm, host, VmState.STOPPED)
 
     def _take_state(self, vm: Vm, host: Host, state: VmState) -> None:
         lasting = vm.state not in TRANSIENT and vm.state is not VmState.UNKNOWN
@@ -193,6 +207,10 @@ class Reports:
                 cluster=host.spec.cluster,
                 host=host.name,
             )
+
+
+def _rows(hosts: Sequence[Host | None]) -> Integers:
+    return np.array([NOWHERE if host is None else host.row for host in hosts], dtype=np.int64)
 
 
 def check_columns(hosts: int, rows: registry_pb2.VmRows) -> None:

@@ -63,10 +63,23 @@ class Wiring:
         self._tasks = Tasks(store, clock)
         self._events = Events(store, clock)
         self._inventory = Inventory.open(store, datacenter)
-        self._changes = Changes(self._inventory, clock, self._interval_s)
+        self._changes = Changes(self._inventory)
         self._placing = Placing(self._inventory, clock, policies)
+        self.liveness = Liveness(
+            store=store,
+            inventory=self._inventory,
+            events=self._events,
+            clock=clock,
+            interval_s=self._interval_s,
+            misses=datacenter.heartbeat_misses,
+        )
         self._orders = Orders(
-            network, clock, self._interval_s, self._generation, seed=datacenter.seed
+            network=network,
+            clock=clock,
+            interval_s=self._interval_s,
+            generation=self._generation,
+            seed=datacenter.seed,
+            lost=self.liveness.lose,
         )
         self._starting = Starting(
             store, self._inventory, self._changes, self._placing, self._orders
@@ -76,14 +89,6 @@ class Wiring:
         )
         self.facts = Facts(self._generation, self._inventory, self._tasks, self._events)
         self._lateness = Lateness()
-        self.liveness = Liveness(
-            store=store,
-            inventory=self._inventory,
-            events=self._events,
-            clock=clock,
-            interval_s=self._interval_s,
-            misses=datacenter.heartbeat_misses,
-        )
         self.launch = self._launch(power)
         self._registry = self._registry_service()
         self._operator = self._operator_service(datacenter, world)
@@ -138,21 +143,20 @@ class Wiring:
         )
 
     def _registry_service(self) -> Registry:
-        def registered(host: Host) -> None:
-            self.launch.registered(host)
+        def ready(host: Host) -> None:
+            self.launch.ready(host)
             self._configuration.resend(host)
 
         return Registry(
             store=self._store,
             inventory=self._inventory,
             reports=Reports(self._inventory, self._changes, self._events, self._clock),
-            changes=self._changes,
             events=self._events,
             clock=self._clock,
             generation=self._generation,
             interval_s=self._interval_s,
             lateness=self._lateness,
-            registered=registered,
+            ready=ready,
         )
 
     def _operator_service(self, datacenter: Datacenter, world: str) -> Operator:

@@ -9,6 +9,7 @@ what gRPC itself costs is measured by the launches.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -92,6 +93,8 @@ class Site(Wire):
         size = len(hosts) // PROCESSES
         self.processes = [hosts[first : first + size] for first in range(0, len(hosts), size)]
         self.vms: dict[str, list[int]] = {host.name: [] for host in hosts}
+        self.sessions: dict[str, int] = {}
+        self._sequences = itertools.count(2)
         self._to_agents = Line(self._agent)
         self._to_vrm = Line(self._vrm)
 
@@ -123,7 +126,9 @@ class Site(Wire):
             registry_pb2.RegisterRequest.Host(spec=host_to_message(host), incarnation=1)
             for host in hosts
         ]
-        return registry_pb2.RegisterRequest(hosts=entries, metrics_url="http://x/metrics")
+        return registry_pb2.RegisterRequest(
+            hosts=entries, metrics_url="http://x/metrics", sequence=1
+        )
 
     def report(self, hosts: list[HostSpec]) -> registry_pb2.ReportRequest:
         number = [vm for host in hosts for vm in self.vms[host.name]]
@@ -134,6 +139,8 @@ class Site(Wire):
             cpu_demand_mhz=[9_000.0] * len(hosts),
             cpu_used_mhz=[8_000.0] * len(hosts),
             memory_used_bytes=[GIB] * len(hosts),
+            session=[self.sessions[host.name] for host in hosts],
+            sequence=next(self._sequences),
             vms=registry_pb2.VmRows(
                 vm_number=number,
                 host_row=row,
@@ -187,7 +194,8 @@ async def _launch(folder: Path) -> None:
     await serving.wait()
     await asyncio.sleep(0)
     for hosts in world.processes:
-        await registry.Register(world.registration(hosts))
+        reply = await registry.Register(world.registration(hosts))
+        world.sessions.update({host.name: reply.session for host in hosts})
     await until(lambda: sum(len(held) for held in world.vms.values()) == VMS)
     for hosts in world.processes:
         await registry.Report(world.report(hosts))
@@ -206,9 +214,13 @@ async def _launch(folder: Path) -> None:
     messages = [world.report(hosts).SerializeToString() for hosts in world.processes]
     handler = world.handlers["/fusion.v1.Registry/Report"]
 
+    sequences = itertools.count(1_000)
+
     async def beat() -> None:
+        # Messages put behind one another are merged: each report is a new one.
+        sequence = registry_pb2.ReportRequest(sequence=next(sequences)).SerializeToString()
         for message in messages:
-            await handler.unary_unary(handler.request_deserializer(message), None)
+            await handler.unary_unary(handler.request_deserializer(message + sequence), None)
 
     costs_s = []
     for _ in range(50):

@@ -116,7 +116,9 @@ class ListeningVrm(registry_pb2_grpc.RegistryServicer):
         self.registrations.append(request)
         self.known.update({host.spec.name: host.incarnation for host in request.hosts})
         return registry_pb2.RegisterReply(
-            vrm_generation=self.generation, heartbeat_interval_s=self.interval_s
+            vrm_generation=self.generation,
+            heartbeat_interval_s=self.interval_s,
+            session=len(self.registrations),
         )
 
     async def Report(self, request: registry_pb2.ReportRequest, _: Any) -> registry_pb2.ReportReply:
@@ -195,6 +197,7 @@ class World:
             "host": host,
             "incarnation": incarnation,
             "vrm_generation": self.vrm.generation,
+            "session": len(self.vrm.registrations),
         }
         return agent_pb2.Command(**{**fields, **other})
 

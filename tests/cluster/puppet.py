@@ -40,6 +40,9 @@ class Puppet(agent_pb2_grpc.AgentServicer):
         self.failure: grpc.StatusCode | None = None
         self.state = VmState.RUNNING
         self.orders: list[Any] = []
+        self.answered = 0
+        self.session = 0
+        self._sequence = 0
 
     async def run(self, serving: Callable[[], None]) -> None:
         """Answer orders until cancelled."""
@@ -54,23 +57,35 @@ class Puppet(agent_pb2_grpc.AgentServicer):
         finally:
             await server.stop()
 
+    async def join(self, vms: Mapping[int, VmState] | None = None) -> None:
+        """Register with the VRM, and send the first report of the session."""
+        await self.register(vms)
+        await self.report(vms)
+
     async def register(self, vms: Mapping[int, VmState] | None = None) -> None:
         """Register with the VRM, holding ``vms`` (their states by number)."""
         entry = registry_pb2.RegisterRequest.Host(
             spec=host_to_message(self.spec), incarnation=self.incarnation
         )
-        await self._registry.Register(
+        reply = await self._registry.Register(
             registry_pb2.RegisterRequest(
                 hosts=[entry],
                 address=self._endpoint.address,
                 metrics_url=self._endpoint.metrics_url,
                 pid=self._endpoint.pid,
                 vms=rows(vms or {}),
+                sequence=self.next_sequence(),
             )
         )
+        self.session = reply.session
 
-    async def report(self, vms: Mapping[int, VmState] | None = None) -> list[str]:
-        """Send one heartbeat; return the hosts that the VRM wants to register."""
+    async def report(
+        self, vms: Mapping[int, VmState] | None = None, *, sequence: int | None = None
+    ) -> list[str]:
+        """Send one heartbeat; return the hosts that the VRM wants to register.
+
+        With a ``sequence`` it is one that was said then, and arrives only now.
+        """
         reply = await self._registry.Report(
             registry_pb2.ReportRequest(
                 host=[self.spec.name],
@@ -79,6 +94,8 @@ class Puppet(agent_pb2_grpc.AgentServicer):
                 cpu_used_mhz=[90.0],
                 memory_used_bytes=[1],
                 vms=rows(vms or {}),
+                session=[self.session],
+                sequence=self.next_sequence() if sequence is None else sequence,
             )
         )
         return list(reply.unregistered)
@@ -92,7 +109,8 @@ class Puppet(agent_pb2_grpc.AgentServicer):
             refusals=[
                 agent_pb2.StartVmsReply.Refusal(vm=domain.vm, reason=self.refusal)
                 for domain in refused
-            ]
+            ],
+            sequence=self.next_sequence(),
         )
 
     async def StopVm(self, request: agent_pb2.StopVmRequest, context: Any) -> agent_pb2.VmReply:
@@ -115,9 +133,15 @@ class Puppet(agent_pb2_grpc.AgentServicer):
     ) -> agent_pb2.ListHostsReply:
         return agent_pb2.ListHostsReply()
 
+    def next_sequence(self) -> int:
+        """Return the sequence of what is said now."""
+        self._sequence += 1
+        return self._sequence
+
     async def _answer(self, request: Any, context: Any) -> agent_pb2.VmReply:
         await self._receive(request, context)
-        return agent_pb2.VmReply(state=VM_STATES[self.state])
+        self.answered += 1
+        return agent_pb2.VmReply(state=VM_STATES[self.state], sequence=self.next_sequence())
 
     async def _receive(self, request: Any, context: Any) -> None:
         self.orders.append(request)

@@ -32,7 +32,10 @@ def fleet() -> Fleet:
 
 def test_a_report_counts_hosts_by_their_place_in_the_message() -> None:
     view = fleet().view()
-    report = report_request(view, {"cna-03": 7, "cna-01": 2})
+    report = report_request(
+        view, {"cna-03": 7, "cna-01": 2}, {"cna-03": 11, "cna-01": 12}, sequence=5
+    )
+    assert (list(report.session), report.sequence) == ([12, 11], 5)
     assert list(report.host) == ["cna-01", "cna-03"]
     assert list(report.incarnation) == [2, 7]
     assert list(report.cpu_used_mhz) == [4000.0, 2000.0]
@@ -44,8 +47,8 @@ def test_a_report_counts_hosts_by_their_place_in_the_message() -> None:
 
 def test_what_is_not_to_be_told_is_left_out_with_its_vms() -> None:
     view = fleet().view()
-    assert list(report_request(view, {"cna-02": 1}).vms.vm_number) == []
-    request = register_request(Endpoint("c", "a:1", "", 1), HOSTS, view, {"cna-03": 1})
+    assert list(report_request(view, {"cna-02": 1}, {"cna-02": 4}, 1).vms.vm_number) == []
+    request = register_request(Endpoint("c", "a:1", "", 1), HOSTS, view, {"cna-03": 1}, 6)
     assert [each.spec.name for each in request.hosts] == ["cna-03"]
     assert (list(request.vms.vm_number), list(request.vms.host_row)) == ([2], [0])
     listed = list_hosts_reply(view, {"cna-02": 1, "cna-03": 4})
@@ -91,7 +94,7 @@ def test_a_rhythm_never_drifts_and_never_repeats(
 def test_a_newer_vrm_knows_nobody_and_an_older_one_is_refused() -> None:
     membership = Membership()
     membership.hear(3)
-    membership.registered({"cna-01": 1, "cna-02": 1})
+    membership.registered({"cna-01": 1, "cna-02": 1}, session=7)
     assert membership.unknown({"cna-01": 1, "cna-02": 2}) == {"cna-02": 2}
     with pytest.raises(Refused, match="generation 3 has taken over"):
         membership.hear(2)
@@ -100,3 +103,33 @@ def test_a_newer_vrm_knows_nobody_and_an_older_one_is_refused() -> None:
     membership.hear(4)
     assert membership.changed.is_set()
     assert membership.known({"cna-01": 1}) == {}
+
+
+def test_orders_of_a_session_that_has_ended_are_refused() -> None:
+    membership = Membership()
+    membership.registered({"cna-01": 1}, session=7)
+    membership.admit("cna-01", 1, session=7)
+    with pytest.raises(Refused, match="session 6 of host cna-01, which has ended"):
+        membership.admit("cna-01", 1, session=6)
+    membership.hear(2)  # a VRM that came back counts its sessions on
+    with pytest.raises(Refused, match="its session is 7 now"):
+        membership.admit("cna-01", 1, session=6)
+
+
+def test_an_order_may_come_before_the_answer_to_the_registration() -> None:
+    membership = Membership()
+    membership.admit("cna-01", 1, session=8)
+    assert membership.known({"cna-01": 1}) == {"cna-01": 1}
+    membership.registered({"cna-01": 1}, session=7)  # that of an earlier attempt
+    assert membership.sessions(["cna-01"]) == {"cna-01": 8}
+
+
+def test_a_host_that_registered_meanwhile_need_not_do_so_again() -> None:
+    membership = Membership()
+    membership.registered({"cna-01": 1}, session=7)
+    told_in = membership.sessions(["cna-01"])
+    membership.registered({"cna-01": 1}, session=8)
+    membership.unregistered(["cna-01"], told_in)
+    assert membership.unknown({"cna-01": 1}) == {}
+    membership.unregistered(["cna-01"], membership.sessions(["cna-01"]))
+    assert membership.unknown({"cna-01": 1}) == {"cna-01": 1}

@@ -193,6 +193,9 @@ def test_orders_that_are_late_or_for_somebody_else_are_refused() -> None:
             code, details = await refused(vrm_generation=0)
             assert code is grpc.StatusCode.FAILED_PRECONDITION
             assert "generation 1 has taken over" in details
+            code, details = await refused(session=0)
+            assert code is grpc.StatusCode.FAILED_PRECONDITION
+            assert "session 0 of host cna-01, which has ended" in details
             code, details = await refused(request_id="")
             assert code is grpc.StatusCode.INVALID_ARGUMENT
             code, details = await refused(host="cna-77")
@@ -220,5 +223,20 @@ def test_an_order_of_a_newer_vrm_ends_the_rule_of_the_old_one() -> None:
             await until(lambda: "cna-01" in world.vrm.known, "registration with the new VRM")
             paused = {VM: VM_STATES[VmState.PAUSED]}
             await until(lambda: world.vrm.states("cna-01") == paused, "what the new VRM ordered")
+
+    asyncio.run(scenario())
+
+
+def test_an_order_known_from_an_earlier_session_is_answered_again() -> None:
+    async def scenario() -> None:
+        async with running(World()) as world:
+            first = await world.start(vm(), request_id="r1")
+            world.agent._membership.registered({"cna-01": 1}, session=9)
+            again = await world.start(vm(), request_id="r1", session=1)
+            assert again == first
+            assert first.sequence > 0
+            order = agent_pb2.VmRequest(command=world.command(session=1), vm=VM)
+            code, _ = await refusal(world.orders.PauseVm(order))
+            assert code is grpc.StatusCode.FAILED_PRECONDITION
 
     asyncio.run(scenario())

@@ -108,7 +108,8 @@ async def _say(world: World, puppet: Puppet, vms: dict[int, VmState], state: int
     """Report ``vms`` until the VRM has taken ``web`` to be in ``state``."""
 
     async def met() -> bool:
-        await puppet.report(vms)
+        if await puppet.report(vms):
+            await puppet.join(vms)
         return await world.state("web") == state
 
     await until(met)
@@ -118,7 +119,9 @@ def test_a_host_that_was_only_silent_comes_back_with_its_vms(tmp_path: Path) -> 
     async def scenario(world: World, puppet: Puppet) -> None:
         await world.host_is("cna-01", DISCONNECTED)
         assert await world.state("web") == UNKNOWN
-        assert await puppet.report({1: VmState.RUNNING}) == []
+        assert await puppet.report({1: VmState.RUNNING}) == ["cna-01"]
+        assert await world.state("web") == UNKNOWN
+        await puppet.join({1: VmState.RUNNING})
         assert (await world.hosts())["cna-01"].state == NORMAL
         assert await world.state("web") == RUNNING
         assert (await world.kinds())[-2:] == ["host.disconnected", "host.reconnected"]
@@ -143,6 +146,64 @@ def test_reports_of_other_incarnations_change_nothing(tmp_path: Path) -> None:
     with_a_puppet(tmp_path, scenario)
 
 
+def test_a_registration_of_the_same_life_is_not_the_whole_truth(tmp_path: Path) -> None:
+    async def scenario(world: World, puppet: Puppet) -> None:
+        puppet.answering.clear()
+        assert (await world.end(await world.stub.StartVm(order("web")))).status == FAILED
+        await puppet.register()
+        # The order may still be on its way to an agent that has not heard of the new session.
+        assert (await world.hosts())["cna-01"].state == common_pb2.HOST_STATE_INITIALISING
+        assert await world.state("web") == UNKNOWN
+        await puppet.report()
+        assert (await world.hosts())["cna-01"].state == NORMAL
+        assert await world.state("web") == STOPPED
+        assert (await world.vms())["web"].host == ""
+
+    with_a_puppet(tmp_path, scenario, running=False)
+
+
+def test_what_was_said_in_an_earlier_session_or_order_changes_nothing(tmp_path: Path) -> None:
+    async def scenario(world: World, puppet: Puppet) -> None:
+        earlier, sequence = puppet.session, puppet.next_sequence()
+        await puppet.join({1: VmState.RUNNING})
+        assert puppet.session > earlier
+        assert await puppet.report({1: VmState.PAUSED}, sequence=sequence) == []
+        puppet.session = earlier
+        assert await puppet.report({1: VmState.PAUSED}) == ["cna-01"]
+        assert await world.state("web") == RUNNING
+
+    with_a_puppet(tmp_path, scenario)
+
+
+def test_a_host_that_reports_but_does_not_answer_orders_is_lost(tmp_path: Path) -> None:
+    async def scenario(world: World, puppet: Puppet) -> None:
+        puppet.failure = grpc.StatusCode.INTERNAL
+        task = await world.end(await world.stub.PauseVm(order("web")))
+        assert "does not answer orders" in task.reason
+        assert (await world.hosts())["cna-01"].state == DISCONNECTED
+        assert await world.state("web") == UNKNOWN
+        puppet.failure = None
+        await _say(world, puppet, {1: VmState.RUNNING}, RUNNING)
+        assert (await world.hosts())["cna-01"].state == NORMAL
+
+    with_a_puppet(tmp_path, scenario)
+
+
+def test_a_vm_is_stopped_as_soon_as_its_host_came_on_anew(tmp_path: Path) -> None:
+    async def scenario(world: World, puppet: Puppet) -> None:
+        puppet.answering.clear()
+        task = await world.stub.PauseVm(order("web"))
+        await until(lambda: puppet.orders)
+        puppet.incarnation = 2
+        await puppet.register()
+        assert await world.state("web") == STOPPED
+        puppet.answering.set()
+        assert (await world.end(task)).status == FAILED
+        assert await world.state("web") == STOPPED
+
+    with_a_puppet(tmp_path, scenario)
+
+
 def test_a_guest_that_halts_by_itself_is_stopped_with_an_event(tmp_path: Path) -> None:
     async def scenario(world: World, puppet: Puppet) -> None:
         await _say(world, puppet, {}, STOPPED)
@@ -160,11 +221,15 @@ def test_a_report_from_before_the_order_does_not_undo_it(tmp_path: Path) -> None
         await until(lambda: puppet.orders)
         await puppet.report({1: VmState.RUNNING})  # built before the order came
         assert await world.state("web") == common_pb2.VM_STATE_STOPPING
+        before = puppet.next_sequence()
         puppet.answering.set()
-        await puppet.report({1: VmState.RUNNING})  # overtaken by the answer
+        await until(lambda: puppet.answered)
+        await puppet.report({1: VmState.RUNNING}, sequence=before)  # overtaken by the answer
+        assert await world.state("web") == common_pb2.VM_STATE_STOPPING
+        last_words = puppet.next_sequence()
         await puppet.report({1: VmState.STOPPED})
         assert (await world.end(task)).status == SUCCEEDED
-        await puppet.report({1: VmState.STOPPING})  # the last words of that instance
+        await puppet.report({1: VmState.STOPPING}, sequence=last_words)
         assert await world.state("web") == STOPPED
         assert "vm.found" not in await world.kinds()
 
@@ -232,7 +297,7 @@ def test_settings_in_doubt_are_sent_again_when_the_host_is_back(tmp_path: Path) 
         assert (await world.vms())["web"].spec.cpu.shares == 2000
         puppet.answering.set()
         puppet.orders.clear()
-        await puppet.report({1: VmState.RUNNING})
+        await puppet.join({1: VmState.RUNNING})
         await until(lambda: puppet.orders)
         assert puppet.orders[0].cpu.shares == 2000
 

@@ -105,7 +105,7 @@ def test_a_start_that_never_reached_the_host_ends_stopped(tmp_path: Path) -> Non
             await until(lambda: puppet.orders)
             await world.vrm.kill()
             await world.vrm_on()
-            await puppet.register({})
+            await puppet.join({})
             seen = (await world.vms())["web"]
             assert (seen.state, seen.host) == (STOPPED, "")
 

@@ -22,7 +22,9 @@ DESCRIPTOR: _descriptor.FileDescriptor
 @_typing.final
 class Command(_message.Message):
     """Carried by every order. A repeated request_id joins the work under way; an order of an older
-    VRM generation, or to another incarnation of the host, is refused with FAILED_PRECONDITION.
+    VRM generation or session, or to another incarnation of the host, is refused with
+    FAILED_PRECONDITION. A session lasts from a registration of the host until the VRM gives it up for
+    lost or has it register anew: orders that were under way then are void.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -31,10 +33,12 @@ class Command(_message.Message):
     HOST_FIELD_NUMBER: _builtins.int
     INCARNATION_FIELD_NUMBER: _builtins.int
     VRM_GENERATION_FIELD_NUMBER: _builtins.int
+    SESSION_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     host: _builtins.str
     incarnation: _builtins.int
     vrm_generation: _builtins.int
+    session: _builtins.int
     def __init__(
         self,
         *,
@@ -42,10 +46,11 @@ class Command(_message.Message):
         host: _builtins.str = ...,
         incarnation: _builtins.int = ...,
         vrm_generation: _builtins.int = ...,
+        session: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["host", b"host", "incarnation", b"incarnation", "request_id", b"request_id", "vrm_generation", b"vrm_generation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["host", b"host", "incarnation", b"incarnation", "request_id", b"request_id", "session", b"session", "vrm_generation", b"vrm_generation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -127,16 +132,20 @@ class StartVmsReply(_message.Message):
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     REFUSALS_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.int
+    """as in VmReply"""
     @_builtins.property
     def refusals(self) -> _containers.RepeatedCompositeFieldContainer[Global___StartVmsReply.Refusal]: ...
     def __init__(
         self,
         *,
         refusals: _abc.Iterable[Global___StartVmsReply.Refusal] | None = ...,
+        sequence: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["refusals", b"refusals"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["refusals", b"refusals", "sequence", b"sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -249,15 +258,21 @@ class VmReply(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     STATE_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
     state: _common_pb2.VmState.ValueType
+    sequence: _builtins.int
+    """Rises with every answer, report and registration of a process: what has a lower one was said
+    earlier, and knows nothing of this order.
+    """
     def __init__(
         self,
         *,
         state: _common_pb2.VmState.ValueType = ...,
+        sequence: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sequence", b"sequence", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

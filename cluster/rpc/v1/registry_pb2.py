@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from cluster.rpc.v1 import common_pb2 as cluster_dot_rpc_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x63luster/rpc/v1/registry.proto\x12\tfusion.v1\x1a\x1b\x63luster/rpc/v1/common.proto\"\x93\x01\n\x06VmRows\x12\x11\n\tvm_number\x18\x01 \x03(\r\x12\x10\n\x08host_row\x18\x02 \x03(\r\x12!\n\x05state\x18\x03 \x03(\x0e\x32\x12.fusion.v1.VmState\x12\x16\n\x0e\x63pu_demand_mhz\x18\x04 \x03(\x01\x12\x14\n\x0c\x63pu_used_mhz\x18\x05 \x03(\x01\x12\x13\n\x0b\x63pu_ready_s\x18\x06 \x03(\x01\"\xd4\x01\n\x0fRegisterRequest\x12.\n\x05hosts\x18\x01 \x03(\x0b\x32\x1f.fusion.v1.RegisterRequest.Host\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x13\n\x0bmetrics_url\x18\x03 \x01(\t\x12\x0b\n\x03pid\x18\x04 \x01(\r\x12\x1e\n\x03vms\x18\x05 \x01(\x0b\x32\x11.fusion.v1.VmRows\x1a>\n\x04Host\x12!\n\x04spec\x18\x01 \x01(\x0b\x32\x13.fusion.v1.HostSpec\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\"E\n\rRegisterReply\x12\x16\n\x0evrm_generation\x18\x01 \x01(\x04\x12\x1c\n\x14heartbeat_interval_s\x18\x02 \x01(\x01\"\x9b\x01\n\rReportRequest\x12\x0c\n\x04host\x18\x01 \x03(\t\x12\x13\n\x0bincarnation\x18\x02 \x03(\x04\x12\x16\n\x0e\x63pu_demand_mhz\x18\x03 \x03(\x01\x12\x14\n\x0c\x63pu_used_mhz\x18\x04 \x03(\x01\x12\x19\n\x11memory_used_bytes\x18\x05 \x03(\x04\x12\x1e\n\x03vms\x18\x06 \x01(\x0b\x32\x11.fusion.v1.VmRows\";\n\x0bReportReply\x12\x16\n\x0evrm_generation\x18\x01 \x01(\x04\x12\x14\n\x0cunregistered\x18\x02 \x03(\t2\x88\x01\n\x08Registry\x12@\n\x08Register\x12\x1a.fusion.v1.RegisterRequest\x1a\x18.fusion.v1.RegisterReply\x12:\n\x06Report\x12\x18.fusion.v1.ReportRequest\x1a\x16.fusion.v1.ReportReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x63luster/rpc/v1/registry.proto\x12\tfusion.v1\x1a\x1b\x63luster/rpc/v1/common.proto\"\x93\x01\n\x06VmRows\x12\x11\n\tvm_number\x18\x01 \x03(\r\x12\x10\n\x08host_row\x18\x02 \x03(\r\x12!\n\x05state\x18\x03 \x03(\x0e\x32\x12.fusion.v1.VmState\x12\x16\n\x0e\x63pu_demand_mhz\x18\x04 \x03(\x01\x12\x14\n\x0c\x63pu_used_mhz\x18\x05 \x03(\x01\x12\x13\n\x0b\x63pu_ready_s\x18\x06 \x03(\x01\"\xe6\x01\n\x0fRegisterRequest\x12.\n\x05hosts\x18\x01 \x03(\x0b\x32\x1f.fusion.v1.RegisterRequest.Host\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x13\n\x0bmetrics_url\x18\x03 \x01(\t\x12\x0b\n\x03pid\x18\x04 \x01(\r\x12\x1e\n\x03vms\x18\x05 \x01(\x0b\x32\x11.fusion.v1.VmRows\x12\x10\n\x08sequence\x18\x06 \x01(\x04\x1a>\n\x04Host\x12!\n\x04spec\x18\x01 \x01(\x0b\x32\x13.fusion.v1.HostSpec\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\"V\n\rRegisterReply\x12\x16\n\x0evrm_generation\x18\x01 \x01(\x04\x12\x1c\n\x14heartbeat_interval_s\x18\x02 \x01(\x01\x12\x0f\n\x07session\x18\x03 \x01(\x04\"\xbe\x01\n\rReportRequest\x12\x0c\n\x04host\x18\x01 \x03(\t\x12\x13\n\x0bincarnation\x18\x02 \x03(\x04\x12\x16\n\x0e\x63pu_demand_mhz\x18\x03 \x03(\x01\x12\x14\n\x0c\x63pu_used_mhz\x18\x04 \x03(\x01\x12\x19\n\x11memory_used_bytes\x18\x05 \x03(\x04\x12\x1e\n\x03vms\x18\x06 \x01(\x0b\x32\x11.fusion.v1.VmRows\x12\x0f\n\x07session\x18\x07 \x03(\x04\x12\x10\n\x08sequence\x18\x08 \x01(\x04\";\n\x0bReportReply\x12\x16\n\x0evrm_generation\x18\x01 \x01(\x04\x12\x14\n\x0cunregistered\x18\x02 \x03(\t2\x88\x01\n\x08Registry\x12@\n\x08Register\x12\x1a.fusion.v1.RegisterRequest\x1a\x18.fusion.v1.RegisterReply\x12:\n\x06Report\x12\x18.fusion.v1.ReportRequest\x1a\x16.fusion.v1.ReportReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,15 +35,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_VMROWS']._serialized_start=74
   _globals['_VMROWS']._serialized_end=221
   _globals['_REGISTERREQUEST']._serialized_start=224
-  _globals['_REGISTERREQUEST']._serialized_end=436
-  _globals['_REGISTERREQUEST_HOST']._serialized_start=374
-  _globals['_REGISTERREQUEST_HOST']._serialized_end=436
-  _globals['_REGISTERREPLY']._serialized_start=438
-  _globals['_REGISTERREPLY']._serialized_end=507
-  _globals['_REPORTREQUEST']._serialized_start=510
-  _globals['_REPORTREQUEST']._serialized_end=665
-  _globals['_REPORTREPLY']._serialized_start=667
-  _globals['_REPORTREPLY']._serialized_end=726
-  _globals['_REGISTRY']._serialized_start=729
-  _globals['_REGISTRY']._serialized_end=865
+  _globals['_REGISTERREQUEST']._serialized_end=454
+  _globals['_REGISTERREQUEST_HOST']._serialized_start=392
+  _globals['_REGISTERREQUEST_HOST']._serialized_end=454
+  _globals['_REGISTERREPLY']._serialized_start=456
+  _globals['_REGISTERREPLY']._serialized_end=542
+  _globals['_REPORTREQUEST']._serialized_start=545
+  _globals['_REPORTREQUEST']._serialized_end=735
+  _globals['_REPORTREPLY']._serialized_start=737
+  _globals['_REPORTREPLY']._serialized_end=796
+  _globals['_REGISTRY']._serialized_start=799
+  _globals['_REGISTRY']._serialized_end=935
 # @@protoc_insertion_point(module_scope)

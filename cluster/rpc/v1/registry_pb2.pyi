@@ -95,9 +95,12 @@ class RegisterRequest(_message.Message):
     METRICS_URL_FIELD_NUMBER: _builtins.int
     PID_FIELD_NUMBER: _builtins.int
     VMS_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
     address: _builtins.str
     metrics_url: _builtins.str
     pid: _builtins.int
+    sequence: _builtins.int
+    """as in VmReply"""
     @_builtins.property
     def hosts(self) -> _containers.RepeatedCompositeFieldContainer[Global___RegisterRequest.Host]: ...
     @_builtins.property
@@ -110,10 +113,11 @@ class RegisterRequest(_message.Message):
         metrics_url: _builtins.str = ...,
         pid: _builtins.int = ...,
         vms: Global___VmRows | None = ...,
+        sequence: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["vms", b"vms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "hosts", b"hosts", "metrics_url", b"metrics_url", "pid", b"pid", "vms", b"vms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "hosts", b"hosts", "metrics_url", b"metrics_url", "pid", b"pid", "sequence", b"sequence", "vms", b"vms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -125,17 +129,21 @@ class RegisterReply(_message.Message):
 
     VRM_GENERATION_FIELD_NUMBER: _builtins.int
     HEARTBEAT_INTERVAL_S_FIELD_NUMBER: _builtins.int
+    SESSION_FIELD_NUMBER: _builtins.int
     vrm_generation: _builtins.int
     heartbeat_interval_s: _builtins.float
+    session: _builtins.int
+    """Begins with this registration. Reports and orders carry it; those of an older one are void."""
     def __init__(
         self,
         *,
         vrm_generation: _builtins.int = ...,
         heartbeat_interval_s: _builtins.float = ...,
+        session: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["heartbeat_interval_s", b"heartbeat_interval_s", "vrm_generation", b"vrm_generation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["heartbeat_interval_s", b"heartbeat_interval_s", "session", b"session", "vrm_generation", b"vrm_generation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -153,6 +161,10 @@ class ReportRequest(_message.Message):
     CPU_USED_MHZ_FIELD_NUMBER: _builtins.int
     MEMORY_USED_BYTES_FIELD_NUMBER: _builtins.int
     VMS_FIELD_NUMBER: _builtins.int
+    SESSION_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.int
+    """as in VmReply"""
     @_builtins.property
     def host(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -165,6 +177,10 @@ class ReportRequest(_message.Message):
     def memory_used_bytes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     @_builtins.property
     def vms(self) -> Global___VmRows: ...
+    @_builtins.property
+    def session(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """of each host: what the VRM hears in it is the whole truth"""
+
     def __init__(
         self,
         *,
@@ -174,10 +190,12 @@ class ReportRequest(_message.Message):
         cpu_used_mhz: _abc.Iterable[_builtins.float] | None = ...,
         memory_used_bytes: _abc.Iterable[_builtins.int] | None = ...,
         vms: Global___VmRows | None = ...,
+        session: _abc.Iterable[_builtins.int] | None = ...,
+        sequence: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["vms", b"vms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_demand_mhz", b"cpu_demand_mhz", "cpu_used_mhz", b"cpu_used_mhz", "host", b"host", "incarnation", b"incarnation", "memory_used_bytes", b"memory_used_bytes", "vms", b"vms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_demand_mhz", b"cpu_demand_mhz", "cpu_used_mhz", b"cpu_used_mhz", "host", b"host", "incarnation", b"incarnation", "memory_used_bytes", b"memory_used_bytes", "sequence", b"sequence", "session", b"session", "vms", b"vms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -192,7 +210,7 @@ class ReportReply(_message.Message):
     vrm_generation: _builtins.int
     @_builtins.property
     def unregistered(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Hosts whose incarnation this VRM has not registered: they should register now."""
+        """Hosts whose incarnation or session this VRM does not know: they should register now."""
 
     def __init__(
         self,
