@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from cluster.cli.exits import ExitCode
 from cluster.cli.interrupts import first_interrupt
 from cluster.cli.sim_progress import watched
 from cluster.simulated.journal import Entry, Journal
+from cluster.simulated.meter import ClusterMeasures
 from cluster.simulated.record import record
 from cluster.simulated.run import EVENTS_KEPT, Finding, RunOutcome, RunRequest, run
 from cluster.simulated.summary import document_of
@@ -80,6 +82,19 @@ def _summarise(outcome: RunOutcome) -> None:
         f"{outcome.rpcs:,} RPCs, {outcome.events:,} events"
     )
     print(f"digest {outcome.digest}")
+    for cluster in outcome.clusters:
+        print(f"{cluster.name}: {', '.join(_measures(cluster))}")
+
+
+def _measures(cluster: ClusterMeasures) -> Iterator[str]:
+    hosts = cluster.hosts
+    yield f"CPU {100 * hosts.utilisation:.1f} %"
+    if hosts.energy_kwh is not None:
+        yield f"{hosts.energy_kwh:.3f} kWh"
+    yield f"SLATAH {100 * hosts.slatah:.2f} %"
+    yield f"ready time {cluster.ready_s:,.0f} vCPU-s"
+    hours = (f"{state} {seconds / 3600:,.2f}" for state, seconds in cluster.vm_seconds.items())
+    yield f"VM-hours {', '.join(hours) or 'none'}"
 
 
 def _tell(asked: Asked, outcome: RunOutcome, journal: Journal, json: bool) -> None:

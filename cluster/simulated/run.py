@@ -14,6 +14,7 @@ from cluster.simulated.chaos import Chaos
 from cluster.simulated.invariants import Violation, Watch, settling_s
 from cluster.simulated.journal import Journal, silence
 from cluster.simulated.loop import RunFailed
+from cluster.simulated.meter import ClusterMeasures, Meter
 from cluster.simulated.operations import Operations
 from cluster.simulated.world import SimulatedWorld
 from fusion import seeds
@@ -81,6 +82,7 @@ class RunOutcome:
     wall_s: float
     events: int
     rpcs: int
+    clusters: tuple[ClusterMeasures, ...] = ()
     violations: tuple[Finding, ...] = ()
     failure: Failure | None = None
     interrupted: bool = False
@@ -116,6 +118,7 @@ def run(
     world = SimulatedWorld(request.datacenter, request.seed)
     found: list[Violation] = []
     watch = Watch(world, found.append)
+    meter = Meter(request.datacenter, request.for_s)
     failure: Failure | None = None
     stopped = False
     with journal.of(world) if journal is not None else silence():
@@ -124,7 +127,7 @@ def run(
             disturbances = Disturbances(world, request)
             for instant_s in instants(request):
                 world.run_until(instant_s)
-                for onlooker in onlookers:
+                for onlooker in (meter, *onlookers):
                     onlooker.look(world)
                 stopped = interrupted()
                 if found or stopped:
@@ -140,6 +143,7 @@ def run(
             wall_s=time.perf_counter() - began_s,
             events=world.trace.entries,
             rpcs=world.fabric.calls,
+            clusters=meter.clusters(),
             violations=tuple(_finding(violation, watch) for violation in found),
             failure=failure,
             interrupted=stopped and world.loop.now_s < request.for_s,

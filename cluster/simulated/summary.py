@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from cluster.simulated.meter import ClusterMeasures
 from cluster.simulated.run import Failure, Finding, RunOutcome
 
 
@@ -17,6 +18,7 @@ def document_of(outcome: RunOutcome) -> dict[str, Any]:
         "wall_s": round(outcome.wall_s, 3),
         "events": outcome.events,
         "rpcs": outcome.rpcs,
+        "clusters": [_cluster(cluster) for cluster in outcome.clusters],
         "violations": [_finding(finding) for finding in outcome.violations],
         "failure": _failure(outcome.failure) if outcome.failure is not None else None,
     }
@@ -43,6 +45,22 @@ def tally(outcomes: Sequence[RunOutcome], seeds: int, wall_s: float) -> dict[str
         "failed": sum(outcome.failure is not None for outcome in outcomes),
         "wall_s": round(wall_s, 3),
         "seeds_per_s": round(len(outcomes) / wall_s, 3) if wall_s else 0.0,
+    }
+
+
+def _cluster(cluster: ClusterMeasures) -> dict[str, Any]:
+    hosts = cluster.hosts
+    return {
+        "name": cluster.name,
+        "cpu_utilisation": hosts.utilisation,
+        "vm_seconds": cluster.vm_seconds,
+        "ready_s": cluster.ready_s,
+        "energy_kwh": hosts.energy_kwh,
+        "slatah": hosts.slatah,
+        "pdm": hosts.pdm,
+        "slav": hosts.slav,
+        "esv": hosts.esv,
+        "migrations": cluster.migrations,
     }
 
 

@@ -1,0 +1,94 @@
+"""All hosts and VMs of a simulated world side by side, as their agents last published them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cluster.agent.agent import Agent
+from cluster.simulated.power import chassis_of
+from cluster.simulated.world import SimulatedWorld
+from fusion.arrays import Bools, Codes, Floats, Ints
+from fusion.fleet_view import FleetView
+from fusion.spec import Datacenter
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Hosts by their row in the datacenter ``[H]``, and the VMs that they hold ``[N]``.
+
+    A host whose process does not live is off and gives nothing. ``vms`` counts those that hold
+    memory of the host; states are places in ``fusion.fleet_view.STATES``.
+    """
+
+    on: Bools
+    cpu_capacity_mhz: Floats
+    cpu_used_mhz: Floats
+    vms: Ints
+    vm_number: Ints
+    vm_host_row: Ints
+    vm_state: Codes
+    vm_ready_s: Floats
+
+
+class Gathering:
+    """Puts together what the agents show; what stays between two looks is kept."""
+
+    def __init__(self, datacenter: Datacenter) -> None:
+        self._hosts = len(datacenter.hosts)
+        row_of = {host.name: row for row, host in enumerate(datacenter.hosts)}
+        self._seats = [
+            (chassis.hosts[0].name, np.array([row_of[host.name] for host in chassis.hosts]))
+            for chassis in chassis_of(datacenter)
+        ]
+        self._shown: list[object] = []
+        self._host_row: Ints = np.zeros(0, dtype=np.int64)
+        self._vm_number: Ints = np.zeros(0, dtype=np.int64)
+        self._vm_host_row: Ints = np.zeros(0, dtype=np.int64)
+
+    def look(self, world: SimulatedWorld) -> Columns:
+        """Return everything as it is now."""
+        agents = [(world.agent(host), rows) for host, rows in self._seats]
+        there = [(rows, agent.view) for agent, rows in agents if agent is not None]
+        self._arrange(there, [agent for agent, _ in agents])
+        hosts = [view.hosts for _, view in there]
+        vms = [view.vms for _, view in there]
+        return Columns(
+            on=self._spread([columns.on for columns in hosts]).astype(np.bool_),
+            cpu_capacity_mhz=self._spread([columns.cpu_capacity_mhz for columns in hosts]),
+            cpu_used_mhz=self._spread([columns.cpu_used_mhz for columns in hosts]),
+            vms=self._spread([columns.vms for columns in hosts]).astype(np.int64),
+            vm_number=self._vm_number,
+            vm_host_row=self._vm_host_row,
+            vm_state=_joined([columns.state for columns in vms]).astype(np.int8),
+            vm_ready_s=_joined([columns.cpu_ready_s for columns in vms]),
+        )
+
+    def _arrange(self, there: list[tuple[Ints, FleetView]], agents: Sequence[Agent | None]) -> None:
+        """Find out whose rows are where, if that is not as it was."""
+        shown: list[object] = [*agents, *(view.vms.names for _, view in there)]
+        if len(shown) == len(self._shown) and all(map(_is, shown, self._shown)):
+            return
+        self._shown = shown
+        self._host_row = _joined([rows for rows, _ in there]).astype(np.int64)
+        self._vm_number = _joined([view.vms.number for _, view in there]).astype(np.int64)
+        self._vm_host_row = _joined([rows[view.vms.host_row] for rows, view in there]).astype(
+            np.int64
+        )
+
+    def _spread(self, parts: list[Floats] | list[Ints] | list[Bools]) -> Floats:
+        """Return a column over all hosts, zero where a host has no process."""
+        column = np.zeros(self._hosts)
+        column[self._host_row] = _joined(parts)
+        return column
+
+
+def _is(one: object, other: object) -> bool:
+    return one is other
+
+
+def _joined(parts: list[Floats] | list[Ints] | list[Bools] | list[Codes]) -> Floats:
+    joined: Floats = np.concatenate(parts) if parts else np.zeros(0)
+    return joined
