@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from contextvars import Context
 
 from cluster.agent.agent import Agent
-from cluster.simulated.loop import PARTY
+from cluster.simulated.party import PARTY
 from cluster.simulated.process import Process
 from cluster.simulated.world import SimulatedWorld
 from fusion.errors import FusionError
