@@ -10,7 +10,7 @@ from tests.cluster.world import host, vm
 
 
 def small_datacenter(seed: int = 1) -> Datacenter:
-    """Three hosts with two VMs each, which boot in 10 s."""
+    """Three hosts with two VMs each, which boot in 2 s."""
     return Datacenter(
         name="small",
         clusters=(ClusterSpec("production"),),
