@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from cluster.simulated.wires import KEEPALIVE_S, NOBODY, Lane, LinkKey
+from cluster.simulated.bandwidth import NOBODY
+from cluster.simulated.wires import KEEPALIVE_S, Lane, LinkKey
 
 if TYPE_CHECKING:
     from cluster.simulated.fabric import Fabric

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from cluster.simulated.bandwidth import NOBODY
 from cluster.simulated.edge import Edge
 from cluster.simulated.exchange import Exchange
 from cluster.simulated.loop import VirtualLoop
 from cluster.simulated.party import Party
 from cluster.simulated.serving import Service
 from cluster.simulated.trace import Trace
-from cluster.simulated.wires import KEEPALIVE_S, NOBODY, Wires
+from cluster.simulated.wires import KEEPALIVE_S, Wires
 
 
 class Fabric:

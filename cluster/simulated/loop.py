@@ -20,8 +20,6 @@ from typing import Any, NoReturn, TypeVar
 from cluster.simulated.guard import Guard
 from cluster.simulated.party import PARTY, Party
 
-__all__ = ["PARTY", "Party", "RunFailed", "Stuck", "VirtualLoop"]
-
 T = TypeVar("T")
 
 #: Callbacks between two collections of young garbage, and of all.

@@ -13,8 +13,6 @@ from cluster.network import Plane
 from cluster.simulated.bandwidth import NOBODY, FairShare, Flow
 from cluster.simulated.loop import VirtualLoop
 
-__all__ = ["FRAMING_BYTES", "KEEPALIVE_S", "NOBODY", "Lane", "LinkKey", "Quality", "Wires"]
-
 #: An idle connection is probed after 10 s and given up 5 s later (cluster/live/network.py).
 KEEPALIVE_S = 15.0
 

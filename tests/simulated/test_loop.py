@@ -21,7 +21,8 @@ import pytest
 
 from cluster.simulated import loop as loop_module
 from cluster.simulated.guard import Forbidden
-from cluster.simulated.loop import PARTY, Party, RunFailed, Stuck, VirtualLoop
+from cluster.simulated.loop import RunFailed, Stuck, VirtualLoop
+from cluster.simulated.party import PARTY, Party
 
 
 @pytest.fixture
