@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from cluster.network import Plane
+from cluster.simulated.chaos import Chaos
 from cluster.simulated.invariants import Violation, Watch, settling_s
+from cluster.simulated.loop import RunFailed
 from cluster.simulated.operations import Operations
-from cluster.simulated.wires import Quality
-from cluster.simulated.world import VRM, SimulatedWorld
+from cluster.simulated.world import SimulatedWorld
 from fusion import seeds
+from fusion.faults import FaultPlan, draw
+from fusion.faults.distributions import Exponential, LogNormal
+from fusion.faults.plan import (
+    GuestCrash,
+    HostCrash,
+    HostHang,
+    LoadBurst,
+    LossyLink,
+    Partition,
+    SlowLink,
+    VrmCrash,
+)
 from fusion.spec import (
     GIB,
     NO_DOM0,
@@ -30,6 +43,25 @@ from fusion.spec import (
 #: Faults and orders end at that instant; what is left of the run is for all to come to rest.
 BUSY_UNTIL_S = 120.0
 
+#: Much trouble for few hosts: one crash, hang, partition or bad link about every four seconds.
+PLAN = FaultPlan(
+    host_crash=HostCrash(after=Exponential(90.0), lasts=LogNormal(3.0, 1.0), rack_share=0.1),
+    host_hang=HostHang(after=Exponential(120.0), lasts=LogNormal(3.0, 0.8)),
+    vrm_crash=VrmCrash(after=Exponential(35.0), lasts=LogNormal(1.0, 1.0)),
+    partition=Partition(
+        after=Exponential(60.0), lasts=LogNormal(5.0, 1.0), one_way_share=0.6, rack_share=0.1
+    ),
+    slow_link=SlowLink(
+        after=Exponential(90.0), lasts=LogNormal(15.0, 0.5), latency_s=0.3, jitter_s=1.0
+    ),
+    lossy_link=LossyLink(
+        after=Exponential(90.0), lasts=LogNormal(10.0, 0.5), loss=0.3, duplication=0.3
+    ),
+    guest_crash=GuestCrash(after=Exponential(400.0)),
+    load_burst=LoadBurst(after=Exponential(400.0), lasts=LogNormal(10.0, 0.5), percent=60.0),
+    heal_s=0.0,
+)
+
 
 @dataclass(slots=True)
 class Trial:
@@ -42,6 +74,12 @@ class Trial:
     outcomes: dict[tuple[str, str], int] = field(default_factory=dict)
     callbacks: int = 0
     checks: int = 0
+    failure: str = ""
+
+    @property
+    def found(self) -> str:
+        """What is wrong first, in one line; empty where nothing is."""
+        return str(self.violations[0]) if self.violations else self.failure
 
 
 def small_datacenter(hosts: int = 5, vms: int = 14, hosts_per_actor: int = 1) -> Datacenter:
@@ -85,35 +123,32 @@ def run_trial(
     datacenter: Datacenter | None = None,
     *,
     watched: bool = True,
-    gap_s: float = 0.7,
-    stop_at_first: bool = True,
+    bug: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Trial:
-    """Run a trial from ``seed``; by default until the first violation."""
+    """Run a trial from ``seed`` until its end or the first violation.
+
+    ``bug`` is planted for its duration.
+    """
     datacenter = datacenter or small_datacenter()
     trial = Trial(seed)
-    with SimulatedWorld(datacenter, seed) as world:
-        if watched:
-            watch = Watch(world, trial.violations.append)
+    with bug(), SimulatedWorld(datacenter, seed) as world:
+        watch = Watch(world, trial.violations.append) if watched else None
         operations = Operations(
             datacenter,
             world.network("operator"),
             world.clock,
             seeds.generator(seed, "operators"),
-            mean_gap_s=gap_s,
+            mean_gap_s=0.7,
         )
+        chaos = Chaos(world, draw(PLAN, datacenter, BUSY_UNTIL_S, seed))
         world.launch()
         world.spawn(operations.run(BUSY_UNTIL_S))
-        world.spawn(_trouble(world, seeds.generator(seed, "trouble")))
-        end_s = BUSY_UNTIL_S + 20.0 + settling_s(datacenter)
-        for instant_s in np.arange(1.0, end_s, 1.0).tolist():
-            world.run_until(instant_s)
-            if trial.violations and stop_at_first:
-                break
-        else:
-            world.run_until(end_s)
-            if watched:
-                watch.finish(max(operations.last_order_s, BUSY_UNTIL_S))
-        if watched:
+        world.spawn(chaos.run())
+        try:
+            _run(world, watch, trial, operations, chaos)
+        except RunFailed as failure:
+            trial.failure = f"{failure} <- {failure.__cause__!r}"
+        if watch is not None:
             trial.checks = watch.checks
             if trial.violations:
                 trial.history = watch.history(trial.violations[0].entities, 40)
@@ -123,76 +158,14 @@ def run_trial(
     return trial
 
 
-async def _trouble(world: SimulatedWorld, rng: np.random.Generator) -> None:
-    """One trouble after the other at random, some at the same time, all over in time."""
-    names = [host.name for host in world.datacenter.hosts]
-    kinds = [_crash, _hang, _vrm_crash, _cut, _cut, _one_way, _slow, _lossy]
-    async with asyncio.TaskGroup() as troubles:
-        while True:
-            await world.clock.sleep(float(rng.exponential(6.0)))
-            lasts_s = float(rng.exponential(6.0))
-            host = names[int(rng.integers(len(names)))]
-            kind = kinds[int(rng.integers(len(kinds)))]
-            if world.clock.now() + lasts_s >= BUSY_UNTIL_S:
-                return
-            world.trace.note(world.clock.now(), f"{kind.__name__} {host} for {lasts_s:.3f} s")
-            troubles.create_task(kind(world, host, lasts_s, bool(rng.random() < 0.5)))
-
-
-async def _crash(world: SimulatedWorld, host: str, lasts_s: float, quick: bool) -> None:
-    world.kill_host(host)
-    await world.clock.sleep(0.1 if quick else lasts_s)
-    await world.supply.on(host)
-
-
-async def _hang(world: SimulatedWorld, host: str, lasts_s: float, _: bool) -> None:
-    process = world.supply.process(host)
-    if process is not None:
-        process.hang()
-        await world.clock.sleep(lasts_s)
-        if process.alive:
-            process.wake()
-
-
-async def _vrm_crash(world: SimulatedWorld, _: str, lasts_s: float, quick: bool) -> None:
-    if world.vrm_process is None or not world.vrm_process.alive:
-        return
-    world.kill_vrm()
-    await world.clock.sleep(0.1 if quick else lasts_s)
-    if not world.vrm_process.alive:
-        await world.start_vrm()
-
-
-async def _cut(world: SimulatedWorld, host: str, lasts_s: float, _: bool) -> None:
-    node = world.fabric.node_of(host)
-    for ends in ((node, VRM), (VRM, node)):
-        world.wires.cut(*ends, Plane.MANAGEMENT)
-    await world.clock.sleep(lasts_s)
-    for ends in ((node, VRM), (VRM, node)):
-        world.wires.mend(*ends, Plane.MANAGEMENT)
-
-
-async def _one_way(world: SimulatedWorld, host: str, lasts_s: float, outward: bool) -> None:
-    node = world.fabric.node_of(host)
-    ends = (node, VRM) if outward else (VRM, node)
-    world.wires.cut(*ends, Plane.MANAGEMENT)
-    await world.clock.sleep(5 * lasts_s)
-    world.wires.mend(*ends, Plane.MANAGEMENT)
-
-
-async def _slow(world: SimulatedWorld, host: str, lasts_s: float, very: bool) -> None:
-    await _shaped(world, host, lasts_s, Quality(latency_s=0.2, jitter_s=2.0 if very else 0.2))
-
-
-async def _lossy(world: SimulatedWorld, host: str, lasts_s: float, very: bool) -> None:
-    share = 0.5 if very else 0.2
-    await _shaped(world, host, lasts_s, Quality(loss=share, duplication=share))
-
-
-async def _shaped(world: SimulatedWorld, host: str, lasts_s: float, quality: Quality) -> None:
-    node = world.fabric.node_of(host)
-    for ends in ((node, VRM), (VRM, node)):
-        world.wires.shape(*ends, Plane.MANAGEMENT, quality)
-    await world.clock.sleep(3 * lasts_s)
-    for ends in ((node, VRM), (VRM, node)):
-        world.wires.shape(*ends, Plane.MANAGEMENT, None)
+def _run(
+    world: SimulatedWorld, watch: Watch | None, trial: Trial, operations: Operations, chaos: Chaos
+) -> None:
+    end_s = BUSY_UNTIL_S + 20.0 + settling_s(world.datacenter)
+    for instant_s in [*np.arange(1.0, end_s, 1.0).tolist(), end_s]:
+        world.run_until(instant_s)
+        if trial.violations:
+            return
+    if watch is not None:
+        assert chaos.healed_at_s is not None
+        watch.finish(max(operations.last_order_s, chaos.healed_at_s))

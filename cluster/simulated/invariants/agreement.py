@@ -77,11 +77,11 @@ class Agreement:
         )
         lost = (believed == _UNKNOWN) & ~np.isin(known.host_state[known.vm_host_row], _CONNECTED)
         differs = exists & ~agrees & ~lost
+        assert scene.facts is not None
+        for number in np.flatnonzero(differs).tolist():
+            differs[number] = not scene.facts.under_way(number)
         since_s = self._vm_since_s = _since(self._vm_since_s, differs, scene)
         for number in np.flatnonzero(since_s < scene.now_s - grace_s(scene)).tolist():
-            if scene.facts is not None and scene.facts.under_way(number):
-                since_s[number] = scene.now_s
-                continue
             vm = vm_id(number)
             says = _told(scene, int(believed[number]), int(known.vm_host_row[number]))
             truth = _told(scene, int(state[number]), int(host_row[number]))
