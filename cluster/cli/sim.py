@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cluster.cli import options
+from cluster.cli import options, output
 from cluster.cli.options import Datasets, Json, Policy
 from fusion.errors import InvalidInput
+from fusion.units import format_duration
 
 if TYPE_CHECKING:
     from cluster.simulated.provenance import Origin
@@ -104,7 +105,7 @@ class Asked:
     def request(self, seed: int | None) -> RunRequest:
         """Return the run that is asked for, under ``seed``, or the file's own."""
         from cluster.datacenter_file import load
-        from cluster.simulated.run import RunRequest, schedule_of
+        from cluster.simulated.run import RunRequest
 
         for_s = _time(self.duration, "--for", "10m or 24h")
         orders_every_s = None if self.orders is None else _time(self.orders, "--orders", "5s")
@@ -115,7 +116,7 @@ class Asked:
         request = RunRequest(datacenter, for_s, orders_every_s)
         if seed is not None:
             request = request.with_seed(seed)
-        schedule_of(request)  # what cannot be drawn is refused before anything is done
+        _warn_of_short_time(request)
         return request
 
     def origin(self, request: RunRequest) -> Origin:
@@ -137,6 +138,20 @@ class Asked:
         if self.datasets is not None:
             words += ["--datasets", str(self.datasets)]
         return shlex.join([*words, "--log"])
+
+
+def _warn_of_short_time(request: RunRequest) -> None:
+    """Say where nothing can come of faults or orders; what cannot be drawn is refused."""
+    from cluster.simulated.run import orders_until_s, schedule_of
+
+    plan = request.datacenter.faults
+    schedule_of(request)
+    if plan is not None and plan.heal_s >= request.for_s:
+        rest = format_duration(plan.heal_s)
+        output.warning(f"--for: too short for faults, for the last {rest} of a run are without")
+    if request.orders_every_s is not None and orders_until_s(request) <= 0:
+        rest = format_duration(request.for_s - orders_until_s(request))
+        output.warning(f"--for: too short for orders, for the last {rest} of a run are without")
 
 
 def _time(written: str, option: str, example: str) -> float:

@@ -171,8 +171,7 @@ class Disturbances:
                 seeds.generator(request.seed, "operator"),
                 mean_gap_s=request.orders_every_s,
             )
-            rest_s = REST_SETTLINGS * settling_s(request.datacenter)
-            world.spawn(self._operator.run(request.for_s - rest_s))
+            world.spawn(self._operator.run(orders_until_s(request)))
 
     @property
     def over_since_s(self) -> float:
@@ -182,6 +181,11 @@ class Disturbances:
             return last_order_s
         healed_at_s = self._chaos.healed_at_s
         return max(last_order_s, self._world.loop.now_s if healed_at_s is None else healed_at_s)
+
+
+def orders_until_s(request: RunRequest) -> float:
+    """Return when the operator stops; before 0, there is no time for orders."""
+    return request.for_s - REST_SETTLINGS * settling_s(request.datacenter)
 
 
 def schedule_of(request: RunRequest) -> Schedule:

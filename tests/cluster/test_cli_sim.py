@@ -79,7 +79,9 @@ def test_the_log_has_every_event_and_keeps_out_of_the_document(
     assert any("host cna-01 made itself known" in line and " vrm " in line for line in lines)
     both = fusion("sim", file, "--for", "20s", "--log", "--json")
     assert both.document["seed"] == 11
-    assert both.err.splitlines() == lines[:-2]  # all but the summary
+    log = both.err.splitlines()
+    assert lines[: len(log)] == log
+    assert lines[len(log)].startswith("seed 11: ")  # the summary
 
 
 @pytest.mark.parametrize(
@@ -128,6 +130,15 @@ def test_faults_and_orders_can_be_drawn(file: str, fusion: Callable[..., Said]) 
     assert once.document["digest"] == again.document["digest"]
     calm = fusion("sim", file, "--for", "5m", "--seed", "2", "--json")
     assert calm.document["digest"] != once.document["digest"]
+
+
+def test_a_run_that_is_too_short_for_faults_or_orders_says_so(
+    file: str, fusion: Callable[..., Said]
+) -> None:
+    said = fusion("sim", file, "--for", "20s", "--faults", "random", "--orders", "1s")
+    assert said.code == 0
+    assert "too short for faults, for the last 2m of a run are without" in said.err
+    assert "too short for orders" in said.err
 
 
 FOUND = Finding("4 (planted)", 12.5, ("cna-02", "i-00000003"), "VM is twice", ("1.0 vrm x",))
