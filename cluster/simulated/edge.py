@@ -108,6 +108,7 @@ def _columns(message: Any) -> list[MutableSequence[Any]]:
 
 
 def _keep(column: MutableSequence[Any], kept: Sequence[int]) -> None:
-    values = [column[k] for k in kept]
+    # A column that is too short stays so: it is for the receiver to refuse such a message.
+    values = [column[k] for k in kept if k < len(column)]
     del column[:]
     column.extend(values)

@@ -14,7 +14,8 @@ from cluster.simulated.network import SimulatedNetwork
 from cluster.simulated.trace import Trace
 from cluster.simulated.wires import Quality, Wires
 from fusion import seeds
-from tests.simulated.calls import CASES, Stage
+from tests.simulated.calls import CASES
+from tests.simulated.stage import Stage
 
 #: Real calls under way at the same time.
 AT_ONCE = 8

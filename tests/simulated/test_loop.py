@@ -208,6 +208,26 @@ def test_the_dead_fail_no_run(loop: VirtualLoop) -> None:
     assert party.open_tasks() == []
 
 
+def test_what_the_dead_leave_to_the_garbage_fails_no_run(
+    loop: VirtualLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop_module, "COLLECT_EVERY", 10)
+    party = Party("cna-01")
+
+    def start() -> None:
+        PARTY.set(party)
+        unheard = loop.create_future()
+        cycle: list[object] = [unheard]
+        cycle.append(cycle)
+        unheard.set_exception(ValueError("nobody asks any more"))
+
+    loop.call_soon(start)
+    loop.call_soon(loop.bury, party)
+    for _ in range(20):
+        loop.call_soon(len, ())
+    loop.run_until(1.0)
+
+
 def _raise() -> None:
     raise ValueError("of the dead")
 

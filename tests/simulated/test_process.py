@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -90,6 +91,30 @@ def test_nothing_in_a_finally_reaches_anybody(nodes: Nodes) -> None:
     assert nodes.asked == []
     assert actor.process.party.open_tasks() == []
     assert not actor.process.alive
+
+
+def test_what_it_did_not_commit_is_gone_and_a_finally_commits_nothing(nodes: Nodes) -> None:
+    class Writing(Actor):
+        async def act(self) -> None:
+            self.store = self.process.stores.open("facts")
+            self.store.isolation_level = None
+            self.store.execute("CREATE TABLE t (value TEXT)")
+            self.store.execute("BEGIN")
+            self.store.execute("INSERT INTO t VALUES ('half done')")
+
+        async def last_words(self) -> None:
+            with pytest.raises(sqlite3.ProgrammingError):
+                self.store.execute("COMMIT")
+            self.log.append("refused")
+
+    disk = Disk()
+    actor = started(nodes, Writing, disk)
+    nodes.loop.run_until(1.0)
+    actor.process.kill()
+    nodes.loop.run_until(2.0)
+    assert actor.log == ["finally", "refused"]
+    successor = started(nodes, Actor, disk)
+    assert successor.process.stores.open("facts").execute("SELECT * FROM t").fetchall() == []
 
 
 def test_who_retries_for_ever_ends_all_the_same(nodes: Nodes) -> None:
