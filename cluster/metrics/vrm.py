@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 
@@ -29,12 +29,17 @@ class Lateness:
         self.sum_s = 0.0
         self.max_s = 0.0
 
-    def observe(self, late_s: float) -> None:
-        """Count a heartbeat; one that came early counts as not late."""
-        late_s = max(late_s, 0.0)
-        self.counts[bisect_left(LATENESS_BOUNDS_S, late_s)] += 1
-        self.sum_s += late_s
-        self.max_s = max(self.max_s, late_s)
+    def observe(self, late_s: Sequence[float]) -> None:
+        """Count heartbeats; one that came early counts as not late."""
+        on_time = 0
+        for each_s in late_s:
+            if each_s > 0.0:
+                self.counts[bisect_left(LATENESS_BOUNDS_S, each_s)] += 1
+                self.sum_s += each_s
+                self.max_s = max(self.max_s, each_s)
+            else:
+                on_time += 1
+        self.counts[0] += on_time
 
     def buckets(self) -> tuple[tuple[str, int], ...]:
         """Return cumulative counts by upper bound, as Prometheus wants them."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from cluster.metrics.discovery import Target
 from cluster.metrics.vrm import Lateness, VrmView
@@ -16,11 +18,27 @@ from fusion.host import HostState
 from fusion.vm import VmState
 
 
+@dataclass(frozen=True, slots=True)
+class Census:
+    """How many hosts and VMs are in which state, and who is to be scraped, at one revision."""
+
+    revision: int
+    hosts: Mapping[tuple[str, str], int]  # (cluster, state)
+    vms: Mapping[tuple[str, str], int]
+    targets: tuple[Target, ...]
+
+
+def take_census(endpoint: Endpoint, inventory: Inventory) -> Census:
+    """Count everything; worth doing only when the inventory's revision has risen."""
+    return Census(
+        inventory.revision, _hosts(inventory), _vms(inventory), targets(endpoint, inventory)
+    )
+
+
 def observe(
     *,
-    endpoint: Endpoint,
+    census: Census,
     generation: int,
-    inventory: Inventory,
     tasks: Tasks,
     events: Events,
     registry: Registry,
@@ -30,8 +48,8 @@ def observe(
     """Return what there is to see of the VRM now."""
     return VrmView(
         generation=generation,
-        hosts=_hosts(inventory),
-        vms=_vms(inventory),
+        hosts=census.hosts,
+        vms=census.vms,
         tasks={(kind, status.value): n for (kind, status), n in tasks.totals.items()},
         events={severity.value: count for severity, count in events.totals.items()},
         reports=registry.reports_total,
@@ -40,7 +58,7 @@ def observe(
         lateness_max_s=lateness.max_s,
         placements=placing.placed_total,
         placement_s=placing.spent_s,
-        targets=targets(endpoint, inventory),
+        targets=census.targets,
     )
 
 

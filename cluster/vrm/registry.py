@@ -40,14 +40,14 @@ class _Verdict(Enum):
     UNKNOWN = auto()  # of another life or session: the host should register
 
 
-def _verdict(host: Host | None, report: registry_pb2.ReportRequest, place: int) -> _Verdict:
-    if host is None or report.incarnation[place] > host.incarnation:
+def _verdict(host: Host, incarnation: int, session: int, sequence: int) -> _Verdict:
+    if incarnation > host.incarnation:
         return _Verdict.UNKNOWN
-    if report.incarnation[place] < host.incarnation:
+    if incarnation < host.incarnation:
         return _Verdict.OLD
-    if not host.session or report.session[place] != host.session:
+    if not host.session or session != host.session:
         return _Verdict.UNKNOWN
-    return _Verdict.NEW if report.sequence > host.sequence else _Verdict.OLD
+    return _Verdict.NEW if sequence > host.sequence else _Verdict.OLD
 
 
 class Registry(registry_pb2_grpc.RegistryServicer):
@@ -143,23 +143,28 @@ class Registry(registry_pb2_grpc.RegistryServicer):
         taken: list[Host | None] = []
         unregistered: list[str] = []
         initialised: list[Host] = []
+        sequence = request.sequence
         with self._store.transaction():
-            for place, name in enumerate(request.host):
+            for name, incarnation, session in zip(
+                request.host, request.incarnation, request.session, strict=True
+            ):
                 host = self._inventory.known_host(name)
-                verdict = _verdict(host, request, place)
+                verdict = (
+                    _verdict(host, incarnation, session, sequence) if host else _Verdict.UNKNOWN
+                )
                 if host is None or verdict is not _Verdict.NEW:
                     taken.append(None)
                     if verdict is _Verdict.UNKNOWN:
                         unregistered.append(name)
                     continue
-                host.sequence = request.sequence
+                host.sequence = sequence
                 taken.append(host)
-                gap_s = self._reports.take_host(host, place, request)
-                if gap_s is not None:
-                    self._lateness.observe(gap_s - self._interval_s)
                 if host.state is HostState.INITIALISING:
-                    self._inventory.move_host(host, HostEvent.READY)
                     initialised.append(host)
+            gaps_s = self._reports.take_hosts(taken, request)
+            self._lateness.observe([gap_s - self._interval_s for gap_s in gaps_s])
+            for host in initialised:
+                self._inventory.move_host(host, HostEvent.READY)
             self._reports.take_vms(taken, request.vms)
         for host in initialised:
             self._ready(host)

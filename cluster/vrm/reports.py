@@ -39,20 +39,36 @@ class Reports:
         self._clock = clock
         self._strays: set[tuple[int, int]] = set()  # (host row, VM number) that were reported
 
-    def take_host(
-        self, host: Host, place: int, message: registry_pb2.ReportRequest
-    ) -> float | None:
-        """Take over the figures of ``host``, which are at ``place`` of the columns of hosts.
+    def take_hosts(
+        self, hosts: Sequence[Host | None], message: registry_pb2.ReportRequest
+    ) -> list[float]:
+        """Take over the figures of ``hosts``, those of the message's rows, ``None`` where not.
 
-        Returns how long ago it last reported, ``None`` where that says nothing of its heartbeats.
+        Returns how long ago each last reported, but for those where that says nothing of their
+        heartbeats.
         """
-        figures, row, now_s = self._inventory.host_figures, host.row, self._clock.now()
-        figures.cpu_demand_mhz[row] = message.cpu_demand_mhz[place]
-        figures.cpu_used_mhz[row] = message.cpu_used_mhz[place]
-        figures.memory_used_bytes[row] = message.memory_used_bytes[place]
-        last_s = float(figures.last_report_s[row])
-        figures.last_report_s[row] = now_s
-        return now_s - last_s if last_s >= 0 and host.state in _CONNECTED else None
+        figures, now_s = self._inventory.host_figures, self._clock.now()
+        # For one host, as of an unpacked agent, arrays would cost more than they save.
+        if len(hosts) == 1 and hosts[0] is not None:
+            rows: int | list[int] = hosts[0].row
+            figures.cpu_demand_mhz[rows] = message.cpu_demand_mhz[0]
+            figures.cpu_used_mhz[rows] = message.cpu_used_mhz[0]
+            figures.memory_used_bytes[rows] = message.memory_used_bytes[0]
+            last_s = [float(figures.last_report_s[rows])]
+        else:
+            which = [place for place, host in enumerate(hosts) if host is not None]
+            rows = [host.row for host in hosts if host is not None]
+            figures.cpu_demand_mhz[rows] = _floats(message.cpu_demand_mhz)[which]
+            figures.cpu_used_mhz[rows] = _floats(message.cpu_used_mhz)[which]
+            figures.memory_used_bytes[rows] = _integers(message.memory_used_bytes)[which]
+            last_s = figures.last_report_s[rows].tolist()
+        figures.last_report_s[rows] = now_s
+        connected = [host.state in _CONNECTED for host in hosts if host is not None]
+        return [
+            now_s - last
+            for last, counts in zip(last_s, connected, strict=True)
+            if counts and last >= 0
+        ]
 
     def take_vms(
         self,

@@ -21,7 +21,7 @@ from cluster.vrm.inventory import Inventory
 from cluster.vrm.launch import Launch
 from cluster.vrm.lifecycle import Lifecycle, Spawn
 from cluster.vrm.liveness import Liveness
-from cluster.vrm.observation import observe
+from cluster.vrm.observation import observe, take_census
 from cluster.vrm.operator import Operator
 from cluster.vrm.orders import Orders
 from cluster.vrm.placing import Placing
@@ -89,6 +89,7 @@ class Wiring:
         )
         self.facts = Facts(self._generation, self._inventory, self._tasks, self._events)
         self._lateness = Lateness()
+        self._census = take_census(endpoint, self._inventory)
         self.launch = self._launch(power)
         self._registry = self._registry_service()
         self._operator = self._operator_service(datacenter, world)
@@ -112,10 +113,11 @@ class Wiring:
 
     def view(self) -> VrmView:
         """Return what there is to see of the VRM now."""
+        if self._census.revision != self._inventory.revision:
+            self._census = take_census(self._endpoint, self._inventory)
         return observe(
-            endpoint=self._endpoint,
+            census=self._census,
             generation=self._generation,
-            inventory=self._inventory,
             tasks=self._tasks,
             events=self._events,
             registry=self._registry,

@@ -24,7 +24,7 @@ def scraped(view: VrmView) -> list[str]:
 def test_a_scrape_shows_counts_by_state_and_totals() -> None:
     lateness = Lateness()
     for late_s in (-0.5, 0.02, 3.0):
-        lateness.observe(late_s)
+        lateness.observe([late_s])
     lines = scraped(
         VrmView(
             generation=2,
