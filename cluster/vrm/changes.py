@@ -77,10 +77,14 @@ class Changes:
 
     def abandon(self, change: Change) -> None:
         """Nobody knows whether the order was executed: the next session of its host tells."""
-        superseded = change.vm.change is not change
+        vm = change.vm
+        superseded = vm.change is not change
         self.end(change)
-        if not superseded:
-            self._inventory.want(change.vm, change.desired_before)
+        if superseded:
+            return
+        self._inventory.want(vm, change.desired_before)
+        if vm.host is not None and vm.state in TRANSIENT:
+            self._inventory.set_state(vm, VmState.UNKNOWN)
 
 
 def wants(action: VmAction) -> Desired | None:

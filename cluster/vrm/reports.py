@@ -79,8 +79,8 @@ class Reports:
     ) -> None:
         """Take over the figures and states of VMs; what a host does not mention it has not.
 
-        ``hosts`` are those of the message's rows, ``None`` where that is not to be taken over. Of
-        those ``in_part`` nothing follows from what they do not mention.
+        ``hosts`` are those of the message's rows, ``None`` where that is not to be taken over. What
+        those ``in_part`` do not mention they may have or get all the same: it is unknown.
         """
         rows = _rows(hosts)
         number, state = _integers(message.vm_number), _integers(message.state)
@@ -88,8 +88,12 @@ class Reports:
         if None not in hosts and self._as_known(rows, number, on, state):
             self._take_figures(number, slice(None), message)
         else:
-            whole = [None if host in in_part else host for host in hosts] if in_part else hosts
-            self._take_states(_rows(whole), number, on, state, message)
+            mentioned = self._take_states(number, on, state, message)
+            for missing in self._missing(rows, mentioned).tolist():
+                vm = self._inventory.vms[missing]
+                assert vm.host is not None
+                ended = VmState.UNKNOWN if vm.host in in_part else VmState.STOPPED
+                self._take_vm(vm, vm.host, ended)
 
     def _as_known(self, rows: Integers, number: Integers, on: Integers, state: Integers) -> bool:
         """Whether a report says of its VMs just what the inventory has, figures apart.
@@ -114,14 +118,9 @@ class Reports:
         figures.cpu_ready_s[where] = _floats(message.cpu_ready_s)[which]
 
     def _take_states(
-        self,
-        whole: Integers,
-        number: Integers,
-        on: Integers,
-        state: Integers,
-        message: registry_pb2.VmRows,
-    ) -> None:
-        """As ``take_vms``, for VMs ``on`` these rows; ``whole`` are those that mentioned all."""
+        self, number: Integers, on: Integers, state: Integers, message: registry_pb2.VmRows
+    ) -> Integers:
+        """Take over what is said of VMs; return those that are on the host that mentioned them."""
         figures = self._inventory.vm_figures
         known = (on != NOWHERE) & (number < len(figures.state))
         known[known] &= figures.state[number[known]] != NO_VM
@@ -139,10 +138,8 @@ class Reports:
             host = self._inventory.hosts[int(on[row])]
             self._take_vm(vm, host, VM_STATE_OF.get(int(state[row]), VmState.UNKNOWN))
         held[known] = figures.host_row[number[known]] == on[known]  # those just found as well
-        for missing in self._missing(whole, number[held]).tolist():
-            vm = self._inventory.vms[missing]
-            assert vm.host is not None
-            self._take_vm(vm, vm.host, VmState.STOPPED)
+        mentioned: Integers = number[held]
+        return mentioned
 
     def _missing(self, rows: Integers, mentioned: Integers) -> Integers:
         """Return the VMs that the inventory has on ``rows`` and that are not ``mentioned``."""

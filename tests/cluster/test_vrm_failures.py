@@ -162,6 +162,16 @@ def test_a_registration_of_the_same_life_is_not_the_whole_truth(tmp_path: Path) 
     with_a_puppet(tmp_path, scenario, running=False)
 
 
+def test_a_vm_that_a_registration_does_not_mention_is_unknown(tmp_path: Path) -> None:
+    async def scenario(world: World, puppet: Puppet) -> None:
+        await puppet.register()
+        assert await world.state("web") == UNKNOWN
+        await puppet.report({1: VmState.RUNNING})
+        assert await world.state("web") == RUNNING
+
+    with_a_puppet(tmp_path, scenario)
+
+
 def test_what_was_said_in_an_earlier_session_or_order_changes_nothing(tmp_path: Path) -> None:
     async def scenario(world: World, puppet: Puppet) -> None:
         earlier, sequence = puppet.session, puppet.next_sequence()
