@@ -46,6 +46,7 @@ class Order:
     request_id: str
     pick: float  # which VM, as a share of all
     amount: float  # how much, as a share of what is usual
+    weight: float  # how much that counts, likewise
 
 
 class Operations:
@@ -92,8 +93,8 @@ class Operations:
     def _draw(self, request_id: str) -> Order:
         weights = np.array(list(KINDS.values()), dtype=np.float64)
         kind = int(self._rng.choice(len(KINDS), p=weights / weights.sum()))
-        pick, amount = self._rng.random(2).tolist()
-        return Order(list(KINDS)[kind], request_id, pick, amount)
+        pick, amount, weight = self._rng.random(3).tolist()
+        return Order(list(KINDS)[kind], request_id, pick, amount, weight)
 
     async def _give(self, order: Order) -> None:
         vm = self._pick(order)
@@ -145,9 +146,9 @@ class Operations:
                 settings = vrm_pb2.SetVmCpuOrder(
                     request_id=order.request_id,
                     vm=vm,
-                    shares=1 + int(4000 * order.amount),
-                    limit_mhz=round(4000 * order.amount) if order.pick < 0.4 else 0.0,
-                    reservation_mhz=round(800 * order.amount),
+                    shares=1 + int(4000 * order.weight**2),
+                    limit_mhz=1000.0 + round(3000 * order.weight) if order.pick < 0.4 else 0.0,
+                    reservation_mhz=round(900 * order.amount),
                 )
                 await stub.SetVmCpu(settings, timeout=self._limit_s)
 

@@ -93,7 +93,7 @@ def small_datacenter(hosts: int = 5, vms: int = 14, hosts_per_actor: int = 1) ->
         name="trial",
         clusters=(ClusterSpec("c"),),
         hosts=tuple(
-            HostSpec(f"h-{k}", "c", f"r-{k // 2}", 1, 4, 2000.0, 16 * GIB, NO_DOM0)
+            HostSpec(f"h-{k}", "c", f"r-{k // 2}", 1, 4, 2000.0, 11 * GIB, NO_DOM0)
             for k in range(1, hosts + 1)
         ),
         vms=tuple(

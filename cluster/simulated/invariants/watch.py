@@ -12,6 +12,7 @@ from cluster.simulated.invariants.history import History
 from cluster.simulated.invariants.instances import SingleInstance
 from cluster.simulated.invariants.invariant import Invariant
 from cluster.simulated.invariants.scene import Scene
+from cluster.simulated.invariants.settings import Settings
 from cluster.simulated.invariants.violation import Violation
 from cluster.simulated.world import SimulatedWorld
 
@@ -21,6 +22,7 @@ INVARIANTS: tuple[Callable[[], Invariant], ...] = (
     Capacity,
     Agreement,
     NothingForgotten,
+    Settings,
     Convergence,
 )
 

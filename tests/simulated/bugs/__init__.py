@@ -1,0 +1,5 @@
+"""Bugs to plant: each is one way in which agents or the VRM could be wrong.
+
+They replace methods for as long as a block lasts; the product knows nothing of them. Each module
+has ``planted()``, what it does in its docstring, and ``SEEDS``: within so many it must be found.
+"""

@@ -1,0 +1,12 @@
+"""The VRM notices that a host is silent, and forgets to mark it."""
+
+from contextlib import AbstractContextManager
+
+from cluster.vrm.liveness import Liveness
+from tests.simulated.bugs.replacing import replaced
+
+SEEDS = 3
+
+
+def planted() -> AbstractContextManager[None]:
+    return replaced(Liveness, "sweep", lambda _: lambda liveness: None)

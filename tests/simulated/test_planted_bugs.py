@@ -1,0 +1,24 @@
+"""Proof that the checkers bite: every planted bug is found within a stated number of seeds."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+import pytest
+
+from tests.simulated import bugs
+from tests.simulated.trial import run_trial
+
+BUGS = [module.name for module in pkgutil.iter_modules(bugs.__path__) if module.name != "replacing"]
+
+
+@pytest.mark.parametrize("name", BUGS)
+def test_a_planted_bug_is_found(name: str) -> None:
+    bug = importlib.import_module(f"{bugs.__name__}.{name}")
+    for seed in range(1, bug.SEEDS + 1):
+        trial = run_trial(seed, bug=bug.planted)
+        if trial.found:
+            print(f"seed {seed}: {trial.found}")
+            return
+    pytest.fail(f"{name} was not found with {bug.SEEDS} seeds: {bug.__doc__}")
