@@ -16,6 +16,7 @@ from cluster.cli.files import traces, validate
 from cluster.cli.inventory import clusters, hosts, status
 from cluster.cli.tasks import tasks
 from cluster.cli.up import up
+from cluster.cli.vm_orders import vm_orders
 from cluster.cli.vms import vms
 from fusion.errors import FusionError, InvalidInput
 
@@ -32,6 +33,7 @@ app.command()(down)
 app.command()(status)
 app.add_typer(clusters, name="cluster")
 app.add_typer(hosts, name="host")
+vms.add_typer(vm_orders)
 app.add_typer(vms, name="vm")
 app.command()(events)
 app.add_typer(tasks, name="task")

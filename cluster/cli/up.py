@@ -22,7 +22,7 @@ from fusion.errors import FusionError
 def up(
     source: Annotated[
         str,
-        typer.Argument(metavar="[FILE]", help="A datacenter file, or a packaged scenario by name."),
+        typer.Argument(metavar="FILE", help="A datacenter file, or a packaged scenario by name."),
     ] = "demo",
     *,
     detach: Annotated[
