@@ -29,6 +29,7 @@ T = TypeVar("T")
 log = structlog.get_logger()
 
 _OBJECT_STORE_BYTES = 80 << 20  # Ray's least is 75 MiB; nothing of ours travels through it
+_UNAVAILABLE_S = 0.25
 _SOCKET_PATH_LIMIT = 40  # what Ray appends must stay below the 107 of a unix socket's path
 
 
@@ -114,6 +115,10 @@ class RayWorld:
         Raises ``FusionError`` with the reason where it does not.
         """
 
+        # Ray lets go of a dead actor's name only after a while.
+        birth = 1 + sum(actor.name == name for actor in self._actors)
+        ray_name = name if birth == 1 else f"{name}#{birth}"
+
         def remote() -> Any:
             import ray
             from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -121,7 +126,7 @@ class RayWorld:
             return (
                 ray.remote(actor_class)
                 .options(
-                    name=name,
+                    name=ray_name,
                     num_cpus=0,
                     max_restarts=restarts,
                     max_task_retries=0,
@@ -131,7 +136,11 @@ class RayWorld:
                 .remote(*args)
             )
 
-        actor = LiveActor(name, await self.call(remote), self._machine)
+        try:
+            handle = await self.call(remote)
+        except Exception as error:
+            raise FusionError(f"Ray does not start {name}: {_first_line(error)}") from error
+        actor = LiveActor(name, handle, self._machine)
         self._actors.append(actor)
         try:
             await actor.be_born()
@@ -159,44 +168,70 @@ class LiveActor:
         self.name = name
         self._handle = handle
         self._machine = machine
-        self._watch: Any = None
         #: The process, where it is on this machine.
         self.process: Process | None = None
 
     async def be_born(self) -> None:
         """Wait until it serves, after its creation or a restart. Raises ``FusionError``."""
         try:
-            birth: Birth = await asyncio.wrap_future(self._handle.birth.remote().future())
-            self._watch = self._handle.until_death.remote()
+            birth: Birth = await self._ask("birth")
         except Exception as error:
             raise FusionError(f"the process of {self.name} died: {_first_line(error)}") from error
+        self.process = birth.process if birth.machine == self._machine else None
         if birth.failure:
             raise FusionError(birth.failure)
-        self.process = birth.process if birth.machine == self._machine else None
 
     async def death(self) -> str:
         """Return, once the process is gone, what Ray says about why."""
-        try:
-            await asyncio.wrap_future(self._watch.future())
-        except Exception as error:
-            return _first_line(error)
-        return "it ended by itself"
+        from ray.exceptions import ActorUnavailableError
+
+        while True:
+            try:
+                await self._ask("until_death")
+            except ActorUnavailableError as error:
+                # Dead, or only cut off for a moment: Ray cannot tell, the machine can.
+                if self.process is not None and not process_table.alive(self.process):
+                    return _first_line(error)
+                await asyncio.sleep(_UNAVAILABLE_S)
+            except Exception as error:
+                return _first_line(error)
+
+    async def reborn(self) -> None:
+        """Wait until Ray has restarted it and it serves again."""
+        from ray.exceptions import ActorUnavailableError
+
+        while True:
+            try:
+                await self.be_born()
+            except FusionError as error:
+                if not isinstance(error.__cause__, ActorUnavailableError | None):
+                    raise
+                log.warning("not back yet", process_name=self.name, reason=str(error))
+                if error.__cause__ is None:  # it is there, but cannot serve: once more
+                    await self._end(for_good=False)
+                await asyncio.sleep(_UNAVAILABLE_S)
+            else:
+                return
 
     async def kill(self) -> None:
         """End the process for good; returns when it is gone, also if it was stopped (hung)."""
-
-        def kill() -> None:
-            import ray
-
-            ray.kill(self._handle, no_restart=True)
-
-        await asyncio.get_running_loop().run_in_executor(None, kill)
+        await self._end(for_good=True)
         if self.process is not None:
             process_table.send(self.process, signal.SIGKILL)
             while process_table.alive(self.process):  # noqa: ASYNC110 - nothing tells us
                 await asyncio.sleep(0.02)
-        elif self._watch is not None:
-            await self.death()
+
+    async def _end(self, for_good: bool) -> None:
+        def kill() -> None:
+            import ray
+
+            ray.kill(self._handle, no_restart=for_good)
+
+        await asyncio.get_running_loop().run_in_executor(None, kill)
+
+    async def _ask(self, method: str) -> Any:
+        answer = asyncio.wrap_future(getattr(self._handle, method).remote().future())
+        return await asyncio.shield(answer)  # Ray stumbles over an answer that was cancelled
 
 
 def new_folder() -> Path:
