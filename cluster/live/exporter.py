@@ -9,10 +9,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 
 from prometheus_client import CollectorRegistry, ProcessCollector
-from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from cluster.live.tls import Tls
+from cluster.metrics import exposition
 from fusion.errors import FusionError
 
 
@@ -78,8 +78,7 @@ def _handler(
         def do_GET(self) -> None:
             path = self.path.partition("?")[0]
             if path == "/metrics":
-                encode, content_type = choose_encoder(self.headers.get("Accept", ""))
-                self._answer(200, content_type, encode(registry))
+                self._answer(200, exposition.CONTENT_TYPE, exposition.page(registry))
             elif path == "/discovery" and discovery is not None:
                 self._answer(200, "application/json", discovery().encode())
             else:
