@@ -127,7 +127,7 @@ def test_everything_that_a_file_can_say(write: Write) -> None:
     assert datacenter.hosts[3].dom0 == Dom0(1, GIB)
     web, _, db = datacenter.vms
     assert [vm.spec.name for vm in datacenter.vms] == ["web-1", "web-2", "db"]
-    assert (web.group, web.start, db.group, db.start) == ("vms[0]", False, "vms[1]", True)
+    assert (web.group, web.start, db.group, db.start) == ("web-1..web-2", False, "db", True)
     assert web.spec.cpu == CpuQos(shares=500, limit_mhz=3000, reservation_mhz=500)
     assert (web.spec.boot_s, web.spec.shutdown_s, web.spec.cpu_mhz) == (60, 0, 4000)
     assert db.spec.cpu == CpuQos(shares=1000, limit_mhz=math.inf, reservation_mhz=0)
