@@ -11,7 +11,7 @@ import typer
 from cluster.cli import output
 from cluster.cli.down import down
 from cluster.cli.events import events
-from cluster.cli.exits import ExitCode, exit_code_of
+from cluster.cli.exits import BrokeDown, ExitCode, exit_code_of
 from cluster.cli.files import traces, validate
 from cluster.cli.inventory import clusters, hosts, status
 from cluster.cli.tasks import tasks
@@ -77,8 +77,9 @@ def _failed(problem: FusionError, arguments: Sequence[str]) -> int:
 
         traceback.print_exc()
     output.error(problem)
-    if "--json" in arguments:
-        output.document(output.error_document(problem))
+    if "--json" in arguments and not isinstance(problem, BrokeDown):
+        # On one line, as in the stream of 'events --follow'.
+        output.line(output.error_document(problem))
     return exit_code_of(problem)
 
 

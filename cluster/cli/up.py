@@ -11,7 +11,7 @@ from urllib.parse import urljoin
 import typer
 
 from cluster.cli import output
-from cluster.cli.exits import ExitCode
+from cluster.cli.exits import BrokeDown, ExitCode
 from cluster.cli.launcher_process import LauncherProcess
 from cluster.cli.options import Datasets, Json, Speed
 from cluster.live import processes
@@ -161,7 +161,7 @@ async def _watch(run: RunState, launcher: LauncherProcess, stop: asyncio.Event, 
     """Show what goes on until it is to be stopped or has ended."""
     waiting: list[Any] = [stop.wait(), launcher.ended()]
     console = output.console()
-    if console.is_terminal and not json:
+    if output.watched(console) and not json:
         from cluster.cli.live_view import show
 
         waiting.append(show(run, console))
@@ -177,7 +177,7 @@ async def _ended_by_itself(launcher: LauncherProcess, run: RunState) -> int:
     if code == 0:
         output.note(f"{run.datacenter} was shut down from elsewhere")
         return ExitCode.DONE
-    raise FusionError(
+    raise BrokeDown(
         f"the launcher of {run.datacenter} ended by itself ({manner}); see {run.folder}/logs"
     )
 

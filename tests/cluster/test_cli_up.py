@@ -193,6 +193,13 @@ def test_a_launcher_that_is_killed_later_fails_the_command(home: Path) -> None:
     assert run_state.running() == []
 
 
+def test_after_its_document_a_failure_adds_no_second_one(home: Path) -> None:
+    said = finished("up", "--json", launch="killed")
+    assert said.returncode == 1
+    assert json.loads(said.stdout)["datacenter"] == "demo"
+    assert "killed by signal 9" in said.stderr
+
+
 def test_shut_down_from_elsewhere_is_no_failure(home: Path) -> None:
     with started("up") as command:
         assert command.stdout is not None
