@@ -62,7 +62,8 @@ def run(arguments: Sequence[str]) -> int:
         return _failed(problem, arguments)
     except (KeyboardInterrupt, typer.Abort):
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):
+        # Who read our output has left; typer turns that into an exit.
         _leave_pipe()
         return ExitCode.DONE
     except Exception as problem:

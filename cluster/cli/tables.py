@@ -125,7 +125,7 @@ def cluster_columns(clusters: Iterable[vrm.Cluster]) -> list[Column]:
         Column("OF", [format_size(c.memory_bytes) for c in found], right=True, dispensable=2),
         Column("PLACEMENT", [cluster.placement for cluster in found], dispensable=3),
         Column("HA", [_yes(cluster.ha) for cluster in found], dispensable=4),
-        Column("DRS", [_yes(cluster.drs) for cluster in found], dispensable=4),
+        Column("DRS", [_yes(cluster.drs) for cluster in found], dispensable=5),
     ]
 
 

@@ -72,24 +72,41 @@ async def _session(arguments: list[str], detach: bool, json: bool) -> int:
     launcher = LauncherProcess(arguments, detach)
     try:
         took_s = await _until_up(launcher, stop)
-        if stop.is_set():
-            await _shut_down(launcher, "shutting down")
-            return ExitCode.INTERRUPTED
-        run = launcher.run()
-        if run is None:
-            raise FusionError("the launcher says that it is up, but nothing is recorded of it")
-        _announce(run, took_s, detach, json)
-        if detach:
-            return ExitCode.DONE
-        await _watch(run, launcher, stop, json)
     except BaseException:
         # What a failed launch started the launcher removes; what it cannot, we do.
         await _shut_down(launcher, "removing what was started")
+        raise
+    if stop.is_set():
+        await _shut_down(launcher, "shutting down")
+        return ExitCode.INTERRUPTED
+    if detach:
+        _announce(_recorded(launcher), took_s, detach, json)
+        return ExitCode.DONE
+    return await _until_stopped(launcher, stop, took_s, json)
+
+
+async def _until_stopped(
+    launcher: LauncherProcess, stop: asyncio.Event, took_s: float, json: bool
+) -> int:
+    """Show what was launched until it is to be stopped or has ended; leave nothing of it."""
+    run = _recorded(launcher)
+    try:
+        _announce(run, took_s, False, json)
+        await _watch(run, launcher, stop, json)
+    except BaseException:
+        await _shut_down(launcher, f"shutting {run.datacenter} down")
         raise
     if launcher.exit_code is not None:
         return await _ended_by_itself(launcher, run)
     await _shut_down(launcher, f"shutting {run.datacenter} down")
     return ExitCode.DONE
+
+
+def _recorded(launcher: LauncherProcess) -> RunState:
+    run = launcher.run()
+    if run is None:
+        raise FusionError("the launcher says that it is up, but nothing is recorded of it")
+    return run
 
 
 def _stop_on_signals() -> asyncio.Event:

@@ -317,7 +317,8 @@ def test_several_running_need_a_name(served: ServedVrm, tmp_path: Path, fusion: 
 def test_a_launch_under_way_is_no_failure_of_the_vrm(
     served: ServedVrm, tmp_path: Path, fusion: Any
 ) -> None:
-    replace(a_run("demo", served.port, tmp_path), addresses={}).save()
+    served.stop()
+    replace(a_run("demo", served.port, tmp_path), phase="launching").save()
     said = fusion("status")
     assert said.code == 2
     assert "is still being launched" in said.err

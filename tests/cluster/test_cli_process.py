@@ -94,7 +94,7 @@ def test_a_reader_that_leaves_is_no_error(served: ServedVrm) -> None:
         check=False,
     )
     os.close(write)
-    assert said.stderr == ""
+    assert (said.returncode, said.stderr) == (0, "")
 
 
 def test_no_command_shows_help_and_exits_2() -> None:
