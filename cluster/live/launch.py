@@ -22,6 +22,7 @@ from cluster.live.power_supply import Incarnations, PowerService, PowerSupply, R
 from cluster.live.preparation import Prepared
 from cluster.live.processes import processes_of
 from cluster.live.progress import Progress, Step
+from cluster.live.ray_address import is_loopback_only
 from cluster.live.ray_world import LiveActor, Node, RayWorld
 from cluster.live.run_state import Process
 from cluster.live.stores import LiveStores
@@ -111,7 +112,8 @@ class Launch:
         else:
             self._tell(Progress(Step.RAY, 0, 1, f"connecting to Ray at {wanted.address}"))
             run = Path(self._state.folder).name
-            await self._ray.join(wanted.address, f"fusion-{self._datacenter.name}-{run}")
+            namespace = f"fusion-{self._datacenter.name}-{run}"
+            await self._ray.join(wanted.address, namespace, is_loopback_only(wanted))
             self._joined = True
         self._nodes = await self._ray.nodes()
         self._record(processes=(*self._state.processes, *processes_of(self._state)))

@@ -83,6 +83,24 @@ def probe(where: RayAddress) -> None:
         channel.close()
 
 
+def is_loopback_only(where: RayAddress) -> bool:
+    """Tell whether that cluster listens on loopback and nowhere else.
+
+    Ray takes a loopback address for this machine's outward one, and waits there for ever.
+    """
+    host, _, port = where.address.rpartition(":")
+    if host not in ("127.0.0.1", "localhost"):
+        return False
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as outward:
+        try:
+            outward.connect(("192.0.2.1", 1))  # sends nothing: asks only which way it would go
+            address = outward.getsockname()[0]
+            socket.create_connection((address, int(port)), timeout=PROBE_S).close()
+        except OSError:
+            return True
+    return False
+
+
 def _silent(where: RayAddress, reason: str) -> Refused:
     stale = "; that file is stale, remove it or" if "by way of" in where.origin else ";"
     return Refused(

@@ -29,6 +29,7 @@ T = TypeVar("T")
 log = structlog.get_logger()
 
 _OBJECT_STORE_BYTES = 80 << 20  # Ray's least is 75 MiB; nothing of ours travels through it
+_JOIN_S = 45.0
 _UNAVAILABLE_S = 0.25
 _SOCKET_PATH_LIMIT = 40  # what Ray appends must stay below the 107 of a unix socket's path
 
@@ -55,7 +56,7 @@ class RayWorld:
 
     async def start(self, folder: Path) -> None:
         """Start a Ray of our own, on loopback only, with all its files in ``folder``."""
-        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # what makes it stay on loopback
+        _keep_to_loopback()
         # Heartbeats must not wait for lesser work.
         os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112
         os.environ.pop("RAY_ADDRESS", None)
@@ -67,9 +68,18 @@ class RayWorld:
             num_cpus=os.cpu_count() or 1,
         )
 
-    async def join(self, address: str, namespace: str) -> None:
-        """Connect to a cluster that runs already."""
-        await self._init(address=address, namespace=namespace)
+    async def join(self, address: str, namespace: str, loopback_only: bool) -> None:
+        """Connect to a cluster that runs already. Raises ``FusionError`` where that fails."""
+        if loopback_only:
+            _keep_to_loopback()
+        try:
+            async with asyncio.timeout(_JOIN_S):
+                await self._init(address=address, namespace=namespace)
+        except TimeoutError:
+            raise FusionError(
+                f"Ray at {address} answers, but did not take us in within {_JOIN_S:.0f} s; if it "
+                "uses token authentication, set RAY_AUTH_MODE=token and its token here as well"
+            ) from None
 
     async def _init(self, **settings: Any) -> None:
         def init() -> None:
@@ -240,6 +250,11 @@ def new_folder() -> Path:
     if len(base) > _SOCKET_PATH_LIMIT - len(RAY_FOLDER_PREFIX) - 8:
         base = "/tmp"
     return Path(tempfile.mkdtemp(prefix=RAY_FOLDER_PREFIX, dir=base))
+
+
+def _keep_to_loopback() -> None:
+    """Make Ray, which is not imported yet, bind and use loopback addresses."""
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
 
 
 def _is_here(address: str) -> bool:

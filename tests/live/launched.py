@@ -40,6 +40,14 @@ def eventually(
     return answer
 
 
+def becomes(question: Callable[[], object], expected: object, within_s: float = 30.0) -> None:
+    """Wait until ``question`` is answered by ``expected``; fail with its last answer."""
+    deadline = time.monotonic() + within_s
+    while (answer := question()) != expected:
+        assert time.monotonic() < deadline, f"not {expected} within {within_s} s: {answer}"
+        time.sleep(0.1)
+
+
 class Launched:
     """One launcher process, with FUSION_HOME and other variables of its own."""
 
@@ -100,6 +108,7 @@ class Launched:
         return {host.spec.name: host for host in answer.hosts}
 
     def host_states(self) -> list[str]:
+        """Return the states of all hosts, in their order."""
         return [HOST_STATE_OF[host.state].value for host in self.hosts().values()]
 
     def vm_states(self) -> list[str]:

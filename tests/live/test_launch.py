@@ -22,6 +22,7 @@ from cluster.live.progress import Step
 from tests.live.launched import (
     Launched,
     assert_nothing_is_left,
+    becomes,
     datacenter_file,
     eventually,
     ports_of,
@@ -120,16 +121,14 @@ def test_ports_of_another_datacenter_are_taken(up: Launched, folder: Path) -> No
 def test_a_killed_host_is_disconnected_and_no_other(up: Launched) -> None:
     victim = up.pid_of("cna-02")
     os.kill(victim, signal.SIGKILL)
-    eventually(
-        "only cna-02 is lost", lambda: up.host_states() == ["normal", "disconnected", "normal"]
-    )
+    becomes(up.host_states, ["normal", "disconnected", "normal"])
     eventually("its pid is forgotten", lambda: victim not in {p.pid for p in up.state.processes})
     assert sorted(up.vm_states()) == ["running", "running", "unknown"]
 
 
 def test_a_dead_host_can_be_switched_on_again(up: Launched) -> None:
     assert power(up, lambda bmc: bmc.on("cna-02")) == 2
-    eventually("cna-02 is back", lambda: up.host_states() == ["normal"] * 3)
+    becomes(up.host_states, ["normal"] * 3)
     assert up.hosts()["cna-02"].pid == up.pid_of("cna-02")
 
 
@@ -142,10 +141,10 @@ def test_power_on_of_a_running_host_changes_nothing(up: Launched) -> None:
 def test_a_hung_host_can_be_reset(up: Launched) -> None:
     hung = identify(up.pid_of("cna-03"), "cna-03")
     os.kill(hung.pid, signal.SIGSTOP)
-    eventually("it fell silent", lambda: up.host_states() == ["normal", "normal", "disconnected"])
+    becomes(up.host_states, ["normal", "normal", "disconnected"])
     assert power(up, lambda bmc: bmc.reset("cna-03")) == 2
     assert not alive(hung)
-    eventually("it is back", lambda: up.host_states() == ["normal"] * 3)
+    becomes(up.host_states, ["normal"] * 3)
     assert up.hosts()["cna-03"].incarnation == 2
 
 
@@ -153,9 +152,9 @@ def test_power_off_ends_the_process(up: Launched) -> None:
     process = identify(up.pid_of("cna-02"), "cna-02")
     assert power(up, lambda bmc: bmc.off("cna-02")) == 2
     assert not alive(process)
-    eventually("the VRM notices", lambda: up.host_states()[1] == "disconnected")
+    becomes(up.host_states, ["normal", "disconnected", "normal"])
     assert power(up, lambda bmc: bmc.on("cna-02")) == 3
-    eventually("it is back", lambda: up.host_states() == ["normal"] * 3)
+    becomes(up.host_states, ["normal"] * 3)
 
 
 def test_a_killed_vrm_comes_back_and_hosts_run_on(up: Launched) -> None:
@@ -167,7 +166,7 @@ def test_a_killed_vrm_comes_back_and_hosts_run_on(up: Launched) -> None:
         lambda: any(p.what == "vrm" and p.pid != before for p in up.state.processes),
     )
     assert up.state.vrm_address == address
-    eventually("all hosts registered again", lambda: up.host_states() == ["normal"] * 3)
+    becomes(up.host_states, ["normal"] * 3)
     assert [up.hosts()[name].incarnation for name in ("cna-01", "cna-02", "cna-03")] == [1, 3, 2]
 
 
