@@ -9,7 +9,7 @@ import typer
 from cluster.cli import output, tables
 from cluster.cli.client import VrmClient, ask, only
 from cluster.cli.options import DatacenterName, InCluster, Json
-from cluster.cli.rows import vm_details, vm_row, vm_state, workload_row
+from cluster.cli.rows import Row, vm_details, vm_row, vm_state, workload_row
 from cluster.rpc.v1 import vrm_pb2 as vrm
 from fusion.units import format_duration, format_mhz, format_size
 
@@ -49,9 +49,6 @@ def show_vm(name: Vm, datacenter: DatacenterName = None, json: Json = False) -> 
 
 def _facts(vm: vrm.Vm) -> dict[str, str]:
     spec, cpu = vm.spec, vm.spec.cpu
-    workload: dict[str, Any] = workload_row(spec.workload)
-    kind = workload.pop("kind")
-    figures = ", ".join(f"{key} {value}" for key, value in workload.items())
     return {
         "VM": f"{spec.name} ({vm.id})",
         "State": vm_state(vm),
@@ -65,6 +62,23 @@ def _facts(vm: vrm.Vm) -> dict[str, str]:
         "CPU reservation": format_mhz(cpu.reservation_mhz) if cpu.reservation_mhz else "none",
         "CPU used": f"{format_mhz(vm.cpu_used_mhz)} of {format_mhz(vm.cpu_demand_mhz)} wanted",
         "CPU ready": f"{format_duration(vm.cpu_ready_s)} (time it waited for a processor)",
-        "Workload": f"{kind}: {figures}" if figures else kind,
+        "Workload": _workload(workload_row(spec.workload)),
         "Boot, shutdown": f"{format_duration(spec.boot_s)}, {format_duration(spec.shutdown_s)}",
     }
+
+
+def _workload(row: Row) -> str:
+    """A workload as a phrase: ``sine: mean 40 %, amplitude 30 %, period 1h, phase 0s``."""
+    figures = [_figure(key, value) for key, value in row.items() if key != "kind"]
+    return f"{row['kind']}: {', '.join(figures)}" if figures else str(row["kind"])
+
+
+def _figure(key: str, value: Any) -> str:
+    if key == "levels":
+        steps = (f"{step['percent']:g} % from {format_duration(step['from_s'])}" for step in value)
+        return ", ".join(steps)
+    if key.endswith("percent"):
+        return f"{key.removesuffix('percent').rstrip('_')} {value:g} %".strip().replace("_", " ")
+    if key.endswith("_s"):
+        return f"{key.removesuffix('_s')} {format_duration(value)}".replace("_", " ")
+    return f"{key} {value}"

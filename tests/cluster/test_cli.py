@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from cluster.cli.main import run
+from cluster.rpc.convert import workload_to_message
+from fusion.spec import Bursts, Constant, Sine, Step, Trace, Workload
 from tests.cluster.cli_vrm import ServedVrm, a_host, a_run
 
 
@@ -130,6 +132,25 @@ def test_a_wide_terminal_shows_more(
     assert "METRICS" not in fusion("host", "list").out
     monkeypatch.setenv("COLUMNS", "200")
     assert "METRICS" in fusion("host", "list").out
+
+
+@pytest.mark.parametrize(
+    ("workload", "phrase"),
+    [
+        (Constant(80.0), "constant: 80 %"),
+        (Sine(40.0, 30.0, 3600.0, 5.0), "sine: mean 40 %, amplitude 30 %, period 1h, phase 5s"),
+        (Step(((0.0, 10.0), (60.0, 90.0))), "step: 10 % from 0s, 90 % from 1m"),
+        (Bursts(5.0, 95.0, 60.0, 9.0), "base 5 %, peak 95 %, mean gap 1m, mean burst 9s"),
+        (Trace(b"abc", 300.0, "vm-1"), "trace: source vm-1, interval 5m, samples 3"),
+    ],
+)
+def test_a_workload_is_shown_as_a_phrase(
+    served: ServedVrm, fusion: Any, workload: Workload, phrase: str
+) -> None:
+    served.vrm.vms[0].spec.workload.CopyFrom(workload_to_message(workload))
+    assert phrase in fusion("vm", "show", "web-01").out
+    kind = fusion("vm", "show", "web-01", "--json").document["workload"]["kind"]
+    assert kind == type(workload).__name__.lower()
 
 
 def test_brackets_in_what_is_shown_are_no_markup(served: ServedVrm, fusion: Any) -> None:
