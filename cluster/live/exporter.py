@@ -15,6 +15,8 @@ from cluster.live.tls import Tls
 from cluster.metrics import exposition
 from fusion.errors import FusionError
 
+_IDLE_S = 60.0  # a connection kept alive without a request for so long is closed
+
 
 class Exporter:
     """Answers ``/metrics``, and ``/discovery`` where there is something to discover."""
@@ -44,7 +46,10 @@ class Exporter:
                 "port, or choose others with 'first_port' in the datacenter file"
             ) from error
         if tls is not None and host != "127.0.0.1":
-            self._server.socket = _context(tls).wrap_socket(self._server.socket, server_side=True)
+            # Hands are shaken in the request's own thread: a silent caller holds up nobody.
+            self._server.socket = _context(tls).wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
         threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True).start()
 
     def stop(self) -> None:
@@ -74,6 +79,7 @@ def _handler(
 ) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        timeout = _IDLE_S
 
         def do_GET(self) -> None:
             path = self.path.partition("?")[0]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -20,7 +19,7 @@ from cluster.live.network import LiveNetwork, LiveServer
 from cluster.live.ports import LOOPBACK
 from cluster.live.power_supply import Incarnations, PowerService, PowerSupply, Running
 from cluster.live.preparation import Prepared
-from cluster.live.processes import processes_of
+from cluster.live.processes import alive, processes_of
 from cluster.live.progress import Progress, Step
 from cluster.live.ray_address import is_loopback_only
 from cluster.live.ray_world import LiveActor, Node, RayWorld
@@ -35,6 +34,8 @@ from fusion.spec import HostSpec
 
 log = structlog.get_logger()
 
+RAY_PARTS = ("gcs_server", "raylet")
+_RAY_WATCH_S = 1.0
 _LEAVE_S = 10.0  # how long leaving somebody's cluster may take
 
 
@@ -90,10 +91,19 @@ class Launch:
         supply = await self._serve_power()
         keeping = asyncio.create_task(self._keep(await self._start_vrm()))
         coming_up = asyncio.create_task(self._come_up(supply, started))
-        await asyncio.wait({keeping, coming_up}, return_when=asyncio.FIRST_COMPLETED)
-        if coming_up.done():
-            coming_up.result()
-        await keeping
+        await _first_failure(keeping, coming_up, asyncio.create_task(self._watch_ray()))
+
+    async def _watch_ray(self) -> None:
+        """Return never. Raises ``FusionError`` when a part of our own Ray died.
+
+        Ray itself would end this process a minute later, in its own way.
+        """
+        parts = [process for process in self._state.processes if process.what in RAY_PARTS]
+        while True:
+            for part in parts:
+                if not alive(part):
+                    raise FusionError(f"{part.what}, a part of Ray, died")
+            await asyncio.sleep(_RAY_WATCH_S)
 
     async def _come_up(self, supply: PowerSupply, started: float) -> None:
         watch = LaunchWatch(self._datacenter, self._network(), supply, self._tell)
@@ -122,12 +132,7 @@ class Launch:
     async def _settle_addresses(self) -> None:
         """Now that the nodes are known: who is where, and how connections are protected."""
         if not all(node.here for node in self._nodes):
-            if os.environ.get("RAY_AUTH_MODE") != "token":
-                raise Refused(
-                    "the Ray cluster has nodes on other machines and no token authentication; "
-                    "start it with RAY_AUTH_MODE=token, and set that here too"
-                )
-            self._tls = tls.from_environment()
+            self._tls = tls.needed_beyond_this_machine()
         vrm_http = f"http://{LOOPBACK}:{self._layout.vrm_metrics_port}"
         self._record(metrics_urls={VRM: f"{vrm_http}/metrics"}, launched_at=time.time())
         settings = [
@@ -262,15 +267,29 @@ class Launch:
         return LiveNetwork(book, tls=self._tls)
 
     def _note(self, actor: LiveActor) -> None:
+        """Record the process of ``actor``, which Ray may have started before it was that."""
         if actor.process is not None:
-            self._record(processes=(*self._state.processes, actor.process))
+            self._record(processes=(*self._without(actor.process), actor.process))
 
     def _forget(self, process: Process | None) -> None:
-        self._record(processes=tuple(one for one in self._state.processes if one != process))
+        if process is not None:
+            self._record(processes=self._without(process))
+
+    def _without(self, process: Process) -> tuple[Process, ...]:
+        known = (process.pid, process.started)
+        return tuple(one for one in self._state.processes if (one.pid, one.started) != known)
 
     def _record(self, **changes: Any) -> None:
         self._state = replace(self._state, **changes)
         self._state.save()
+
+
+async def _first_failure(*tasks: asyncio.Task[None]) -> None:
+    """Wait until one of ``tasks`` failed, and fail the same way; return when all have ended."""
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    for task in tasks:
+        if task.done():
+            task.result()
 
 
 def _prometheus_tls(files: Tls) -> str:

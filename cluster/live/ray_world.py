@@ -29,7 +29,7 @@ T = TypeVar("T")
 log = structlog.get_logger()
 
 _OBJECT_STORE_BYTES = 80 << 20  # Ray's least is 75 MiB; nothing of ours travels through it
-_JOIN_S = 45.0
+_INIT_S = 90.0
 _UNAVAILABLE_S = 0.25
 _SOCKET_PATH_LIMIT = 40  # what Ray appends must stay below the 107 of a unix socket's path
 
@@ -57,6 +57,7 @@ class RayWorld:
     async def start(self, folder: Path) -> None:
         """Start a Ray of our own, on loopback only, with all its files in ``folder``."""
         _keep_to_loopback()
+        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         # Heartbeats must not wait for lesser work.
         os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112
         os.environ.pop("RAY_ADDRESS", None)
@@ -72,14 +73,7 @@ class RayWorld:
         """Connect to a cluster that runs already. Raises ``FusionError`` where that fails."""
         if loopback_only:
             _keep_to_loopback()
-        try:
-            async with asyncio.timeout(_JOIN_S):
-                await self._init(address=address, namespace=namespace)
-        except TimeoutError:
-            raise FusionError(
-                f"Ray at {address} answers, but did not take us in within {_JOIN_S:.0f} s; if it "
-                "uses token authentication, set RAY_AUTH_MODE=token and its token here as well"
-            ) from None
+        await self._init(address=address, namespace=namespace)
 
     async def _init(self, **settings: Any) -> None:
         def init() -> None:
@@ -93,7 +87,13 @@ class RayWorld:
             )
 
         try:
-            await self.call(init)
+            async with asyncio.timeout(_INIT_S):
+                await self.call(init)
+        except TimeoutError:
+            raise FusionError(
+                f"Ray is not ready after {_INIT_S:.0f} s; where it is a cluster that uses token "
+                "authentication, set RAY_AUTH_MODE=token and its token here as well"
+            ) from None
         except (Exception, SystemExit) as error:
             raise FusionError(f"Ray does not start: {_first_line(error)}") from error
 

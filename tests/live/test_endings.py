@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -142,6 +143,17 @@ def test_somebody_elses_stale_address_file_does_not_matter(launch: Launch, tmp_p
     launched = launch(RAY_TMPDIR=str(tmp_path))
     launched.until(Step.VRM, done=1)
     assert stale.read_text() == "127.0.0.1:1"
+
+
+def test_the_death_of_ray_takes_everything_down(launch: Launch) -> None:
+    launched = launch()
+    launched.until(Step.HOSTS)
+    last = launched.state
+    os.kill(launched.pid_of("gcs_server"), signal.SIGKILL)
+    failure = launched.failure()
+    assert not failure.refused
+    assert "gcs_server, a part of Ray, died" in failure.text
+    assert_nothing_is_left(launched, last)
 
 
 def test_hosts_that_cannot_start_fail_the_whole_launch(launch: Launch) -> None:

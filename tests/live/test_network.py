@@ -15,7 +15,7 @@ import pytest
 from cluster.live.network import LiveNetwork
 from cluster.live.ports import choose
 from cluster.live.power import LivePower
-from cluster.live.tls import COMMON_NAME, Tls, from_environment
+from cluster.live.tls import COMMON_NAME, Tls, from_environment, needed_beyond_this_machine
 from cluster.rpc.v1 import power_pb2, power_pb2_grpc
 from fusion.errors import FusionError, Refused
 
@@ -162,6 +162,19 @@ def test_the_vrm_can_listen_in_public_as_well(address: str, elsewhere: str, tls:
 
     both = LiveNetwork(lambda _: address, tls=tls, public_address=elsewhere)
     assert all(left > 0 for left in with_server(both, play))
+
+
+def test_other_machines_need_tokens_and_certificates(
+    monkeypatch: pytest.MonkeyPatch, tls: Tls
+) -> None:
+    monkeypatch.setenv("FUSION_TLS_CA", tls.ca)
+    monkeypatch.setenv("FUSION_TLS_CERT", tls.certificate)
+    monkeypatch.setenv("FUSION_TLS_KEY", tls.key)
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    with pytest.raises(Refused, match="RAY_AUTH_MODE=token"):
+        needed_beyond_this_machine()
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    assert needed_beyond_this_machine() == tls
 
 
 def test_missing_certificates_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
