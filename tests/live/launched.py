@@ -6,6 +6,7 @@ import asyncio
 import os
 import selectors
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -46,6 +47,12 @@ def becomes(question: Callable[[], object], expected: object, within_s: float = 
     while (answer := question()) != expected:
         assert time.monotonic() < deadline, f"not {expected} within {within_s} s: {answer}"
         time.sleep(0.1)
+
+
+def free_address() -> str:
+    """Return an address that launchers never choose: its port is one that the system deals out."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return f"127.0.0.1:{server.getsockname()[1]}"
 
 
 class Launched:

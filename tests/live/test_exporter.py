@@ -8,8 +8,8 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from cluster.live.exporter import Exporter
-from cluster.live.ports import choose
 from fusion.errors import FusionError
+from tests.live.launched import free_address
 
 
 class One(Collector):
@@ -19,7 +19,7 @@ class One(Collector):
 
 @pytest.fixture
 def address() -> str:
-    return f"127.0.0.1:{choose(['metrics'], None)['metrics']}"
+    return free_address()
 
 
 def get(url: str) -> str:

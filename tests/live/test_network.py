@@ -13,11 +13,11 @@ import grpc
 import pytest
 
 from cluster.live.network import LiveNetwork
-from cluster.live.ports import choose
 from cluster.live.power import LivePower
 from cluster.live.tls import COMMON_NAME, Tls, from_environment, needed_beyond_this_machine
 from cluster.rpc.v1 import power_pb2, power_pb2_grpc
 from fusion.errors import FusionError, Refused
+from tests.live.launched import free_address
 
 SPEED = 50.0
 
@@ -56,7 +56,7 @@ def with_server(network: LiveNetwork, play: Callable[[LiveNetwork], Awaitable[An
 
 @pytest.fixture
 def address() -> str:
-    return f"127.0.0.1:{choose(['bmc'], None)['bmc']}"
+    return free_address()
 
 
 def test_handlers_see_emulated_seconds(address: str) -> None:

@@ -11,12 +11,12 @@ import pytest
 
 from cluster.live.layout import Chassis
 from cluster.live.network import LiveNetwork
-from cluster.live.ports import choose
 from cluster.live.power import LivePower
 from cluster.live.power_supply import Incarnations, PowerService, PowerSupply, Running
 from cluster.network import Plane
 from fusion.errors import FusionError, NotFound, Refused
 from fusion.spec import HostSpec
+from tests.live.launched import free_address
 
 
 def host(name: str) -> HostSpec:
@@ -151,8 +151,7 @@ def test_over_the_wire_an_order_goes_on_when_its_caller_gives_up(
 ) -> None:
     async def play() -> int:
         workshop.held = asyncio.Event()
-        port = choose(["bmc"], None)["bmc"]
-        network = LiveNetwork({"bmc": f"127.0.0.1:{port}"}.__getitem__)
+        network = LiveNetwork({"bmc": free_address()}.__getitem__)
         server = await network.serve("bmc", PowerService(supply).register, Plane.BMC)
         with pytest.raises(FusionError, match="deadline exceeded"):
             await LivePower(network, timeout_s=0.2).on("a")
