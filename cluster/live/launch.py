@@ -285,11 +285,15 @@ class Launch:
 
 
 async def _first_failure(*tasks: asyncio.Task[None]) -> None:
-    """Wait until one of ``tasks`` failed, and fail the same way; return when all have ended."""
-    await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-    for task in tasks:
-        if task.done():
-            task.result()
+    """Wait until one of ``tasks`` failed, and fail the same way; none outlives the waiting."""
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        for task in tasks:
+            if task.done():
+                task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 def _prometheus_tls(files: Tls) -> str:

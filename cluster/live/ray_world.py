@@ -241,7 +241,9 @@ class LiveActor:
 
     async def _ask(self, method: str) -> Any:
         answer = asyncio.wrap_future(getattr(self._handle, method).remote().future())
-        return await asyncio.shield(answer)  # Ray stumbles over an answer that was cancelled
+        # Ray stumbles over an answer that was cancelled: it comes, whether awaited or not.
+        answer.add_done_callback(lambda come: come.cancelled() or come.exception())
+        return await asyncio.shield(answer)
 
 
 def new_folder() -> Path:
