@@ -50,6 +50,8 @@ def load(source: str, *, speed: float | None = None, datasets: Path | None = Non
 
 def _validate(text: str, source: str) -> DatacenterFile:
     tree, mistakes = document.parse(text, source)
+    if isinstance(tree, dict):
+        tree.setdefault("datacenter", Path(source).stem)
     try:
         file = DatacenterFile.model_validate(tree)
     except ValidationError as error:
