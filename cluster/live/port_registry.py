@@ -9,7 +9,7 @@ import fcntl
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fusion.errors import FusionError
@@ -26,7 +26,7 @@ class PortRegistry:
         """Return the ports that living launchers have reserved; files of dead ones go."""
         ports: list[int] = []
         for file in sorted(self._folder.glob("*.ports")):
-            with file.open() as opened:
+            with suppress(FileNotFoundError), file.open() as opened:  # its launcher may end now
                 try:
                     fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
