@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,18 +27,35 @@ _SMALL = {"num_cpus": 1, "object_store_memory": 80 << 20}
 @pytest.fixture(scope="module")
 def ray_cluster() -> Iterator[Any]:
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # keeps Ray on loopback
+    try:
+        with three_nodes() as cluster:
+            yield cluster
+    finally:
+        del os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"]
+
+
+@contextmanager
+def three_nodes() -> Iterator[Any]:
+    """A cluster; a second try where Ray gives up on a node of a busy machine after its 30 s."""
     from ray.cluster_utils import Cluster
 
-    cluster: Any = Cluster(
-        initialize_head=True, head_node_args={**_SMALL, "include_dashboard": False}
-    )
+    cluster: Any = Cluster()
     try:
-        for _ in range(2):
-            cluster.add_node(**_SMALL)
+        try:
+            add_nodes(cluster)
+        except Exception:
+            cluster.shutdown()
+            cluster = Cluster()
+            add_nodes(cluster)
         yield cluster
     finally:
         cluster.shutdown()
-        del os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"]
+
+
+def add_nodes(cluster: Any) -> None:
+    cluster.add_node(**_SMALL, include_dashboard=False)
+    for _ in range(2):
+        cluster.add_node(**_SMALL)
 
 
 @pytest.fixture(scope="module")
