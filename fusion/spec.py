@@ -175,7 +175,7 @@ class ClusterSpec:
 
 @dataclass(frozen=True, slots=True)
 class PlannedVm:
-    """A VM of the file, created at the launch; ``group`` names the entry that it came from."""
+    """A VM of the file, created at the launch; ``group`` is what its entry is called."""
 
     spec: VmSpec
     group: str

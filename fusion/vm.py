@@ -131,6 +131,7 @@ TRANSITIONS: dict[VmState, dict[VmAction, VmState]] = {
     S.UNKNOWN: {A.HALTED: S.STOPPED},
 }
 
+#: What an operator can order today, for the hint of a refusal.
 ORDERS = (
     A.START,
     A.STOP,
@@ -139,8 +140,6 @@ ORDERS = (
     A.FORCE_REBOOT,
     A.PAUSE,
     A.RESUME,
-    A.HIBERNATE,
-    A.MIGRATE,
     A.DELETE,
 )
 

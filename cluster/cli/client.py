@@ -162,6 +162,8 @@ class VrmClient:
         name = self.run.datacenter
         if not processes.alive(self.run.launcher):
             return killed(self.run)
+        if self.run.phase == "launching":
+            return NothingRuns(f"datacenter {name} is still being launched; try again in a moment")
         return Unreachable(
             f"the VRM of {name} at {self.run.vrm_address} does not answer; "
             f"see {self.run.folder}/logs/vrm.jsonl"

@@ -22,6 +22,10 @@ class Unreachable(FusionError):
     """The VRM does not answer."""
 
 
+class BrokeDown(FusionError):
+    """What was up and announced as such has ended by itself."""
+
+
 class TasksFailed(FusionError):
     """Orders were accepted, and not all of them succeeded; ``document`` tells of each."""
 
@@ -32,6 +36,7 @@ class TasksFailed(FusionError):
 
 #: How an error is called in the JSON document, from the most special kind to the most general.
 _KINDS: tuple[tuple[type[FusionError], str, ExitCode], ...] = (
+    (BrokeDown, "broke-down", ExitCode.FAILED),
     (Unreachable, "unreachable", ExitCode.FAILED),
     (NothingRuns, "nothing-runs", ExitCode.BAD_INPUT),
     (TasksFailed, "task-failed", ExitCode.FAILED),

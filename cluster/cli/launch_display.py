@@ -13,6 +13,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from cluster.cli.output import watched
 from cluster.live.progress import Progress, Step
 
 TITLES = {Step.RAY: "Ray", Step.VRM: "VRM", Step.HOSTS: "hosts", Step.VMS: "VMs"}
@@ -45,7 +46,7 @@ class LaunchDisplay:
         self.shortfall = ""  # what did not come up, though the datacenter did
         self._live = (
             Live(console=console, get_renderable=self.render, refresh_per_second=8)
-            if console.is_terminal
+            if watched(console)
             else None
         )
 

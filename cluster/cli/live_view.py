@@ -103,7 +103,8 @@ def _clusters(picture: Picture, width: int, ascii_only: bool) -> list[Text]:
 
 
 def _vms(picture: Picture) -> Text:
-    states = sorted(picture.vm_states.items(), key=lambda item: (-item[1], item[0]))
+    counts = {state: count for state, count in picture.vm_states.items() if count}
+    states = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     line = Text.assemble((" VMs  ", "bold"), f"{sum(picture.vm_states.values())}: ")
     for number, (state, count) in enumerate(states):
         line.append(" · " if number else "", "dim")

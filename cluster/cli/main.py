@@ -11,13 +11,14 @@ import typer
 from cluster.cli import output
 from cluster.cli.down import down
 from cluster.cli.events import events
-from cluster.cli.exits import ExitCode, exit_code_of
+from cluster.cli.exits import BrokeDown, ExitCode, exit_code_of
 from cluster.cli.files import traces, validate
 from cluster.cli.inventory import clusters, hosts, status
 from cluster.cli.replay import replay
 from cluster.cli.sim import sim
 from cluster.cli.tasks import tasks
 from cluster.cli.up import up
+from cluster.cli.vm_orders import vm_orders
 from cluster.cli.vms import vms
 from fusion.errors import FusionError, InvalidInput
 
@@ -34,6 +35,7 @@ app.command()(down)
 app.command()(status)
 app.add_typer(clusters, name="cluster")
 app.add_typer(hosts, name="host")
+vms.add_typer(vm_orders)
 app.add_typer(vms, name="vm")
 app.command()(events)
 app.add_typer(tasks, name="task")
@@ -64,7 +66,8 @@ def run(arguments: Sequence[str]) -> int:
         return _failed(problem, arguments)
     except (KeyboardInterrupt, typer.Abort):
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):
+        # Who read our output has left; typer turns that into an exit.
         _leave_pipe()
         return ExitCode.DONE
     except Exception as problem:
@@ -79,8 +82,9 @@ def _failed(problem: FusionError, arguments: Sequence[str]) -> int:
 
         traceback.print_exc()
     output.error(problem)
-    if "--json" in arguments:
-        output.document(output.error_document(problem))
+    if "--json" in arguments and not isinstance(problem, BrokeDown):
+        # On one line, as in the stream of 'events --follow'.
+        output.line(output.error_document(problem))
     return exit_code_of(problem)
 
 

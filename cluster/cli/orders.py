@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -110,11 +109,12 @@ async def watch(client: VrmClient, tasks: Sequence[vrm.Task]) -> list[vrm.Task]:
 
 def _display(tasks: Sequence[vrm.Task]) -> AbstractContextManager[TaskProgress | None]:
     """Progress bars where somebody looks at them."""
-    if not sys.stderr.isatty():
+    console = output.error_console()
+    if not output.watched(console):
         return nullcontext()
     from cluster.cli.task_progress import TaskProgress
 
-    return TaskProgress(output.error_console(), tasks)
+    return TaskProgress(console, tasks)
 
 
 async def sentences(client: VrmClient, outcome: Outcome, done: str) -> list[str]:

@@ -86,6 +86,11 @@ def _console(stderr: bool) -> Console:
     from rich.console import Console
 
     made = Console(stderr=stderr, highlight=False, emoji=False)
-    if not made.is_terminal and "COLUMNS" not in os.environ:
+    if not made.file.isatty() and "COLUMNS" not in os.environ:
         made.width = PIPE_WIDTH
     return made
+
+
+def watched(console: Console) -> bool:
+    """Tell whether somebody looks at ``console`` who can be shown things that move."""
+    return console.file.isatty() and not console.is_dumb_terminal

@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager, suppress
 
 from rich.console import Console
 
+from cluster.cli.output import watched
+
 _REFRESH_S = 0.3
 
 
@@ -18,7 +20,7 @@ async def shutting_down(
 ) -> AsyncIterator[None]:
     """Say ``what`` is being done while the block lasts, and then that nothing is left."""
     began_s = time.monotonic()
-    if not console.is_terminal:
+    if not watched(console):
         console.print(f"{what} ...", markup=False, soft_wrap=True)
         yield
     else:

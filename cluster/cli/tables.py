@@ -52,16 +52,11 @@ class Column:
     def width(self) -> int:
         return max(len(self.title), *(len(cell) for cell in self.cells))
 
-    @property
-    def heading(self) -> str:
-        return self._align(self.title)
-
     def aligned(self) -> list[str]:
-        """Return the cells, all of the column's width."""
-        return [self._align(cell) for cell in self.cells]
-
-    def _align(self, text: str) -> str:
-        return text.rjust(self.width) if self.right else text.ljust(self.width)
+        """Return the title and the cells, all of the column's width."""
+        width = self.width
+        align = str.rjust if self.right else str.ljust
+        return [align(text, width) for text in (self.title, *self.cells)]
 
 
 def show(console: Console, columns: Sequence[Column], empty: str) -> None:
@@ -72,17 +67,20 @@ def show(console: Console, columns: Sequence[Column], empty: str) -> None:
         console.print(empty, style="dim", soft_wrap=True)
         return
     kept = fitting(columns, console.width)
-    lines = [Text((" " * GAP).join(column.heading for column in kept).rstrip(), "bold")]
-    for cells in zip(*(column.aligned() for column in kept), strict=True):
-        line = Text((" " * GAP).join(cells))
+    heading, *rows = zip(*(column.aligned() for column in kept), strict=True)
+    console.print(Text(_joined(heading), "bold"), no_wrap=True, overflow="ellipsis")
+    for cells in rows:
+        line = Text(_joined(cells))
         start = 0
         for column, cell in zip(kept, cells, strict=True):
             if column.coloured:
                 line.stylize(state_colour(cell.strip()), start, start + len(cell))
             start += len(cell) + GAP
-        line.rstrip()
-        lines.append(line)
-    console.print(Text("\n").join(lines), no_wrap=True, overflow="ellipsis")
+        console.print(line, no_wrap=True, overflow="ellipsis")
+
+
+def _joined(cells: Sequence[str]) -> str:
+    return (" " * GAP).join(cells).rstrip()
 
 
 def fitting(columns: Sequence[Column], width: int) -> list[Column]:
@@ -127,7 +125,7 @@ def cluster_columns(clusters: Iterable[vrm.Cluster]) -> list[Column]:
         Column("OF", [format_size(c.memory_bytes) for c in found], right=True, dispensable=2),
         Column("PLACEMENT", [cluster.placement for cluster in found], dispensable=3),
         Column("HA", [_yes(cluster.ha) for cluster in found], dispensable=4),
-        Column("DRS", [_yes(cluster.drs) for cluster in found], dispensable=4),
+        Column("DRS", [_yes(cluster.drs) for cluster in found], dispensable=5),
     ]
 
 

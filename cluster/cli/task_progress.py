@@ -24,7 +24,7 @@ class TaskProgress:
             BarColumn(bar_width=24),
             TextColumn("{task.percentage:>3.0f} %"),
             TimeElapsedColumn(),
-            TextColumn("[dim]{task.fields[reason]}", markup=True),
+            TextColumn("{task.fields[reason]}", style="dim", markup=False),
             console=console,
             transient=True,
         )

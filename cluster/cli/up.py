@@ -11,7 +11,7 @@ from urllib.parse import urljoin
 import typer
 
 from cluster.cli import output
-from cluster.cli.exits import ExitCode
+from cluster.cli.exits import BrokeDown, ExitCode
 from cluster.cli.launcher_process import LauncherProcess
 from cluster.cli.options import Datasets, Json, Policy, Speed
 from cluster.live import processes
@@ -22,7 +22,7 @@ from fusion.errors import FusionError
 def up(
     source: Annotated[
         str,
-        typer.Argument(metavar="[FILE]", help="A datacenter file, or a packaged scenario by name."),
+        typer.Argument(metavar="FILE", help="A datacenter file, or a packaged scenario by name."),
     ] = "demo",
     *,
     detach: Annotated[
@@ -84,24 +84,41 @@ async def _session(arguments: list[str], detach: bool, json: bool) -> int:
     launcher = LauncherProcess(arguments, detach)
     try:
         took_s = await _until_up(launcher, stop)
-        if stop.is_set():
-            await _shut_down(launcher, "shutting down")
-            return ExitCode.INTERRUPTED
-        run = launcher.run()
-        if run is None:
-            raise FusionError("the launcher says that it is up, but nothing is recorded of it")
-        _announce(run, took_s, detach, json)
-        if detach:
-            return ExitCode.DONE
-        await _watch(run, launcher, stop, json)
     except BaseException:
         # What a failed launch started the launcher removes; what it cannot, we do.
         await _shut_down(launcher, "removing what was started")
+        raise
+    if stop.is_set():
+        await _shut_down(launcher, "shutting down")
+        return ExitCode.INTERRUPTED
+    if detach:
+        _announce(_recorded(launcher), took_s, detach, json)
+        return ExitCode.DONE
+    return await _until_stopped(launcher, stop, took_s, json)
+
+
+async def _until_stopped(
+    launcher: LauncherProcess, stop: asyncio.Event, took_s: float, json: bool
+) -> int:
+    """Show what was launched until it is to be stopped or has ended; leave nothing of it."""
+    run = _recorded(launcher)
+    try:
+        _announce(run, took_s, False, json)
+        await _watch(run, launcher, stop, json)
+    except BaseException:
+        await _shut_down(launcher, f"shutting {run.datacenter} down")
         raise
     if launcher.exit_code is not None:
         return await _ended_by_itself(launcher, run)
     await _shut_down(launcher, f"shutting {run.datacenter} down")
     return ExitCode.DONE
+
+
+def _recorded(launcher: LauncherProcess) -> RunState:
+    run = launcher.run()
+    if run is None:
+        raise FusionError("the launcher says that it is up, but nothing is recorded of it")
+    return run
 
 
 def _stop_on_signals() -> asyncio.Event:
@@ -173,7 +190,7 @@ async def _watch(run: RunState, launcher: LauncherProcess, stop: asyncio.Event, 
     """Show what goes on until it is to be stopped or has ended."""
     waiting: list[Any] = [stop.wait(), launcher.ended()]
     console = output.console()
-    if console.is_terminal and not json:
+    if output.watched(console) and not json:
         from cluster.cli.live_view import show
 
         waiting.append(show(run, console))
@@ -189,7 +206,7 @@ async def _ended_by_itself(launcher: LauncherProcess, run: RunState) -> int:
     if code == 0:
         output.note(f"{run.datacenter} was shut down from elsewhere")
         return ExitCode.DONE
-    raise FusionError(
+    raise BrokeDown(
         f"the launcher of {run.datacenter} ended by itself ({manner}); see {run.folder}/logs"
     )
 

@@ -1,45 +1,21 @@
-"""``vm``: list virtual machines, make them, order them about."""
+"""``vm``: list and show virtual machines; orders to them are in ``vm_orders``."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
 
-from cluster.cli import options, orders, output, tables
-from cluster.cli.client import VrmClient, ask, connect, only
-from cluster.cli.options import DatacenterName, InCluster, Json, Mode
-from cluster.cli.rows import vm_details, vm_row, vm_state, workload_row
-from cluster.rpc import convert
-from cluster.rpc.v1 import common_pb2 as common
+from cluster.cli import output, tables
+from cluster.cli.client import VrmClient, ask, only
+from cluster.cli.options import DatacenterName, InCluster, Json
+from cluster.cli.rows import Row, vm_details, vm_row, vm_state, workload_row
 from cluster.rpc.v1 import vrm_pb2 as vrm
-from fusion.errors import InvalidInput, NotFound
-from fusion.spec import SHARES_PER_VCPU, Constant, CpuQos, VmSpec
 from fusion.units import format_duration, format_mhz, format_size
 
 vms = typer.Typer(help="Virtual machines.", no_args_is_help=True)
 
 Vm = Annotated[str, typer.Argument(metavar="VM", help="Name or identity.")]
-Vms = Annotated[list[str], typer.Argument(metavar="VM...", help="Names or identities.")]
-NoWait = Annotated[
-    bool, typer.Option("--no-wait", help="Return at once; the task goes on by itself.")
-]
-HowToEnd = Annotated[
-    Mode, typer.Option(help="safe asks the guest to shut down; force does not ask.")
-]
-CpuShares = Annotated[
-    int | None,
-    typer.Option(min=1, metavar="N", help=f"Weight; {SHARES_PER_VCPU} a vCPU is normal."),
-]
-CpuLimit = Annotated[
-    str | None, typer.Option(metavar="MHZ", help="Upper limit, such as 3000, 3GHz or none.")
-]
-CpuReservation = Annotated[
-    str | None, typer.Option(metavar="MHZ", help="What it is sure to get, such as 500 or 0.5GHz.")
-]
 
 
 @vms.command("list")
@@ -71,196 +47,8 @@ def show_vm(name: Vm, datacenter: DatacenterName = None, json: Json = False) -> 
         tables.show_facts(output.console(), _facts(vm))
 
 
-@vms.command("create")
-def create_vm(
-    name: Annotated[str, typer.Argument(metavar="NAME")],
-    *,
-    cluster: Annotated[
-        str, typer.Option("--cluster", "-c", metavar="NAME", help="Needed where there are several.")
-    ] = "",
-    vcpus: Annotated[int, typer.Option(min=1, metavar="N")] = 1,
-    mhz: Annotated[str, typer.Option(metavar="MHZ", help="Of each vCPU.")] = "2000",
-    memory: Annotated[str, typer.Option(metavar="SIZE")] = "2GiB",
-    percent: Annotated[
-        float, typer.Option(min=0, max=100, metavar="P", help="Load, in per cent of vCPUs x MHz.")
-    ] = 10.0,
-    cpu_shares: CpuShares = None,
-    cpu_limit: CpuLimit = None,
-    cpu_reservation: CpuReservation = None,
-    boot: Annotated[str, typer.Option(metavar="TIME", help="How long the guest boots.")] = "10s",
-    shutdown: Annotated[
-        str, typer.Option(metavar="TIME", help="How long the guest takes to shut down.")
-    ] = "5s",
-    start: Annotated[bool, typer.Option("--start", help="Start it as well.")] = False,
-    no_wait: NoWait = False,
-    datacenter: DatacenterName = None,
-    json: Json = False,
-) -> None:
-    """Create a VM under constant load; other loads are for the datacenter file."""
-    cpu = CpuQos(shares=cpu_shares or SHARES_PER_VCPU * vcpus)
-    limit_mhz = options.limit(cpu_limit or "none", "--cpu-limit")
-    reservation_mhz = options.frequency(cpu_reservation or "0", "--cpu-reservation")
-    spec = convert.vm_to_message(
-        VmSpec(
-            name=name,
-            cluster=cluster,
-            vcpus=vcpus,
-            vcpu_mhz=options.frequency(mhz, "--mhz"),
-            memory_bytes=options.size(memory, "--memory"),
-            cpu=cpu,
-            workload=Constant(percent),
-            boot_s=options.duration(boot, "--boot"),
-            shutdown_s=options.duration(shutdown, "--shutdown"),
-        )
-    )
-    spec.cpu.limit_mhz = limit_mhz
-    spec.cpu.reservation_mhz = reservation_mhz
-
-    def sender(client: VrmClient) -> orders.Send:
-        async def send(_: str) -> vrm.Task:
-            if not spec.cluster:
-                spec.cluster = await _sole_cluster(client)
-            return await client.create_vm(spec, start)
-
-        return send
-
-    _carry_out([name], sender, "created", Terms(datacenter, not no_wait, json))
-
-
-async def _sole_cluster(client: VrmClient) -> str:
-    names = [cluster.name for cluster in await client.clusters()]
-    if not names:
-        raise NotFound("there is no cluster to create the VM in")
-    if len(names) > 1:
-        raise InvalidInput(f"--cluster: say in which of {', '.join(names)} the VM is to be")
-    return names[0]
-
-
-@vms.command("start")
-def start_vms(
-    names: Vms, no_wait: NoWait = False, datacenter: DatacenterName = None, json: Json = False
-) -> None:
-    """Start VMs on the hosts that suit them best."""
-    _order("start", names, "started", Terms(datacenter, not no_wait, json))
-
-
-@vms.command("stop")
-def stop_vms(
-    names: Vms,
-    mode: HowToEnd = Mode.SAFE,
-    no_wait: NoWait = False,
-    datacenter: DatacenterName = None,
-    json: Json = False,
-) -> None:
-    """Stop VMs."""
-    _order("stop", names, "stopped", Terms(datacenter, not no_wait, json), mode=mode)
-
-
-@vms.command("reboot")
-def reboot_vms(
-    names: Vms,
-    mode: HowToEnd = Mode.SAFE,
-    no_wait: NoWait = False,
-    datacenter: DatacenterName = None,
-    json: Json = False,
-) -> None:
-    """Reboot VMs."""
-    _order("reboot", names, "rebooted", Terms(datacenter, not no_wait, json), mode=mode)
-
-
-@vms.command("pause")
-def pause_vms(
-    names: Vms, no_wait: NoWait = False, datacenter: DatacenterName = None, json: Json = False
-) -> None:
-    """Pause VMs: they keep their memory and execute nothing."""
-    _order("pause", names, "paused", Terms(datacenter, not no_wait, json))
-
-
-@vms.command("resume")
-def resume_vms(
-    names: Vms, no_wait: NoWait = False, datacenter: DatacenterName = None, json: Json = False
-) -> None:
-    """Let paused VMs run on."""
-    _order("resume", names, "resumed", Terms(datacenter, not no_wait, json))
-
-
-@vms.command("delete")
-def delete_vms(
-    names: Vms, no_wait: NoWait = False, datacenter: DatacenterName = None, json: Json = False
-) -> None:
-    """Delete stopped VMs for good."""
-    _order("delete", names, "deleted", Terms(datacenter, not no_wait, json))
-
-
-@vms.command("set")
-def set_vm(
-    name: Vm,
-    *,
-    cpu_shares: CpuShares = None,
-    cpu_limit: CpuLimit = None,
-    cpu_reservation: CpuReservation = None,
-    no_wait: NoWait = False,
-    datacenter: DatacenterName = None,
-    json: Json = False,
-) -> None:
-    """Change a VM's share of the processors; it takes effect within a tick."""
-    limit_mhz = None if cpu_limit is None else options.limit(cpu_limit, "--cpu-limit")
-    reservation_mhz = (
-        None if cpu_reservation is None else options.frequency(cpu_reservation, "--cpu-reservation")
-    )
-    if cpu_shares is None and limit_mhz is None and reservation_mhz is None:
-        raise InvalidInput("nothing to change: give --cpu-shares, --cpu-limit or --cpu-reservation")
-
-    def sender(client: VrmClient) -> orders.Send:
-        return lambda vm: client.set_vm_cpu(vm, cpu_shares, limit_mhz, reservation_mhz)
-
-    _carry_out([name], sender, "changed", Terms(datacenter, not no_wait, json))
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """Where an order goes and what its giver wants to hear."""
-
-    datacenter: str | None
-    wait: bool
-    json: bool
-
-
-def _order(
-    order: str, names: list[str], done: str, terms: Terms, *, mode: Mode = Mode.SAFE
-) -> None:
-    stop_mode = common.STOP_MODE_FORCE if mode is Mode.FORCE else common.STOP_MODE_SAFE
-
-    def sender(client: VrmClient) -> orders.Send:
-        return lambda vm: client.order_vm(order, vm, stop_mode)
-
-    _carry_out(names, sender, done, terms)
-
-
-def _carry_out(
-    names: list[str], sender: Callable[[VrmClient], orders.Send], done: str, terms: Terms
-) -> None:
-    """Give the order for every VM of ``names``, print what became of it, raise what failed."""
-
-    async def session() -> tuple[orders.Outcome, list[str]]:
-        async with connect(terms.datacenter) as client:
-            outcome = await orders.carry_out(client, names, sender(client), terms.wait)
-            lines = [] if terms.json else await orders.sentences(client, outcome, done)
-            return outcome, lines
-
-    outcome, lines = asyncio.run(session())
-    for line in lines:
-        print(line)
-    outcome.check()
-    if terms.json:
-        output.document(outcome.document())
-
-
 def _facts(vm: vrm.Vm) -> dict[str, str]:
     spec, cpu = vm.spec, vm.spec.cpu
-    workload: dict[str, Any] = workload_row(spec.workload)
-    kind = workload.pop("kind")
-    figures = ", ".join(f"{key} {value}" for key, value in workload.items())
     return {
         "VM": f"{spec.name} ({vm.id})",
         "State": vm_state(vm),
@@ -274,6 +62,23 @@ def _facts(vm: vrm.Vm) -> dict[str, str]:
         "CPU reservation": format_mhz(cpu.reservation_mhz) if cpu.reservation_mhz else "none",
         "CPU used": f"{format_mhz(vm.cpu_used_mhz)} of {format_mhz(vm.cpu_demand_mhz)} wanted",
         "CPU ready": f"{format_duration(vm.cpu_ready_s)} (time it waited for a processor)",
-        "Workload": f"{kind}: {figures}" if figures else kind,
+        "Workload": _workload(workload_row(spec.workload)),
         "Boot, shutdown": f"{format_duration(spec.boot_s)}, {format_duration(spec.shutdown_s)}",
     }
+
+
+def _workload(row: Row) -> str:
+    """A workload as a phrase: ``sine: mean 40 %, amplitude 30 %, period 1h, phase 0s``."""
+    figures = [_figure(key, value) for key, value in row.items() if key != "kind"]
+    return f"{row['kind']}: {', '.join(figures)}" if figures else str(row["kind"])
+
+
+def _figure(key: str, value: Any) -> str:
+    if key == "levels":
+        steps = (f"{step['percent']:g} % from {format_duration(step['from_s'])}" for step in value)
+        return ", ".join(steps)
+    if key.endswith("percent"):
+        return f"{key.removesuffix('percent').rstrip('_')} {value:g} %".strip().replace("_", " ")
+    if key.endswith("_s"):
+        return f"{key.removesuffix('_s')} {format_duration(value)}".replace("_", " ")
+    return f"{key} {value}"

@@ -66,6 +66,7 @@ def _hosts(plan: HostPlan) -> Iterator[spec.HostSpec]:
 def _vms(plan: VmPlan) -> Iterator[spec.PlannedVm]:
     group = plan.group
     loads = _workloads(plan)
+    called = name_of_group(plan.names)
     for index, name in enumerate(plan.names):
         size = plan.size_of(index)
         vm = spec.VmSpec(
@@ -79,7 +80,12 @@ def _vms(plan: VmPlan) -> Iterator[spec.PlannedVm]:
             boot_s=group.boot,
             shutdown_s=group.shutdown,
         )
-        yield spec.PlannedVm(spec=vm, group=plan.place, start=group.start)
+        yield spec.PlannedVm(spec=vm, group=called, start=group.start)
+
+
+def name_of_group(names: Sequence[str]) -> str:
+    """Return what a group is called in tasks and events: its VM's name, or the first and last."""
+    return names[0] if len(names) == 1 else f"{names[0]}..{names[-1]}"
 
 
 def _cpu(cpu: schema.CpuQos, vcpus: int) -> spec.CpuQos:

@@ -80,6 +80,8 @@ def _with_policies(
 
 def _validate(text: str, source: str) -> DatacenterFile:
     tree, mistakes = document.parse(text, source)
+    if isinstance(tree, dict):
+        tree.setdefault("datacenter", Path(source).stem)
     try:
         file = DatacenterFile.model_validate(tree)
     except ValidationError as error:

@@ -9,11 +9,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 
 from prometheus_client import CollectorRegistry, ProcessCollector
-from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from cluster.live.tls import Tls
+from cluster.metrics import exposition
 from fusion.errors import FusionError
+
+_IDLE_S = 60.0  # a connection kept alive without a request for so long is closed
 
 
 class Exporter:
@@ -44,7 +46,10 @@ class Exporter:
                 "port, or choose others with 'first_port' in the datacenter file"
             ) from error
         if tls is not None and host != "127.0.0.1":
-            self._server.socket = _context(tls).wrap_socket(self._server.socket, server_side=True)
+            # Hands are shaken in the request's own thread: a silent caller holds up nobody.
+            self._server.socket = _context(tls).wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
         threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True).start()
 
     def stop(self) -> None:
@@ -74,12 +79,12 @@ def _handler(
 ) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        timeout = _IDLE_S
 
         def do_GET(self) -> None:
             path = self.path.partition("?")[0]
             if path == "/metrics":
-                encode, content_type = choose_encoder(self.headers.get("Accept", ""))
-                self._answer(200, content_type, encode(registry))
+                self._answer(200, exposition.CONTENT_TYPE, exposition.page(registry))
             elif path == "/discovery" and discovery is not None:
                 self._answer(200, "application/json", discovery().encode())
             else:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,9 @@ from cluster.live.network import LiveNetwork, LiveServer
 from cluster.live.ports import LOOPBACK
 from cluster.live.power_supply import Incarnations, PowerService, PowerSupply, Running
 from cluster.live.preparation import Prepared
-from cluster.live.processes import processes_of
+from cluster.live.processes import alive, processes_of
 from cluster.live.progress import Progress, Step
+from cluster.live.ray_address import is_loopback_only
 from cluster.live.ray_world import LiveActor, Node, RayWorld
 from cluster.live.run_state import Process
 from cluster.live.stores import LiveStores
@@ -34,6 +34,8 @@ from fusion.spec import HostSpec
 
 log = structlog.get_logger()
 
+RAY_PARTS = ("gcs_server", "raylet")
+_RAY_WATCH_S = 1.0
 _LEAVE_S = 10.0  # how long leaving somebody's cluster may take
 
 
@@ -75,6 +77,8 @@ class Launch:
         log.info("shutting down", why="it was asked for" if failure is None else "it failed")
         if self._supply is not None:
             self._supply.close()
+        for task in (running, *self._watchers):
+            task.cancel()  # from here on deaths are no news
         if self._joined:
             await self._leave()
         return failure
@@ -85,7 +89,23 @@ class Launch:
         take_signals()
         await self._settle_addresses()
         supply = await self._serve_power()
-        vrm = await self._start_vrm()
+        keeping = asyncio.create_task(self._keep(await self._start_vrm()))
+        coming_up = asyncio.create_task(self._come_up(supply, started))
+        await _first_failure(keeping, coming_up, asyncio.create_task(self._watch_ray()))
+
+    async def _watch_ray(self) -> None:
+        """Return never. Raises ``FusionError`` when a part of our own Ray died.
+
+        Ray itself would end this process a minute later, in its own way.
+        """
+        parts = [process for process in self._state.processes if process.what in RAY_PARTS]
+        while True:
+            for part in parts:
+                if not alive(part):
+                    raise FusionError(f"{part.what}, a part of Ray, died")
+            await asyncio.sleep(_RAY_WATCH_S)
+
+    async def _come_up(self, supply: PowerSupply, started: float) -> None:
         watch = LaunchWatch(self._datacenter, self._network(), supply, self._tell)
         await watch.until_hosts_are_up()
         shortfall = await watch.until_vms_run()
@@ -93,7 +113,6 @@ class Launch:
         elapsed_s = time.monotonic() - started
         log.info("up", after_s=round(elapsed_s, 1), shortfall=shortfall)
         self._tell(Progress(Step.UP, 1, 1, shortfall or f"up after {elapsed_s:.1f} s"))
-        await self._keep(vrm)
 
     async def _start_ray(self) -> None:
         wanted = self._prepared.ray
@@ -102,7 +121,9 @@ class Launch:
             await self._ray.start(Path(self._state.ray_folder))
         else:
             self._tell(Progress(Step.RAY, 0, 1, f"connecting to Ray at {wanted.address}"))
-            await self._ray.join(wanted.address, f"fusion-{self._datacenter.name}")
+            run = Path(self._state.folder).name
+            namespace = f"fusion-{self._datacenter.name}-{run}"
+            await self._ray.join(wanted.address, namespace, is_loopback_only(wanted))
             self._joined = True
         self._nodes = await self._ray.nodes()
         self._record(processes=(*self._state.processes, *processes_of(self._state)))
@@ -111,25 +132,28 @@ class Launch:
     async def _settle_addresses(self) -> None:
         """Now that the nodes are known: who is where, and how connections are protected."""
         if not all(node.here for node in self._nodes):
-            if os.environ.get("RAY_AUTH_MODE") != "token":
-                raise Refused(
-                    "the Ray cluster has nodes on other machines and no token authentication; "
-                    "start it with RAY_AUTH_MODE=token, and set that here too"
-                )
-            self._tls = tls.from_environment()
-        addresses = dict(self._state.addresses)
-        metrics = {VRM: f"http://{LOOPBACK}:{self._layout.vrm_metrics_port}/metrics"}
-        for number, chassis in enumerate(self._layout.chassis):
-            setting = self._chassis_setting(chassis, self._node_of(number))
-            names = (chassis.name, *(host.name for host in chassis.hosts))
-            addresses |= dict.fromkeys(names, setting.address)
-            metrics[chassis.name] = setting.metrics_url
-        self._record(addresses=addresses, metrics_urls=metrics, launched_at=time.time())
-        discovery_url = metrics[VRM].removesuffix("/metrics") + "/discovery"
-        configuration = prometheus_yml(self._datacenter.name, discovery_url)
+            self._tls = tls.needed_beyond_this_machine()
+        vrm_http = f"http://{LOOPBACK}:{self._layout.vrm_metrics_port}"
+        self._record(metrics_urls={VRM: f"{vrm_http}/metrics"}, launched_at=time.time())
+        settings = [
+            (chassis, self._chassis_setting(chassis, self._node_of(number)))
+            for number, chassis in enumerate(self._layout.chassis)
+        ]
+        self._record(**self._whereabouts(settings))
+        configuration = prometheus_yml(self._datacenter.name, f"{vrm_http}/discovery")
         if self._tls:
             configuration += _prometheus_tls(self._tls)
         (Path(self._state.folder) / "prometheus.yml").write_text(configuration, encoding="utf-8")
+
+    def _whereabouts(self, settings: Sequence[tuple[Chassis, Setting]]) -> dict[str, Any]:
+        """Return the recorded addresses with those of ``settings`` in place."""
+        addresses = dict(self._state.addresses)
+        metrics = dict(self._state.metrics_urls)
+        for chassis, setting in settings:
+            names = (chassis.name, *(host.name for host in chassis.hosts))
+            addresses |= dict.fromkeys(names, setting.address)
+            metrics[chassis.name] = setting.metrics_url
+        return {"addresses": addresses, "metrics_urls": metrics}
 
     async def _serve_power(self) -> PowerSupply:
         network = self._network()
@@ -160,10 +184,13 @@ class Launch:
         hosts: tuple[tuple[HostSpec, int], ...],
         died: Callable[[], None],
     ) -> Running:
-        node = self._node_of(self._layout.chassis.index(chassis))
         datacenter = self._datacenter
+        node = await self._living_node_of(self._layout.chassis.index(chassis))
+        setting = self._chassis_setting(chassis, node)
+        if self._state.addresses[chassis.name] != setting.address:
+            self._record(**self._whereabouts([(chassis, setting)]))
         args = (
-            self._chassis_setting(chassis, node),
+            setting,
             datacenter.name,
             hosts,
             datacenter.tick_s,
@@ -191,7 +218,7 @@ class Launch:
             reason = await vrm.death()
             log.error("the VRM died; Ray restarts it", reason=reason)
             self._forget(vrm.process)
-            await vrm.be_born()
+            await vrm.reborn()
             self._note(vrm)
             log.info("the VRM is back", pid=vrm.process and vrm.process.pid)
 
@@ -204,6 +231,14 @@ class Launch:
 
     def _node_of(self, chassis_number: int) -> Node:
         return self._nodes[chassis_number % len(self._nodes)]
+
+    async def _living_node_of(self, chassis_number: int) -> Node:
+        """Return the chassis's node, or another one where that has died since."""
+        node = self._node_of(chassis_number)
+        if not self._joined:
+            return node
+        living = await self._ray.nodes()
+        return node if node in living else living[chassis_number % len(living)]
 
     def _chassis_setting(self, chassis: Chassis, node: Node) -> Setting:
         host = LOOPBACK if node.here else node.address
@@ -232,15 +267,33 @@ class Launch:
         return LiveNetwork(book, tls=self._tls)
 
     def _note(self, actor: LiveActor) -> None:
+        """Record the process of ``actor``, which Ray may have started before it was that."""
         if actor.process is not None:
-            self._record(processes=(*self._state.processes, actor.process))
+            self._record(processes=(*self._without(actor.process), actor.process))
 
     def _forget(self, process: Process | None) -> None:
-        self._record(processes=tuple(one for one in self._state.processes if one != process))
+        if process is not None:
+            self._record(processes=self._without(process))
+
+    def _without(self, process: Process) -> tuple[Process, ...]:
+        known = (process.pid, process.started)
+        return tuple(one for one in self._state.processes if (one.pid, one.started) != known)
 
     def _record(self, **changes: Any) -> None:
         self._state = replace(self._state, **changes)
         self._state.save()
+
+
+async def _first_failure(*tasks: asyncio.Task[None]) -> None:
+    """Wait until one of ``tasks`` failed, and fail the same way; none outlives the waiting."""
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        for task in tasks:
+            if task.done():
+                task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 def _prometheus_tls(files: Tls) -> str:

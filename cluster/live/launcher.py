@@ -26,6 +26,7 @@ from cluster.live.progress import Progress, Step
 from cluster.live.sweeper import become_sweeper
 from fusion.errors import FusionError
 
+_OUTPUT, _ERRORS = 1, 2
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -34,6 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     with contextlib.suppress(PermissionError):
         os.setsid()  # whatever is in our session is ours; a leader of a group has to stay
+    listener = Listener()
     asked_to_stop = _stops_so_far()
     try:
         prepared = prepare(
@@ -44,11 +46,13 @@ def main(arguments: list[str] | None = None) -> int:
             ray_option=options.ray_address,
         )
     except FusionError as error:
-        tell(Progress(Step.FAILED, text=str(error), refused=True))
+        listener.tell(Progress(Step.FAILED, text=str(error), refused=True))
         return 2
     logs.write_to(Path(prepared.state.folder) / "logs", "launcher")
-    failure = asyncio.run(_run(Launch(prepared, tell), options.detach, asked_to_stop))
+    failure = asyncio.run(_run(Launch(prepared, listener.tell), options.detach, asked_to_stop))
+    prepared.ports.release()
     prepared.claim.keep_over_exec()
+    listener.hand_over()
     if failure is None:
         return become_sweeper(prepared.state.file, 0, "")
     return become_sweeper(prepared.state.file, 2 if failure.refused else 1, failure.line())
@@ -102,15 +106,25 @@ def _watch_lifeline(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> Non
     threading.Thread(target=read, name="lifeline", daemon=True).start()
 
 
-def tell(progress: Progress) -> None:
-    """Say how far we are; after the last word standard output is let go."""
-    with contextlib.suppress(BrokenPipeError):
-        sys.stdout.write(progress.line())
-        sys.stdout.flush()
-    if progress.step is Step.UP:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+class Listener:
+    """Whoever reads our standard output. Nobody else may write there: Ray would like to."""
+
+    def __init__(self) -> None:
+        self._descriptor = os.dup(_OUTPUT)
+        os.dup2(_ERRORS, _OUTPUT)
+
+    def tell(self, progress: Progress) -> None:
+        """Say how far we are; after the last word the listener is let go."""
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self._descriptor, progress.line().encode())
+        if progress.step is Step.UP:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._descriptor)
+            os.close(nowhere)
+
+    def hand_over(self) -> None:
+        """Be standard output again, for the program that takes our place."""
+        os.dup2(self._descriptor, _OUTPUT)
 
 
 if __name__ == "__main__":

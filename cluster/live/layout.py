@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from cluster.live.ports import choose
+from fusion.errors import InvalidInput
 from fusion.spec import Datacenter, HostSpec
 
 VRM = "vrm"
@@ -32,6 +34,11 @@ class Layout:
     bmc_port: int
     chassis: tuple[Chassis, ...]
 
+    @property
+    def ports(self) -> list[int]:
+        of_chassis = [port for one in self.chassis for port in (one.port, one.metrics_port)]
+        return [self.vrm_port, self.vrm_metrics_port, self.bmc_port, *of_chassis]
+
 
 def lay_out(datacenter: Datacenter, reserved: Iterable[int] = ()) -> Layout:
     """Return which processes there will be, on ports that are free now.
@@ -41,6 +48,7 @@ def lay_out(datacenter: Datacenter, reserved: Iterable[int] = ()) -> Layout:
     groups = _groups(datacenter.hosts, datacenter.hosts_per_actor)
     packed = datacenter.hosts_per_actor > 1
     names = [f"chassis-{k}" if packed else hosts[0].name for k, hosts in enumerate(groups)]
+    _check_names(datacenter.hosts, {VRM, BMC, *(names if packed else ())})
     purposes = [VRM, _metrics_of(VRM), BMC]
     for name in names:
         purposes += [name, _metrics_of(name)]
@@ -58,6 +66,15 @@ def lay_out(datacenter: Datacenter, reserved: Iterable[int] = ()) -> Layout:
 
 def _metrics_of(name: str) -> str:
     return f"the metrics of {name}"
+
+
+def _check_names(hosts: Sequence[HostSpec], ours: AbstractSet[str]) -> None:
+    for host in hosts:
+        if host.name in ours:
+            raise InvalidInput(
+                f"hosts: {host.name!r} is the name of another party of every datacenter; call the "
+                "host something else"
+            )
 
 
 def _groups(hosts: Sequence[HostSpec], size: int) -> list[tuple[HostSpec, ...]]:

@@ -25,6 +25,8 @@ from fusion.spec import HostSpec
 
 log = structlog.get_logger()
 
+_FORWARDED_S = 10.0  # wall time for an order to a process that runs
+
 
 class Running(Protocol):
     """A chassis process that was started."""
@@ -138,7 +140,9 @@ class PowerSupply:
             if slot.process is None:
                 await self._start_process(slot, host, incarnation)
             else:
-                await LivePower(self._network, slot.chassis.name).on(host, incarnation)
+                await self._switches_of(slot).on(host, incarnation)
+                if slot.process is None:
+                    raise FusionError("its process died meanwhile; see its log")
         except FusionError as error:
             self.failures.append(f"host {host} cannot be started: {error}")
             log.error("host cannot be started", host=host, reason=str(error))
@@ -165,6 +169,9 @@ class PowerSupply:
             raise FusionError("its process died at once; see its log")
         slot.process = process
 
+    def _switches_of(self, slot: _Slot) -> LivePower:
+        return LivePower(self._network, slot.chassis.name, _FORWARDED_S)
+
     def _forget(self, slot: _Slot) -> None:
         name = slot.chassis.name
         self.deaths.append(name)
@@ -178,7 +185,7 @@ class PowerSupply:
         if process is None:
             return last
         if slot.chassis.packed:
-            await LivePower(self._network, slot.chassis.name).off(host)
+            await self._switches_of(slot).off(host)
         else:
             slot.process = None
             await process.kill()

@@ -11,12 +11,13 @@ from cluster import policy
 from cluster.datacenter_file import load
 from cluster.live import ray_address
 from cluster.live.layout import BMC, VRM, Layout, lay_out
+from cluster.live.port_registry import PortRegistry, choosing_ports
 from cluster.live.ports import LOOPBACK
 from cluster.live.processes import myself
 from cluster.live.ray_address import RayAddress
 from cluster.live.ray_world import new_folder
-from cluster.live.run_folder import Claim, ports_being_chosen
-from cluster.live.run_state import RunState, running
+from cluster.live.run_folder import Claim
+from cluster.live.run_state import RunState
 from fusion.spec import Datacenter
 
 
@@ -28,6 +29,7 @@ class Prepared:
     layout: Layout
     ray: RayAddress | None  # None: a Ray of our own
     claim: Claim
+    ports: PortRegistry
     state: RunState
 
 
@@ -46,11 +48,12 @@ def prepare(
     if ray is not None:
         ray_address.probe(ray)
     claim = Claim(datacenter.name)
-    with ports_being_chosen():
-        layout = lay_out(datacenter, reserved=_ports_of_others())
-        state = _first_state(datacenter, layout, claim, ray)
-        state.save()
-    return Prepared(datacenter, layout, ray, claim, state)
+    with choosing_ports() as ports:
+        layout = lay_out(datacenter, reserved=ports.reserved())
+        ports.reserve(layout.ports)
+    state = _first_state(datacenter, layout, claim, ray)
+    state.save()
+    return Prepared(datacenter, layout, ray, claim, ports, state)
 
 
 def _first_state(
@@ -78,13 +81,3 @@ def local_addresses(layout: Layout) -> dict[str, str]:
         names = (chassis.name, *(host.name for host in chassis.hosts))
         addresses |= dict.fromkeys(names, address)
     return addresses
-
-
-def _ports_of_others() -> list[int]:
-    """Return the ports of other datacenters here, also of those that are still starting."""
-    ports = []
-    for state in running():
-        for address in (*state.addresses.values(), *state.metrics_urls.values()):
-            host_and_port = address.removesuffix("/metrics")
-            ports.append(int(host_and_port.rpartition(":")[2]))
-    return ports

@@ -45,10 +45,17 @@ def processes_of(state: RunState) -> list[Process]:
             (session and process.session == session)
             or (state.ray_folder and state.ray_folder in process.command)
         ):
-            what = process.command.partition(" ")[0] or "a process of Ray"
+            what = _described(process.command)
         if what is not None and process.pid not in (me, state.launcher.pid):
             found.append(Process(process.pid, process.started, what))
     return found
+
+
+def _described(command: str) -> str:
+    """Return the program in a command line: ``raylet``, ``dashboard.py``, ``ray::IDLE``."""
+    names = [word.rpartition("/")[2] for word in command.split() if not word.startswith("-")]
+    programs = [name for name in names if not name.startswith("python")]
+    return next(iter(programs), command)
 
 
 def _session_of(state: RunState) -> int:

@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,13 @@ import grpc
 from fusion.errors import InvalidInput, Refused
 
 PROBE_S = 2.0
+_IS_ALIVE = "/ray.rpc.NodeInfoGcsService/CheckAlive"
+_NO_ANSWER = (
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.UNKNOWN,  # an answer in HTTP that is no gRPC
+    grpc.StatusCode.UNIMPLEMENTED,  # the gRPC server of something else
+)
 _WAY_OUT = "start the cluster, correct the address, or leave it out for a Ray of its own"
 
 
@@ -73,14 +81,34 @@ def probe(where: RayAddress) -> None:
         raise _silent(where, reason.lower()) from error
     if os.environ.get("RAY_USE_TLS") == "1":
         return  # more can only be said with Ray's own certificates
-    # Something listens; that it speaks gRPC, as Ray does, takes one more round trip.
+    # Something listens. Whether it is a Ray, its answer tells, be it that we need a token.
     channel = grpc.insecure_channel(where.address, options=(("grpc.enable_http_proxy", 0),))
     try:
-        grpc.channel_ready_future(channel).result(max(1.0, deadline - time.monotonic()))
-    except grpc.FutureTimeoutError:
-        raise _silent(where, "what listens there is no Ray") from None
+        is_alive: Callable[..., bytes] = channel.unary_unary(_IS_ALIVE)
+        is_alive(b"", timeout=max(1.0, deadline - time.monotonic()))
+    except grpc.RpcError as error:
+        if error.code() in _NO_ANSWER:
+            raise _silent(where, "what listens there is no Ray") from None
     finally:
         channel.close()
+
+
+def is_loopback_only(where: RayAddress) -> bool:
+    """Tell whether that cluster listens on loopback and nowhere else.
+
+    Ray takes a loopback address for this machine's outward one, and waits there for ever.
+    """
+    host, _, port = where.address.rpartition(":")
+    if host not in ("127.0.0.1", "localhost"):
+        return False
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as outward:
+        try:
+            outward.connect(("192.0.2.1", 1))  # sends nothing: asks only which way it would go
+            address = outward.getsockname()[0]
+            socket.create_connection((address, int(port)), timeout=PROBE_S).close()
+        except OSError:
+            return True
+    return False
 
 
 def _silent(where: RayAddress, reason: str) -> Refused:

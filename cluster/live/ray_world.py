@@ -29,6 +29,8 @@ T = TypeVar("T")
 log = structlog.get_logger()
 
 _OBJECT_STORE_BYTES = 80 << 20  # Ray's least is 75 MiB; nothing of ours travels through it
+_INIT_S = 90.0
+_UNAVAILABLE_S = 0.25
 _SOCKET_PATH_LIMIT = 40  # what Ray appends must stay below the 107 of a unix socket's path
 
 
@@ -54,7 +56,8 @@ class RayWorld:
 
     async def start(self, folder: Path) -> None:
         """Start a Ray of our own, on loopback only, with all its files in ``folder``."""
-        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # what makes it stay on loopback
+        _keep_to_loopback()
+        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         # Heartbeats must not wait for lesser work.
         os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112
         os.environ.pop("RAY_ADDRESS", None)
@@ -66,8 +69,10 @@ class RayWorld:
             num_cpus=os.cpu_count() or 1,
         )
 
-    async def join(self, address: str, namespace: str) -> None:
-        """Connect to a cluster that runs already."""
+    async def join(self, address: str, namespace: str, loopback_only: bool) -> None:
+        """Connect to a cluster that runs already. Raises ``FusionError`` where that fails."""
+        if loopback_only:
+            _keep_to_loopback()
         await self._init(address=address, namespace=namespace)
 
     async def _init(self, **settings: Any) -> None:
@@ -82,7 +87,13 @@ class RayWorld:
             )
 
         try:
-            await self.call(init)
+            async with asyncio.timeout(_INIT_S):
+                await self.call(init)
+        except TimeoutError:
+            raise FusionError(
+                f"Ray is not ready after {_INIT_S:.0f} s; where it is a cluster that uses token "
+                "authentication, set RAY_AUTH_MODE=token and its token here as well"
+            ) from None
         except (Exception, SystemExit) as error:
             raise FusionError(f"Ray does not start: {_first_line(error)}") from error
 
@@ -114,6 +125,10 @@ class RayWorld:
         Raises ``FusionError`` with the reason where it does not.
         """
 
+        # Ray lets go of a dead actor's name only after a while.
+        birth = 1 + sum(actor.name == name for actor in self._actors)
+        ray_name = name if birth == 1 else f"{name}#{birth}"
+
         def remote() -> Any:
             import ray
             from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -121,7 +136,7 @@ class RayWorld:
             return (
                 ray.remote(actor_class)
                 .options(
-                    name=name,
+                    name=ray_name,
                     num_cpus=0,
                     max_restarts=restarts,
                     max_task_retries=0,
@@ -131,7 +146,11 @@ class RayWorld:
                 .remote(*args)
             )
 
-        actor = LiveActor(name, await self.call(remote), self._machine)
+        try:
+            handle = await self.call(remote)
+        except Exception as error:
+            raise FusionError(f"Ray does not start {name}: {_first_line(error)}") from error
+        actor = LiveActor(name, handle, self._machine)
         self._actors.append(actor)
         try:
             await actor.be_born()
@@ -159,44 +178,72 @@ class LiveActor:
         self.name = name
         self._handle = handle
         self._machine = machine
-        self._watch: Any = None
         #: The process, where it is on this machine.
         self.process: Process | None = None
 
     async def be_born(self) -> None:
         """Wait until it serves, after its creation or a restart. Raises ``FusionError``."""
         try:
-            birth: Birth = await asyncio.wrap_future(self._handle.birth.remote().future())
-            self._watch = self._handle.until_death.remote()
+            birth: Birth = await self._ask("birth")
         except Exception as error:
             raise FusionError(f"the process of {self.name} died: {_first_line(error)}") from error
+        self.process = birth.process if birth.machine == self._machine else None
         if birth.failure:
             raise FusionError(birth.failure)
-        self.process = birth.process if birth.machine == self._machine else None
 
     async def death(self) -> str:
         """Return, once the process is gone, what Ray says about why."""
-        try:
-            await asyncio.wrap_future(self._watch.future())
-        except Exception as error:
-            return _first_line(error)
-        return "it ended by itself"
+        from ray.exceptions import ActorUnavailableError
+
+        while True:
+            try:
+                await self._ask("until_death")
+            except ActorUnavailableError as error:
+                # Dead, or only cut off for a moment: Ray cannot tell, the machine can.
+                if self.process is not None and not process_table.alive(self.process):
+                    return _first_line(error)
+                await asyncio.sleep(_UNAVAILABLE_S)
+            except Exception as error:
+                return _first_line(error)
+
+    async def reborn(self) -> None:
+        """Wait until Ray has restarted it and it serves again."""
+        from ray.exceptions import ActorUnavailableError
+
+        while True:
+            try:
+                await self.be_born()
+            except FusionError as error:
+                if not isinstance(error.__cause__, ActorUnavailableError | None):
+                    raise
+                log.warning("not back yet", process_name=self.name, reason=str(error))
+                if error.__cause__ is None:  # it is there, but cannot serve: once more
+                    await self._end(for_good=False)
+                await asyncio.sleep(_UNAVAILABLE_S)
+            else:
+                return
 
     async def kill(self) -> None:
         """End the process for good; returns when it is gone, also if it was stopped (hung)."""
-
-        def kill() -> None:
-            import ray
-
-            ray.kill(self._handle, no_restart=True)
-
-        await asyncio.get_running_loop().run_in_executor(None, kill)
+        await self._end(for_good=True)
         if self.process is not None:
             process_table.send(self.process, signal.SIGKILL)
             while process_table.alive(self.process):  # noqa: ASYNC110 - nothing tells us
                 await asyncio.sleep(0.02)
-        elif self._watch is not None:
-            await self.death()
+
+    async def _end(self, for_good: bool) -> None:
+        def kill() -> None:
+            import ray
+
+            ray.kill(self._handle, no_restart=for_good)
+
+        await asyncio.get_running_loop().run_in_executor(None, kill)
+
+    async def _ask(self, method: str) -> Any:
+        answer = asyncio.wrap_future(getattr(self._handle, method).remote().future())
+        # Ray stumbles over an answer that was cancelled: it comes, whether awaited or not.
+        answer.add_done_callback(lambda come: come.cancelled() or come.exception())
+        return await asyncio.shield(answer)
 
 
 def new_folder() -> Path:
@@ -205,6 +252,11 @@ def new_folder() -> Path:
     if len(base) > _SOCKET_PATH_LIMIT - len(RAY_FOLDER_PREFIX) - 8:
         base = "/tmp"
     return Path(tempfile.mkdtemp(prefix=RAY_FOLDER_PREFIX, dir=base))
+
+
+def _keep_to_loopback() -> None:
+    """Make Ray, which is not imported yet, bind and use loopback addresses."""
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
 
 
 def _is_here(address: str) -> bool:

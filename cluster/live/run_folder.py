@@ -6,8 +6,6 @@ import fcntl
 import os
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from cluster.live.processes import alive, remove_leftovers
@@ -63,12 +61,3 @@ class Claim:
     def keep_over_exec(self) -> None:
         """Hold the name until the program that replaces this one has ended."""
         os.set_inheritable(self._lock, True)
-
-
-@contextmanager
-def ports_being_chosen() -> Iterator[None]:
-    """Let one launcher at a time choose its ports and record them."""
-    home().mkdir(parents=True, exist_ok=True)
-    with (home() / "ports.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

@@ -77,7 +77,7 @@ def home() -> Path:
     """Return the folder of all datacenters of this user."""
     given = os.environ.get("FUSION_HOME")
     if given:
-        return Path(given)
+        return Path(given).absolute()  # processes of ours work in other folders
     state = os.environ.get("XDG_STATE_HOME")
     return (Path(state) if state else Path.home() / ".local" / "state") / "fusion"
 

@@ -40,6 +40,19 @@ class Tls:
         )
 
 
+def needed_beyond_this_machine() -> Tls:
+    """Return what protects a datacenter that reaches other machines.
+
+    Raises ``Refused`` where Ray's token authentication or our certificates are missing.
+    """
+    if os.environ.get("RAY_AUTH_MODE") != "token":
+        raise Refused(
+            "the Ray cluster has nodes on other machines and no token authentication; start it "
+            "with RAY_AUTH_MODE=token, and set that here too"
+        )
+    return from_environment()
+
+
 def from_environment() -> Tls:
     """Return the TLS files that the environment names. Raises ``Refused`` where it does not."""
     paths = []

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from prometheus_client.core import Metric, Sample
 from prometheus_client.registry import Collector
 
+from cluster.metrics.exposition import LabelSet
 from fusion.fleet_view import CODE_OF, STATES, FleetView, HostColumns, VmColumns
 from fusion.spec import HostSpec
 from fusion.vm import VmState, vm_id
 
 Columns = TypeVar("Columns")
-Labels = dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Series(Generic[Columns]):
     documentation: str
     values: Callable[[Columns], NDArray[Any]]
 
-    def family(self, labels: Sequence[Labels], columns: Columns, rows: NDArray[Any]) -> Metric:
+    def family(self, labels: Sequence[LabelSet], columns: Columns, rows: NDArray[Any]) -> Metric:
         """Return the samples of ``rows``; ``labels`` are those of all rows."""
         counter = self.name.endswith("_total")
         family = Metric(
@@ -143,8 +143,9 @@ class HostMetrics(Collector):
         self, datacenter: str, hosts: Sequence[HostSpec], view: Callable[[], FleetView]
     ) -> None:
         self._view = view
-        self._host_labels: list[Labels] = [
-            {"datacenter": datacenter, "cluster": host.cluster, "host": host.name} for host in hosts
+        self._host_labels = [
+            LabelSet({"datacenter": datacenter, "cluster": host.cluster, "host": host.name})
+            for host in hosts
         ]
         self._info = _info(hosts, self._host_labels)
         self._vm_labels = _VmLabels(self._host_labels)
@@ -157,67 +158,81 @@ class HostMetrics(Collector):
         for host_series in HOST_SERIES:
             yield host_series.family(self._host_labels, view.hosts, powered)
         vms = view.vms
-        labels = self._vm_labels.of(vms)
+        known = self._vm_labels.of(vms)
         on_host = np.flatnonzero(vms.state != CODE_OF[VmState.STOPPED])
-        yield _vm_states(vms, labels)
+        yield known.states(vms)
         for vm_series in VM_SERIES:
-            yield vm_series.family(labels, vms, on_host)
-        yield CPU_LIMIT.family(labels, vms, on_host[np.isfinite(vms.cpu_limit_mhz[on_host])])
+            yield vm_series.family(known.labels, vms, on_host)
+        yield CPU_LIMIT.family(known.labels, vms, on_host[np.isfinite(vms.cpu_limit_mhz[on_host])])
 
 
 class _VmLabels:
     """The labels of all VMs of a view, made anew only where VMs came or went."""
 
-    def __init__(self, host_labels: Sequence[Labels]) -> None:
+    def __init__(self, host_labels: Sequence[LabelSet]) -> None:
         self._host_labels = host_labels
-        self._cached: tuple[VmColumns, list[Labels]] | None = None
+        self._last: _LabelledVms | None = None
 
-    def of(self, vms: VmColumns) -> list[Labels]:
-        cached = self._cached
-        if cached is not None and _same_vms(cached[0], vms):
-            return cached[1]
-        labels = [
-            {**self._host_labels[row], "vm": vm_id(number), "vm_name": name}
+    def of(self, vms: VmColumns) -> _LabelledVms:
+        last = self._last
+        if last is None or not last.are(vms):
+            last = self._last = _LabelledVms(vms, self._host_labels)
+        return last
+
+
+class _LabelledVms:
+    """The VMs of a view with the labels of each, and of each in the states that it was seen in."""
+
+    def __init__(self, vms: VmColumns, host_labels: Sequence[LabelSet]) -> None:
+        self._vms = vms
+        self.labels = [
+            LabelSet({**host_labels[row], "vm": vm_id(number), "vm_name": name})
             for row, number, name in zip(
                 vms.host_row.tolist(), vms.number.tolist(), vms.names, strict=True
             )
         ]
-        self._cached = vms, labels
-        return labels
+        self._in_state: list[dict[int, LabelSet]] = [{} for _ in self.labels]
+
+    def are(self, vms: VmColumns) -> bool:
+        """Tell whether these are the same VMs, on the same hosts, in the same order."""
+        return (
+            self._vms.names == vms.names
+            and np.array_equal(self._vms.number, vms.number)
+            and np.array_equal(self._vms.host_row, vms.host_row)
+        )
+
+    def states(self, vms: VmColumns) -> Metric:
+        """Return a sample per VM that names its state in ``vms``."""
+        family = Metric("fusion_vm_state", "1 for the state that the VM is in", "gauge")
+        family.samples = [
+            Sample(family.name, self._labels_in(code, row), 1)
+            for row, code in enumerate(vms.state.tolist())
+        ]
+        return family
+
+    def _labels_in(self, code: int, row: int) -> LabelSet:
+        seen = self._in_state[row]
+        if code not in seen:
+            seen[code] = LabelSet({**self.labels[row], "state": STATES[code].value})
+        return seen[code]
 
 
-def _same_vms(before: VmColumns, after: VmColumns) -> bool:
-    return (
-        before.names == after.names
-        and np.array_equal(before.number, after.number)
-        and np.array_equal(before.host_row, after.host_row)
-    )
-
-
-def _vm_states(vms: VmColumns, labels: Sequence[Labels]) -> Metric:
-    family = Metric("fusion_vm_state", "1 for the state that the VM is in", "gauge")
-    words = [state.value for state in STATES]
-    family.samples = [
-        Sample("fusion_vm_state", {**of_vm, "state": words[code]}, 1)
-        for of_vm, code in zip(labels, vms.state.tolist(), strict=True)
-    ]
-    return family
-
-
-def _info(hosts: Sequence[HostSpec], labels: Sequence[Labels]) -> Metric:
+def _info(hosts: Sequence[HostSpec], labels: Sequence[LabelSet]) -> Metric:
     """Return what never changes about hosts, to join other metrics with."""
     family = Metric("fusion_host", "How the host is built; always 1", "info")
     family.samples = [
         Sample(
             "fusion_host_info",
-            {
-                **of_host,
-                "rack": host.rack,
-                "sockets": str(host.sockets),
-                "cores": str(host.cores),
-                "core_mhz": f"{host.core_mhz:g}",
-                "cpu_generation": host.cpu_generation,
-            },
+            LabelSet(
+                {
+                    **of_host,
+                    "rack": host.rack,
+                    "sockets": str(host.sockets),
+                    "cores": str(host.cores),
+                    "core_mhz": f"{host.core_mhz:g}",
+                    "cpu_generation": host.cpu_generation,
+                }
+            ),
             1,
         )
         for host, of_host in zip(hosts, labels, strict=True)

@@ -6,10 +6,22 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from fusion.errors import InvalidInput
 from fusion.policy.placement import ROUNDING_MHZ
-from fusion.spec import SHARES_PER_VCPU, CpuQos, HostSpec, VmSpec
+from fusion.spec import (
+    SHARES_PER_VCPU,
+    Bursts,
+    Constant,
+    CpuQos,
+    HostSpec,
+    Sine,
+    Step,
+    Trace,
+    VmSpec,
+    Workload,
+)
 from fusion.units import format_size
 
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62})")
@@ -38,6 +50,7 @@ def admit(spec: VmSpec, hosts: Sequence[HostSpec]) -> VmSpec:
     if spec.cpu.shares == 0:
         spec = spec.with_cpu(replace(spec.cpu, shares=SHARES_PER_VCPU * spec.vcpus))
     check_cpu(spec.cpu)
+    check_workload(spec.workload)
     check_fits_some(spec, hosts)
     return spec
 
@@ -57,19 +70,61 @@ def check_cpu(cpu: CpuQos) -> None:
         )
 
 
+def check_workload(workload: Workload) -> None:
+    """Raise ``InvalidInput`` where a load is not of 0 to 100 % or its times are none."""
+    match workload:
+        case Constant():
+            _check_percents(workload.percent)
+        case Sine():
+            _check_percents(workload.mean_percent, workload.amplitude_percent)
+            _check_times("period", workload.period_s)
+            if not math.isfinite(workload.phase_s):
+                raise InvalidInput(f"workload.phase: {workload.phase_s:g} is no duration")
+        case Step():
+            if not workload.levels:
+                raise InvalidInput("workload.levels: give at least one")
+            _check_percents(*(percent for _, percent in workload.levels))
+            starts = [from_s for from_s, _ in workload.levels]
+            rising = all(one < other for one, other in pairwise(starts))
+            if not rising or not all(map(math.isfinite, starts)):
+                raise InvalidInput("workload.levels: their times must rise")
+        case Bursts():
+            _check_percents(workload.base_percent, workload.peak_percent)
+            _check_times("mean_gap", workload.mean_gap_s)
+            _check_times("mean_burst", workload.mean_burst_s)
+        case Trace():
+            if not workload.percents:
+                raise InvalidInput("workload.percents: the trace is empty")
+            _check_percents(*workload.percents)
+            _check_times("interval", workload.interval_s)
+
+
+def _check_percents(*percents: float) -> None:
+    for percent in percents:
+        if not 0 <= percent <= 100:
+            raise InvalidInput(f"workload: {percent:g} % is no load; it is from 0 to 100 %")
+
+
+def _check_times(field: str, duration_s: float) -> None:
+    if not 0 < duration_s < math.inf:
+        raise InvalidInput(
+            f"workload.{field}: {duration_s:g} s is no duration; write for example 1h"
+        )
+
+
 def check_fits_some(spec: VmSpec, hosts: Sequence[HostSpec]) -> None:
     """Raise ``InvalidInput`` where the VM is larger than every one of ``hosts``, were it empty."""
     if not hosts:
         raise InvalidInput(f"vm.cluster: cluster {spec.cluster} has no hosts")
     reservation_mhz = spec.cpu.reservation_mhz - ROUNDING_MHZ
     if any(
-        host.cores - host.dom0.vcpus >= spec.vcpus
+        host.cores >= spec.vcpus
         and host.vm_memory_bytes >= spec.memory_bytes
         and host.vm_cpu_mhz >= reservation_mhz
         for host in hosts
     ):
         return
-    cores = max(host.cores - host.dom0.vcpus for host in hosts)
+    cores = max(host.cores for host in hosts)
     memory = format_size(max(host.vm_memory_bytes for host in hosts))
     cpu_mhz = max(host.vm_cpu_mhz for host in hosts)
     raise InvalidInput(

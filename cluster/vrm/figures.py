@@ -27,9 +27,7 @@ class HostFigures:
 
     def __init__(self, specs: Sequence[HostSpec]) -> None:
         count = len(specs)
-        self.cores: Integers = np.array(
-            [spec.cores - spec.dom0.vcpus for spec in specs], dtype=np.int64
-        )
+        self.cores: Integers = np.array([spec.cores for spec in specs], dtype=np.int64)
         self.memory_bytes: Integers = np.array(
             [spec.vm_memory_bytes for spec in specs], dtype=np.int64
         )

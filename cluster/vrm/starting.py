@@ -1,4 +1,4 @@
-"""Starting VMs, one or ten thousand: placed in one batch, ordered with one call per host."""
+"""Starting VMs, one or ten thousand: placed some at a time, ordered with one call per host."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from cluster.clock import Clock
 from cluster.vrm.changes import Changes
 from cluster.vrm.inventory import Inventory
 from cluster.vrm.orders import Orders, Unanswered
@@ -18,6 +19,9 @@ from fusion.vm import VmState
 
 #: Hosts that are told to start VMs at the same time.
 CALLS_AT_ONCE = 32
+
+#: VMs that are placed without a break, some 20 ms on a thousand hosts; heartbeats wait so long.
+PLACED_AT_ONCE = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +37,20 @@ class Starting:
 
     def __init__(
         self,
+        *,
         store: Store,
         inventory: Inventory,
         changes: Changes,
         placing: Placing,
         orders: Orders,
+        clock: Clock,
     ) -> None:
         self._store = store
         self._inventory = inventory
         self._changes = changes
         self._placing = placing
         self._orders = orders
+        self._clock = clock
         self._calls = asyncio.Semaphore(CALLS_AT_ONCE)
 
     async def start(
@@ -54,7 +61,7 @@ class Starting:
         ``running`` is told how many run, whenever that has grown. Returns those that failed.
         """
         failures: list[Failure] = []
-        by_host = self._place(changes, failures)
+        by_host = await self._place(changes, failures)
         count = 0
 
         def arrived(change: Change, arrival: asyncio.Future[VmState]) -> None:
@@ -71,10 +78,25 @@ class Starting:
                 calls.create_task(self._start_on(host, group, failures))
         return failures
 
-    def _place(
+    async def _place(
         self, changes: Sequence[Change], failures: list[Failure]
     ) -> dict[Host, list[Change]]:
+        """Give each VM a host; one for which there is none fails."""
+        with self._store.transaction():
+            for change in changes:  # before any break: a later order may want it otherwise
+                self._inventory.want(change.vm, Desired.RUNNING)
         by_host: dict[Host, list[Change]] = {}
+        for first in range(0, len(changes), PLACED_AT_ONCE):
+            if first:
+                await self._clock.sleep(0.0)
+            for change, host in self._place_some(changes[first : first + PLACED_AT_ONCE], failures):
+                by_host.setdefault(host, []).append(change)
+        return by_host
+
+    def _place_some(
+        self, changes: Sequence[Change], failures: list[Failure]
+    ) -> list[tuple[Change, Host]]:
+        placed = []
         decisions = self._placing.place([change.vm for change in changes])
         with self._store.transaction():
             for change, decision in zip(changes, decisions, strict=True):
@@ -84,9 +106,8 @@ class Starting:
                     continue
                 host = self._inventory.host(decision.host)
                 self._inventory.give(change.vm, host)
-                self._inventory.want(change.vm, Desired.RUNNING)
-                by_host.setdefault(host, []).append(change)
-        return by_host
+                placed.append((change, host))
+        return placed
 
     async def _start_on(self, host: Host, group: list[Change], failures: list[Failure]) -> None:
         try:

@@ -82,7 +82,12 @@ class Wiring:
             lost=self.liveness.lose,
         )
         self._starting = Starting(
-            store, self._inventory, self._changes, self._placing, self._orders
+            store=store,
+            inventory=self._inventory,
+            changes=self._changes,
+            placing=self._placing,
+            orders=self._orders,
+            clock=clock,
         )
         self._configuration = Configuration(
             self._inventory, self._tasks, self._events, self._orders, spawn

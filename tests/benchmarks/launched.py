@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -15,12 +13,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster.live import run_state
-from cluster.live.processes import processes_of, shut_down
-from cluster.live.progress import Progress, Step
+from cluster.datacenter_file import load
+from cluster.live.processes import processes_of
+from cluster.live.progress import Step
 from cluster.live.run_state import RunState
+from fusion.spec import Datacenter
+from tests.live.launched import Launched
 
 _TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
+_FOLDER_PREFIX = "fusion-benchmark-"
 
 _BARE_RAY = """
 import os, sys, time
@@ -34,9 +35,10 @@ ray.shutdown()
 
 
 @dataclass(frozen=True, slots=True)
-class Launched:
+class Measured:
     """A running datacenter, and how many seconds after its start each step was complete."""
 
+    datacenter: Datacenter
     state: RunState
     complete_s: Mapping[Step, float]
 
@@ -60,56 +62,33 @@ class Launched:
 
 
 @contextmanager
-def launched(source: str) -> Iterator[Launched]:
+def launched(source: str) -> Iterator[Measured]:
     """Launch ``source`` in a home of its own, and shut it down afterwards."""
-    home = tempfile.mkdtemp(prefix="fusion-benchmark-")
-    before = os.environ.get("FUSION_HOME")
-    os.environ["FUSION_HOME"] = home
-    try:
-        with _launcher(source) as complete_s:
-            yield Launched(run_state.find(), complete_s)
-    finally:
-        for left in run_state.running():
-            shut_down(left)
-        if before is None:
-            del os.environ["FUSION_HOME"]
-        else:
-            os.environ["FUSION_HOME"] = before
-        shutil.rmtree(home)
-
-
-@contextmanager
-def _launcher(source: str) -> Iterator[Mapping[Step, float]]:
-    """Run a launcher, from the moment all is up; yield when each of its steps was complete."""
-    command = [sys.executable, "-m", "cluster.live.launcher", source]
-    started = time.perf_counter()
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        start_new_session=True,
-    ) as launcher:
-        assert launcher.stdout is not None
-        complete_s: dict[Step, float] = {}
-        for line in launcher.stdout:
-            progress = Progress.parse(line)
-            assert progress.step is not Step.FAILED, progress.text
-            if progress.done == progress.of:
-                complete_s.setdefault(progress.step, time.perf_counter() - started)
-        assert Step.UP in complete_s, "the launcher ended without a word"
+    datacenter = load(source)
+    running = sum(planned.start for planned in datacenter.vms)
+    complete = {
+        Step.RAY: 1,
+        Step.VRM: 1,
+        Step.HOSTS: len(datacenter.hosts),
+        Step.VMS: running,
+        Step.UP: 1,
+    }
+    with tempfile.TemporaryDirectory(prefix=_FOLDER_PREFIX) as home:
+        started = time.perf_counter()
+        launcher = Launched(Path(home), source)
+        complete_s = {}
         try:
-            yield complete_s
+            for step, done in complete.items():
+                launcher.until(step, done)
+                complete_s[step] = time.perf_counter() - started
+            yield Measured(datacenter, launcher.state, complete_s)
         finally:
-            launcher.send_signal(signal.SIGTERM)
-            launcher.wait(60)
+            launcher.close()
 
 
 def bare_ray_s() -> float:
     """Return how long Ray alone takes to start here and now, to judge other times by."""
-    folder = tempfile.mkdtemp(prefix="fusion-benchmark-")
-    try:
+    with tempfile.TemporaryDirectory(prefix=_FOLDER_PREFIX, ignore_cleanup_errors=True) as folder:
         answer = subprocess.run(
             [sys.executable, "-c", _BARE_RAY, folder],
             check=True,
@@ -117,8 +96,6 @@ def bare_ray_s() -> float:
             stderr=subprocess.DEVNULL,
             text=True,
         )
-    finally:
-        shutil.rmtree(folder)
     return float(answer.stdout)
 
 

@@ -108,6 +108,7 @@ class TalkingVrm(VrmServicer):
         self.tasks: dict[str, vrm.Task] = {}
         self.fail_with = ""
         self.never_ends = False
+        self.watched = False
         self.orders: list[Any] = []
 
     @unary
@@ -243,6 +244,7 @@ class TalkingVrm(VrmServicer):
     @streaming
     async def WatchTask(self, request: Any, context: Any) -> AsyncIterator[vrm.Task]:
         task = self._known(request.id)
+        self.watched = True
         yield task
         if self.never_ends:
             await asyncio.Event().wait()
@@ -275,9 +277,9 @@ class TalkingVrm(VrmServicer):
 class ServedVrm:
     """A ``TalkingVrm`` on a port of its own, served by a thread of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         self.vrm = TalkingVrm()
-        self.port = 0
+        self.port = port
         self._loop = asyncio.new_event_loop()
         self._server: grpc.aio.Server | None = None
         self._ready = threading.Event()
@@ -308,7 +310,7 @@ class ServedVrm:
     async def _start(self) -> None:
         self._server = grpc.aio.server()
         add_VrmServicer_to_server(self.vrm, self._server)
-        self.port = self._server.add_insecure_port("127.0.0.1:0")
+        self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
         await self._server.start()
         self._ready.set()
 

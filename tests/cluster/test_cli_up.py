@@ -77,6 +77,17 @@ def test_detached_as_json_is_one_document(home: Path) -> None:
         processes.stop(run_state.find("demo").launcher, 5.0)
 
 
+def test_detached_it_outlives_a_reader_that_left(home: Path) -> None:
+    with started("up", "--detach") as command:
+        assert command.stdout is not None
+        command.stdout.close()
+        code = command.wait(PATIENCE_S)
+    run = run_state.find("demo")
+    outlived = processes.alive(run.launcher)
+    processes.stop(run.launcher, 5.0)
+    assert (code, outlived) == (0, True)
+
+
 def test_down_ends_it_and_leaves_nothing(detached: RunState) -> None:
     said = finished("down", "--json")
     assert (said.returncode, json.loads(said.stdout)["datacenter"]) == (0, "demo")
@@ -191,6 +202,13 @@ def test_a_launcher_that_is_killed_later_fails_the_command(home: Path) -> None:
     assert said.returncode == 1
     assert "killed by signal 9" in said.stderr
     assert run_state.running() == []
+
+
+def test_after_its_document_a_failure_adds_no_second_one(home: Path) -> None:
+    said = finished("up", "--json", launch="killed")
+    assert said.returncode == 1
+    assert json.loads(said.stdout)["datacenter"] == "demo"
+    assert "killed by signal 9" in said.stderr
 
 
 def test_shut_down_from_elsewhere_is_no_failure(home: Path) -> None:

@@ -135,7 +135,7 @@ def test_everything_that_a_file_can_say(write: Write) -> None:
     assert datacenter.hosts[3].dom0 == Dom0(1, GIB)
     web, _, db = datacenter.vms
     assert [vm.spec.name for vm in datacenter.vms] == ["web-1", "web-2", "db"]
-    assert (web.group, web.start, db.group, db.start) == ("vms[0]", False, "vms[1]", True)
+    assert (web.group, web.start, db.group, db.start) == ("web-1..web-2", False, "db", True)
     assert web.spec.cpu == CpuQos(shares=500, limit_mhz=3000, reservation_mhz=500)
     assert (web.spec.boot_s, web.spec.shutdown_s, web.spec.cpu_mhz) == (60, 0, 4000)
     assert db.spec.cpu == CpuQos(shares=1000, limit_mhz=math.inf, reservation_mhz=0)
@@ -543,9 +543,18 @@ def test_a_value_of_the_datacenter_that_is_none(write: Write, line: str, mistake
     assert any(each.startswith(mistake) or mistake in each for each in found)
 
 
-def test_a_datacenter_needs_a_name_and_hosts(write: Write) -> None:
+def test_a_datacenter_without_a_name_is_called_as_its_file(write: Write) -> None:
+    path = write.folder / "lab.v2.yaml"
+    path.write_text("hosts: [{name: h, cores: 8, mhz: 2000, memory: 64GiB}]")
+    assert load(str(path)).name == "lab.v2"
+    bad = write.folder / "my lab.yaml"
+    path.rename(bad)
+    with pytest.raises(DatacenterFileError, match="datacenter: 'my lab'"):
+        load(str(bad))
+
+
+def test_a_datacenter_needs_hosts(write: Write) -> None:
     assert write.mistakes("seed: 1\n") == (
-        "datacenter: missing; write for example datacenter: demo",
         f"hosts: missing; write for example hosts: {mistakes.EXAMPLES['hosts']}",
     )
     (found,) = write.mistakes("datacenter: d\nhosts: []\n")

@@ -6,10 +6,11 @@ import math
 from dataclasses import dataclass, field
 
 import pytest
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from cluster.metrics.agent import AgentCounters, AgentMetrics, Outcome
+from cluster.metrics.exposition import page
 from cluster.metrics.hosts import HostMetrics
 from fusion.fleet import Fleet
 from fusion.fleet_view import FleetView
@@ -47,7 +48,7 @@ class Scraped:
         self.fleet.advance(self.fleet.now_s)
 
     def page(self) -> str:
-        return generate_latest(self._registry).decode()
+        return page(self._registry).decode()
 
     def value(self, name: str, labels: dict[str, str]) -> float | None:
         """Return the one sample of that name and exactly these labels."""
@@ -160,7 +161,7 @@ def test_every_metric_is_documented_and_named_by_convention(scraped: Scraped) ->
     registry.register(AgentMetrics("demo", "cna-01", counters))
     families = [
         *text_string_to_metric_families(scraped.page()),
-        *text_string_to_metric_families(generate_latest(registry).decode()),
+        *text_string_to_metric_families(page(registry).decode()),
     ]
     assert len(families) > 20
     for family in families:

@@ -4,16 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import grpc
 import pytest
 
+from cluster.live.clock import LiveClock
 from cluster.rpc.convert import vm_to_message
 from cluster.rpc.v1 import common_pb2, vrm_pb2
-from fusion.spec import GIB, ClusterSpec, CpuQos, Datacenter, PlannedVm, VmSpec
+from cluster.vrm import starting
+from cluster.vrm.placing import Placing
+from cluster.vrm.records import Vm
+from fusion.policy.placement import Decision
+from fusion.spec import (
+    GIB,
+    Bursts,
+    ClusterSpec,
+    Constant,
+    CpuQos,
+    Datacenter,
+    PlannedVm,
+    Sine,
+    Step,
+    Trace,
+    VmSpec,
+)
 from tests.cluster.world import (
+    NORMAL,
+    PATIENCE_S,
     RUNNING,
     STOPPED,
     World,
@@ -135,6 +154,14 @@ def test_what_cannot_be_created_is_refused_with_its_place(tmp_path: Path) -> Non
             "db", cpu=CpuQos(1000, 400.0, 500.0)
         ),
         "vm.boot": vm("db", boot_s=math.nan),
+        "500 % is no load": vm("db", workload=Constant(500)),
+        "nan % is no load": vm("db", workload=Bursts(5, math.nan, 10, 10)),
+        "workload.period": vm("db", workload=Sine(50, 10, 0)),
+        "workload.mean_gap": vm("db", workload=Bursts(5, 10, -1, 10)),
+        "workload.levels: their times must rise": vm("db", workload=Step(((5, 1), (5, 2)))),
+        "workload.levels: give at least one": vm("db", workload=Step(())),
+        "the trace is empty": vm("db", workload=Trace(b"", 300)),
+        "101 % is no load": vm("db", workload=Trace(bytes([7, 101]), 300)),
         "no host": vm("db", cluster="empty"),
     }
 
@@ -189,6 +216,45 @@ def test_a_force_stop_interrupts_a_start(tmp_path: Path) -> None:
         assert (await world.end(await world.stub.DeleteVm(order("slow")))).status == SUCCEEDED
 
     in_a_lab(tmp_path, scenario)
+
+
+def test_orders_are_heard_while_a_group_is_placed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last of three VMs is stopped when the first has a host and it has none yet."""
+    group = [PlannedVm(vm(f"web-{number}"), "web", start=True) for number in (1, 2, 3)]
+    placed, stopped = asyncio.Event(), asyncio.Event()
+    place, sleep = Placing.place, LiveClock.sleep
+
+    def place_one(self: Placing, vms: Sequence[Vm]) -> list[Decision]:
+        placed.set()
+        return place(self, vms)
+
+    async def sleep_until_stopped(self: LiveClock, duration_s: float) -> None:
+        if duration_s == 0.0 and placed.is_set():
+            await stopped.wait()
+        await sleep(self, duration_s)
+
+    monkeypatch.setattr(starting, "PLACED_AT_ONCE", 1)
+    monkeypatch.setattr(Placing, "place", place_one)
+    monkeypatch.setattr(LiveClock, "sleep", sleep_until_stopped)
+
+    async def run() -> None:
+        async with launched(datacenter([host("cna-01")], group), tmp_path) as world:
+            await asyncio.wait_for(placed.wait(), PATIENCE_S)
+            before = await world.vms()
+            assert [before[f"web-{n}"].host for n in (1, 2, 3)] == ["cna-01", "", ""]
+            task = await world.stub.StopVm(order("web-3", mode=FORCE))
+            stopped.set()
+            assert (await world.end(task)).status == SUCCEEDED
+            await world.launched()
+            assert [await world.state(f"web-{n}") for n in (1, 2, 3)] == [RUNNING, RUNNING, STOPPED]
+            await world.vrm.kill()
+            await world.vrm_on()
+            await world.host_is("cna-01", NORMAL)
+            assert await world.state("web-3") == STOPPED
+
+    asyncio.run(run())
 
 
 def test_a_force_stop_overtakes_a_safe_one(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from fusion.spec import (
     HostSpec,
     PlannedVm,
     VmSpec,
+    Workload,
 )
 from tests.cluster.puppet import Puppet
 
@@ -60,8 +61,9 @@ def vm(
     vcpus: int = 2,
     boot_s: float = 2.0,
     cpu: CpuQos | None = None,
+    workload: Workload = Constant(50.0),  # noqa: B008 (a frozen fact)
 ) -> VmSpec:
-    """A half busy VM whose vCPUs have 1,000 MHz."""
+    """A half busy VM, unless told otherwise, whose vCPUs have 1,000 MHz."""
     return VmSpec(
         name=name,
         cluster=cluster,
@@ -69,7 +71,7 @@ def vm(
         vcpu_mhz=1000.0,
         memory_bytes=gib * GIB,
         cpu=cpu or CpuQos(shares=1000 * vcpus),
-        workload=Constant(50.0),
+        workload=workload,
         boot_s=boot_s,
         shutdown_s=2.0,
     )

@@ -1,9 +1,13 @@
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from cluster.live import ports
+from cluster.live.port_registry import PortRegistry
 from fusion.errors import InvalidInput, Refused
 
 
@@ -50,3 +54,29 @@ def test_ports_stay_below_the_ephemeral_range(monkeypatch: pytest.MonkeyPatch) -
         ports.choose(["a", "b"], 17003)
     with pytest.raises(Refused, match="hosts_per_actor"):
         ports.choose(["a", "b", "c", "d", "e"], None)
+
+
+def test_a_reservation_lasts_as_long_as_its_launcher(tmp_path: Path) -> None:
+    here, another = PortRegistry(tmp_path), PortRegistry(tmp_path)
+    here.reserve([17000, 17001])
+    assert another.reserved() == [17000, 17001]
+    here.release()
+    assert another.reserved() == []
+
+
+def test_the_reservation_of_a_killed_launcher_is_void(tmp_path: Path) -> None:
+    reserve = (
+        "import sys, time; from pathlib import Path;"
+        "from cluster.live.port_registry import PortRegistry;"
+        "PortRegistry(Path(sys.argv[1])).reserve([17000]); print('done', flush=True);"
+        "time.sleep(600)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", reserve, str(tmp_path)], stdout=subprocess.PIPE
+    ) as launcher:
+        assert launcher.stdout is not None
+        assert launcher.stdout.readline() == b"done\n"
+        assert PortRegistry(tmp_path).reserved() == [17000]
+        launcher.kill()
+    assert PortRegistry(tmp_path).reserved() == []
+    assert list(tmp_path.iterdir()) == []

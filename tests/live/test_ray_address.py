@@ -1,6 +1,10 @@
 import socket
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 
+import grpc
 import pytest
 
 from cluster.live import ray_address
@@ -65,3 +69,27 @@ def test_a_listener_that_is_no_ray_is_refused(monkeypatch: pytest.MonkeyPatch) -
         server.listen()
         with pytest.raises(Refused, match="no Ray"):
             probe(RayAddress(f"127.0.0.1:{server.getsockname()[1]}", "RAY_ADDRESS"))
+
+
+def test_a_grpc_server_of_something_else_is_refused() -> None:
+    server = grpc.server(ThreadPoolExecutor(1))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        with pytest.raises(Refused, match="no Ray"):
+            probe(RayAddress(f"127.0.0.1:{port}", "--ray-address"))
+    finally:
+        server.stop(None).wait()
+
+
+def test_a_web_server_is_refused() -> None:
+    server = HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        with pytest.raises(Refused, match="no Ray"):
+            probe(RayAddress(f"127.0.0.1:{server.server_port}", "--ray-address"))
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

@@ -1,0 +1,122 @@
+"""The command as a process: what it imports, signals, pipes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cluster.rpc.v1 import vrm_pb2 as vrm
+from tests.cluster.cli_vrm import ServedVrm, a_run
+
+COMMAND = (sys.executable, "-m", "cluster.cli.main")
+PATIENCE_S = 30.0
+
+IMPORTED = """
+import sys
+from cluster.cli.main import run
+code = run(sys.argv[1:])
+print([name for name in ("ray", "yaml", "numpy") if name in sys.modules], file=sys.stderr)
+"""
+
+
+@pytest.fixture
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ServedVrm]:
+    monkeypatch.setenv("FUSION_HOME", str(tmp_path))
+    with ServedVrm() as server:
+        a_run("demo", server.port, tmp_path / "run-1")
+        yield server
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--help",), ("status", "--json"), ("vm", "list"), ("vm", "start", "web-02")]
+)
+def test_nothing_heavy_is_imported(served: ServedVrm, arguments: tuple[str, ...]) -> None:
+    said = subprocess.run(
+        [sys.executable, "-c", IMPORTED, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=True,
+    )
+    assert said.stdout
+    assert said.stderr.splitlines()[-1] == "[]"
+
+
+def test_ctrl_c_while_following_events_ends_quietly(served: ServedVrm) -> None:
+    with subprocess.Popen(
+        [*COMMAND, "events", "--follow", "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as command:
+        assert command.stdout is not None
+        numbers = [json.loads(command.stdout.readline())["number"] for _ in range(2)]
+        command.send_signal(signal.SIGINT)
+        _, err = command.communicate(timeout=PATIENCE_S)
+    assert numbers == [1, 2]
+    assert (command.returncode, err) == (130, "")
+
+
+def test_ctrl_c_while_waiting_leaves_the_task_alone(served: ServedVrm) -> None:
+    served.vrm.never_ends = True
+    with subprocess.Popen(
+        [*COMMAND, "vm", "start", "web-02"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as command:
+        deadline = time.monotonic() + PATIENCE_S
+        while not served.vrm.watched and time.monotonic() < deadline:
+            time.sleep(0.02)
+        command.send_signal(signal.SIGINT)
+        _, err = command.communicate(timeout=PATIENCE_S)
+    assert command.returncode == 130
+    assert err == "what was ordered goes on; see 'fusion task list'\n"
+
+
+def test_a_reader_that_leaves_is_no_error(served: ServedVrm) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    said = subprocess.run(
+        [*COMMAND, "status", "--json"],
+        stdout=write,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    os.close(write)
+    assert (said.returncode, said.stderr) == (0, "")
+
+
+def test_no_command_shows_help_and_exits_2() -> None:
+    said = subprocess.run([*COMMAND], capture_output=True, text=True, check=False)
+    assert said.returncode == 2
+    assert "Usage: fusion" in said.stdout + said.stderr
+
+
+def test_a_restarted_vrm_is_followed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FUSION_HOME", str(tmp_path))
+    with ServedVrm() as first:
+        a_run("demo", first.port, tmp_path)
+        command = subprocess.Popen(
+            [*COMMAND, "events", "--follow", "--json"], stdout=subprocess.PIPE, text=True
+        )
+        assert command.stdout is not None
+        assert json.loads(command.stdout.readline())["number"] == 1
+        assert json.loads(command.stdout.readline())["number"] == 2
+        port = first.port
+    with ServedVrm(port) as second:
+        second.vrm.events.append(vrm.Event(number=3, kind="vrm.started"))
+        assert json.loads(command.stdout.readline())["number"] == 3
+        command.send_signal(signal.SIGINT)
+        assert command.wait(PATIENCE_S) == 130
+        command.stdout.close()
