@@ -8,8 +8,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from fusion.faults.plan import FaultPlan
+if TYPE_CHECKING:
+    from fusion.faults.plan import FaultPlan  # its distributions draw with numpy
 
 GIB = 1 << 30
 

@@ -16,6 +16,7 @@ from functools import cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from fusion.errors import InvalidInput
+from fusion.faults.plan import FaultPlan
 from fusion.spec import Datacenter
 
 
@@ -141,4 +142,5 @@ def _kinds(hint: Any) -> tuple[Any, ...]:
 
 @cache
 def _hints(kind: Any) -> dict[str, Any]:
-    return get_type_hints(kind)
+    # fusion.spec names it for type checkers only: with it comes numpy.
+    return get_type_hints(kind, localns={"FaultPlan": FaultPlan})
