@@ -8,7 +8,7 @@ import pkgutil
 import pytest
 
 from tests.simulated import bugs
-from tests.simulated.trial import run_trial
+from tests.simulated.trial import GAP_S, PLAN, run_trial
 
 BUGS = [module.name for module in pkgutil.iter_modules(bugs.__path__) if module.name != "replacing"]
 
@@ -17,7 +17,8 @@ BUGS = [module.name for module in pkgutil.iter_modules(bugs.__path__) if module.
 def test_a_planted_bug_is_found(name: str) -> None:
     bug = importlib.import_module(f"{bugs.__name__}.{name}")
     for seed in range(1, bug.SEEDS + 1):
-        trial = run_trial(seed, bug=bug.planted)
+        plan, gap_s = getattr(bug, "PLAN", PLAN), getattr(bug, "GAP_S", GAP_S)
+        trial = run_trial(seed, plan=plan, gap_s=gap_s, bug=bug.planted)
         if trial.found:
             print(f"seed {seed}: {trial.found}")
             return

@@ -48,12 +48,19 @@ class History:
             if not about or wanted.intersection(about)
         ][-last:]
         scene = self._scene
-        if scene.facts is not None and scene.vrm_up and entities:
+        if scene.facts is not None and self._vrm_can_be_read() and entities:
             lines += [
                 (event.time_s, f"{event.time_s:12.6f}  VRM: {event.message} [{event.kind}]")
                 for event in scene.facts.events(entities, last)
             ]
         return [line for _, line in sorted(lines, key=lambda line: line[0])][-last:]
+
+    def _vrm_can_be_read(self) -> bool:
+        """Whether the VRM that is known lives: with its process, its store is closed."""
+        world = self._scene.world
+        process, vrm = world.vrm_process, world.vrm
+        alive = process is not None and process.alive
+        return alive and vrm is not None and vrm.facts is self._scene.facts
 
     def _note(self, about: tuple[str, ...], text: str) -> None:
         self._lines.append((self._scene.now_s, about, text))

@@ -2,4 +2,5 @@
 
 They replace methods for as long as a block lasts; the product knows nothing of them. Each module
 has ``planted()``, what it does in its docstring, and ``SEEDS``: within so many it must be found.
+Where that takes other faults or more orders than most, it has its own ``PLAN`` and ``GAP_S``.
 """

@@ -7,8 +7,10 @@ from typing import Any
 from cluster.agent.membership import Membership
 from fusion.errors import Refused
 from tests.simulated.bugs.replacing import replaced
+from tests.simulated.trial import STRAGGLING
 
 SEEDS = 20
+PLAN, GAP_S = STRAGGLING, 0.15
 
 
 def _meek(true: Any) -> Any:
