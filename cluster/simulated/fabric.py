@@ -23,6 +23,8 @@ class Fabric:
         self.wires = wires
         self.trace = trace
         self.calls = 0
+        #: Rises whenever a process starts, hangs, wakes or dies.
+        self.population = 0
         self._node_of: dict[str, str] = {}
         self._services: dict[str, Service] = {}
         self._open: dict[Exchange, Party | None] = {}

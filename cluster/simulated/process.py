@@ -44,6 +44,7 @@ class Process:
         role = context.run(make, self)
         self._task = self._loop.create_task(role.run(self._serves), context=context)
         self._task.add_done_callback(self._ended)
+        self._fabric.population += 1
         if not await self._serving:
             raise FusionError(f"{self.name} was killed before it served")
 
@@ -65,17 +66,20 @@ class Process:
     def hang(self) -> None:
         """As SIGSTOP: it lives, its connections stand, and nothing of it runs."""
         self._loop.freeze(self.party)
+        self._fabric.population += 1
         self._fabric.watch_silence()
 
     def wake(self) -> None:
         """As SIGCONT: it goes on with everything that it had queued."""
         self._loop.thaw(self.party)
+        self._fabric.population += 1
 
     def kill(self) -> None:
         """As SIGKILL: cut off from everything first, then its tasks end without effect."""
         if self.party.dead:
             return
         self.party.dead = True
+        self._fabric.population += 1
         self.network.cut()
         self.clock.cut()
         self.stores.cut()

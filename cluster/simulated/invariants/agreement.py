@@ -21,7 +21,10 @@ _STATES = max(VM_STATES.values()) + 1
 _ON_HOST: Bools = np.isin(np.arange(_STATES), [VM_STATES[state] for state in ON_HOST])
 _NOT_THERE, _STOPPED = 0, VM_STATES[VmState.STOPPED]
 _UNKNOWN = VM_STATES[VmState.UNKNOWN]
-_CONNECTED = [HOST_STATES[state] for state in (HostState.NORMAL, HostState.MAINTENANCE)]
+_CONNECTED: Bools = np.isin(
+    np.arange(max(HOST_STATES.values()) + 1),
+    [HOST_STATES[state] for state in (HostState.NORMAL, HostState.MAINTENANCE)],
+)
 
 
 class Agreement:
@@ -39,6 +42,8 @@ class Agreement:
     def __init__(self) -> None:
         self._vm_since_s: Floats = np.zeros(0)
         self._host_since_s: Floats = np.zeros(0)
+        #: Whether anything differed at the last look: while nothing changes, nothing else can.
+        self._vms_differ = self._hosts_differ = True
 
     def check(self, scene: Scene, report: Report) -> None:
         known = scene.known
@@ -48,15 +53,19 @@ class Agreement:
             _check_places(known, report)
         if not scene.vrm_up:
             self._vm_since_s[:] = self._host_since_s[:] = np.inf
+            self._vms_differ = self._hosts_differ = True  # what it will know is not yet known
             return
-        self._check_hosts(scene, known, report)
-        self._check_vms(scene, known, report)
+        if scene.known_changed or scene.answers_changed or self._hosts_differ:
+            self._check_hosts(scene, known, report)
+        if scene.known_changed or scene.instances_changed or self._vms_differ:
+            self._check_vms(scene, known, report)
 
     def finish(self, scene: Scene, report: Report) -> None:
         self.check(scene, report)
 
     def _check_hosts(self, scene: Scene, known: Known, report: Report) -> None:
-        differs = np.isin(known.host_state, _CONNECTED) & ~scene.answers
+        differs = _CONNECTED[known.host_state] & ~scene.answers
+        self._hosts_differ = bool(differs.any())
         since_s = self._host_since_s = _since(self._host_since_s, differs, scene)
         for row in np.flatnonzero(since_s < scene.now_s - grace_s(scene)).tolist():
             report(
@@ -75,8 +84,9 @@ class Agreement:
             (believed == state) & (known.vm_host_row == host_row),
             host_row == NOWHERE,
         )
-        lost = (believed == _UNKNOWN) & ~np.isin(known.host_state[known.vm_host_row], _CONNECTED)
+        lost = (believed == _UNKNOWN) & ~_CONNECTED[known.host_state[known.vm_host_row]]
         differs = exists & ~agrees & ~lost
+        self._vms_differ = bool(differs.any())
         assert scene.facts is not None
         for number in np.flatnonzero(differs).tolist():
             differs[number] = not scene.facts.under_way(number)

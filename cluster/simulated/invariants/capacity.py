@@ -6,13 +6,16 @@ from typing import ClassVar
 
 import numpy as np
 
-from cluster.simulated.invariants.granted import Granted, gathered
+from cluster.simulated.invariants.granted import Granted, Published, gathered
 from cluster.simulated.invariants.scene import Scene
 from cluster.simulated.invariants.violation import Report
 from cluster.vrm.facts import Known
 from fusion.arrays import Bools, Floats, Ints
 from fusion.units import format_mhz, format_size
 from fusion.vm import vm_id
+
+#: Views do not change, so they are looked at together: one at a time would cost as much as the run.
+TOGETHER = 64
 
 #: Sums of many floating point numbers may be off by that much.
 ROUNDING_MHZ = 1e-3
@@ -32,21 +35,30 @@ class Capacity:
     def __init__(self) -> None:
         self._cpu_mhz: Floats = np.empty(0)
         self._memory_bytes: Ints = np.empty(0, dtype=np.int64)
+        self._published: list[Published] = []
 
     def check(self, scene: Scene, report: Report) -> None:
         if not len(self._cpu_mhz):
             self._cpu_mhz = np.array([max(host.vm_cpu_mhz, 0.0) for host in scene.hosts])
             self._memory_bytes = np.array([max(host.vm_memory_bytes, 0) for host in scene.hosts])
-        if scene.fresh:
-            granted = gathered(scene)
-            self._check_processors(granted, report)
-            self._check_memory(granted, report)
-            self._check_vms(granted, report)
+        for seat in scene.fresh:
+            if seat.view is not None:
+                self._published.append(Published(scene.now_s, seat.rows, seat.view))
+        if len(self._published) >= TOGETHER:
+            self._check_published(scene, report)
         if scene.known is not None and scene.known_changed:
             self._check_promises(scene, scene.known, report)
 
     def finish(self, scene: Scene, report: Report) -> None:
-        """There is nothing that only the end shows."""
+        self._check_published(scene, report)
+
+    def _check_published(self, scene: Scene, report: Report) -> None:
+        published, self._published = self._published, []
+        if published:
+            granted = gathered(published, scene)
+            self._check_processors(granted, report)
+            self._check_memory(granted, report)
+            self._check_vms(granted, report)
 
     def _check_processors(self, granted: Granted, report: Report) -> None:
         built_mhz = self._cpu_mhz[granted.row]
@@ -55,6 +67,7 @@ class Capacity:
         for k in _where(used_mhz > capacity_mhz + ROUNDING_MHZ):
             report(
                 granted.host[k],
+                at_s=float(granted.at_s[k]),
                 text=f"host {granted.host[k]} grants {format_mhz(float(used_mhz[k]))} "
                 f"and has {format_mhz(float(capacity_mhz[k]))}",
             )
@@ -65,6 +78,7 @@ class Capacity:
         for k in _where(held_bytes > built_bytes * granted.on):
             report(
                 granted.host[k],
+                at_s=float(granted.at_s[k]),
                 text=f"the VMs on host {granted.host[k]} hold {format_size(int(held_bytes[k]))} "
                 f"of memory and it has {format_size(int(built_bytes[k] * granted.on[k]))}",
             )
@@ -72,6 +86,7 @@ class Capacity:
         for k in _where(wrong):
             report(
                 granted.host[k],
+                at_s=float(granted.at_s[k]),
                 text=f"host {granted.host[k]} says that {int(used_bytes[k])} of "
                 f"{int(granted.memory_bytes[k])} bytes are used; its VMs hold "
                 f"{int(held_bytes[k])}, and it was built with {int(built_bytes[k])}",
@@ -90,6 +105,7 @@ class Capacity:
                 report(
                     vm,
                     host,
+                    at_s=float(granted.at_s[granted.vm_host[k]]),
                     text=f"VM {vm} on host {host} is granted {format_mhz(float(used_mhz[k]))}, "
                     f"and is due {what} {format_mhz(float(bound_mhz[k]))}",
                 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -25,13 +25,15 @@ BOOTS: Bools = np.isin(
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """Columns of hosts ``[H]`` and of their VMs ``[N]``; ``row`` is a host's in the inventory.
+    """Columns of hosts ``[H]`` and of their VMs ``[N]``; ``row`` is a host's in the inventory,
+    ``at_s`` when it granted that.
 
     ``vm_most_mhz`` and ``vm_least_mhz`` are the bounds of what each VM may be granted.
     """
 
     host: tuple[str, ...]
     row: Ints
+    at_s: Floats
     on: Bools
     capacity_mhz: Floats
     used_mhz: Floats  # by the host's own account
@@ -46,9 +48,18 @@ class Granted:
     vm_least_mhz: Floats
 
 
-def gathered(scene: Scene) -> Granted:
-    """Return what the hosts with a fresh view grant."""
-    views = [seat.view for seat in scene.fresh if seat.view is not None]
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A view as it was published at an instant, of hosts at these rows of the inventory."""
+
+    at_s: float
+    rows: Ints
+    view: FleetView
+
+
+def gathered(published: Sequence[Published], scene: Scene) -> Granted:
+    """Return what the hosts of all these views grant."""
+    views = [each.view for each in published]
 
     def column(of: Callable[[FleetView], NDArray[_Scalar]]) -> NDArray[_Scalar]:
         return np.concatenate([of(view) for view in views]) if len(views) > 1 else of(views[0])
@@ -57,7 +68,7 @@ def gathered(scene: Scene) -> Granted:
     first = np.repeat(np.cumsum([0, *sizes[:-1]]), [len(view.vms) for view in views])
     vm_host = column(lambda view: view.vms.host_row) + first
     hosts = sum(sizes)
-    row = np.concatenate([seat.rows for seat in scene.fresh])
+    row = np.concatenate([each.rows for each in published])
     state = column(lambda view: view.vms.state)
     used_mhz = column(lambda view: view.vms.cpu_used_mhz)
     short = column(lambda view: view.hosts.short_of_reservations)
@@ -72,6 +83,7 @@ def gathered(scene: Scene) -> Granted:
     return Granted(
         host=tuple(name for view in views for name in view.hosts.names),
         row=row,
+        at_s=np.repeat([each.at_s for each in published], sizes),
         on=column(lambda view: view.hosts.on),
         capacity_mhz=column(lambda view: view.hosts.cpu_capacity_mhz),
         used_mhz=column(lambda view: view.hosts.cpu_used_mhz),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cluster.agent.agent import Agent
 from cluster.rpc.convert import VM_STATES
@@ -67,6 +69,8 @@ class Scene:
         #: Whether the last look found something else than the one before.
         self.instances_changed = False
         self.known_changed = False
+        self.answers_changed = False
+        self._population = -1
         self._seats = _seats(world)
         self._published: dict[str, None] = {}
 
@@ -80,6 +84,8 @@ class Scene:
         """Whether anything has been published, or the VRM has changed, since the last look."""
         vrm = self._world.vrm
         if self._published or vrm is None or vrm.facts is not self.facts:
+            return True
+        if self._world.fabric.population != self._population:
             return True
         return self.facts is not None and self._outdated(self.facts)
 
@@ -95,28 +101,38 @@ class Scene:
     # Agents
 
     def _look_at_agents(self) -> None:
-        changed = False
+        changed = self._look_at_processes()
+        published = [self._seats[name] for name in self._published]
+        self._published.clear()
+        self.fresh = [seat for seat in published if seat.agent is not None]
+        for seat in self.fresh:
+            assert seat.agent is not None
+            last, seat.view = seat.view, seat.agent.view
+            changed = changed or not _same_instances(last, seat.view)
+        before = self.answers.copy()
+        for seat in self._seats.values() if changed else self.fresh:
+            on = seat.view.hosts.on if seat.view is not None and seat.answers else False
+            self.answers[seat.rows] = on
+        self.answers_changed = not np.array_equal(before, self.answers)
+        self.instances_changed = changed
+        if changed:
+            self.instances = _instances(self._seats.values())
+
+    def _look_at_processes(self) -> bool:
+        """See who lives and who hangs; return whether that may be new."""
+        if self._population == self._world.fabric.population:
+            return False
+        self._population = self._world.fabric.population
         supply = self._world.supply
         for seat in self._seats.values():
             process = supply.process(self.names[int(seat.rows[0])])
             agent = supply.agents.get(seat.name) if process is not None else None
             seat.answers = process is not None and not process.party.frozen
             if agent is not seat.agent:
-                changed = True
                 seat.agent, seat.view = agent, None
                 if agent is not None:
                     self._follow(seat.name, agent)
-        published = [self._seats[name] for name in self._published]
-        self._published.clear()
-        self.fresh = [seat for seat in published if seat.agent is not None]
-        for seat in self.fresh:
-            assert seat.agent is not None
-            before, seat.view = seat.view, seat.agent.view
-            changed = changed or not _same_instances(before, seat.view)
-        self._look_at_power()
-        self.instances_changed = changed
-        if changed:
-            self.instances = _instances(self._seats.values())
+        return True
 
     def _follow(self, name: str, agent: Agent) -> None:
         seat = self._seats[name]
@@ -127,11 +143,6 @@ class Scene:
 
         agent.follow(published)
         self._published[name] = None
-
-    def _look_at_power(self) -> None:
-        for seat in self._seats.values():
-            on = seat.view.hosts.on if seat.view is not None and seat.answers else False
-            self.answers[seat.rows] = on
 
     # The VRM
 
@@ -170,9 +181,13 @@ def _same_instances(before: FleetView | None, after: FleetView) -> bool:
     return (
         before is not None
         and before.vms.names is after.vms.names
-        and np.array_equal(before.vms.state, after.vms.state)
-        and np.array_equal(before.hosts.on, after.hosts.on)
+        and _same(before.vms.state, after.vms.state)
+        and _same(before.hosts.on, after.hosts.on)
     )
+
+
+def _same(before: NDArray[Any], after: NDArray[Any]) -> bool:
+    return before is after or np.array_equal(before, after)
 
 
 def _instances(seats: Iterable[Seat]) -> Instances:

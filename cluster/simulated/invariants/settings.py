@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import ClassVar
 
 from cluster.simulated.invariants.agreement import grace_s
 from cluster.simulated.invariants.scene import Scene
 from cluster.simulated.invariants.violation import Report
-from cluster.vrm.facts import VmFact
+from cluster.vrm.facts import Facts, VmFact
 from fusion.fleet_view import FleetView
 from fusion.host import HostState
 from fusion.spec import CpuQos
@@ -28,6 +29,8 @@ class Settings:
     def __init__(self) -> None:
         self._looked_s = 0.0
         self._since_s: dict[int, float] = {}
+        self._seen: _Seen | None = None
+        self._differing = False
 
     def check(self, scene: Scene, report: Report) -> None:
         if scene.now_s < self._looked_s + scene.datacenter.heartbeat_interval_s:
@@ -35,13 +38,25 @@ class Settings:
         self._looked_s = scene.now_s
         if scene.facts is None or not scene.vrm_up:
             self._since_s.clear()
+            self._seen = None
             return
+        seen = _Seen(
+            scene.facts,
+            scene.facts.revision,
+            tuple(seat.view.vms.names if seat.view is not None else None for seat in scene.seats()),
+        )
+        if not self._differing and self._seen is not None and seen.is_as(self._seen):
+            return
+        self._seen, self._differing = seen, False
         connected = {host.name for host in scene.facts.hosts() if host.state is HostState.NORMAL}
         held = {key: cpu for seat in scene.seats() for key, cpu in _held(seat.view)}
         before, self._since_s = self._since_s, {}
         for vm in scene.facts.vms():
             there = held.get((vm.number, vm.host))
-            if there is None or vm.under_way or vm.host not in connected or there == _wanted(vm):
+            if there is None or there == _wanted(vm):
+                continue
+            self._differing = True
+            if vm.under_way or vm.host not in connected:
                 continue
             since_s = self._since_s[vm.number] = before.get(vm.number, scene.now_s)
             if since_s < scene.now_s - grace_s(scene):
@@ -56,6 +71,23 @@ class Settings:
     def finish(self, scene: Scene, report: Report) -> None:
         self._looked_s = -scene.datacenter.heartbeat_interval_s
         self.check(scene, report)
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What settings can have changed by: the VRM's revision, and each view's set of VMs, which is
+    another object whenever one came, went or was configured."""
+
+    facts: Facts
+    revision: int
+    vms: tuple[object, ...]
+
+    def is_as(self, other: _Seen) -> bool:
+        return (
+            self.facts is other.facts
+            and self.revision == other.revision
+            and all(one is before for one, before in zip(self.vms, other.vms, strict=True))
+        )
 
 
 Key = tuple[int, str]

@@ -20,6 +20,9 @@ class Violation:
 
 
 class Report(Protocol):
-    """Takes down what does not hold. A repeated finding about the same entities counts once."""
+    """Takes down what does not hold, now or at ``at_s``.
 
-    def __call__(self, *entities: str, text: str) -> None: ...
+    A repeated finding about the same entities counts once.
+    """
+
+    def __call__(self, *entities: str, text: str, at_s: float | None = None) -> None: ...

@@ -75,10 +75,11 @@ class Watch:
             invariant.check(self._scene, self._reporter(invariant))
 
     def _reporter(self, invariant: Invariant) -> Callable[..., None]:
-        def report(*entities: str, text: str) -> None:
+        def report(*entities: str, text: str, at_s: float | None = None) -> None:
             key = (invariant.name, entities)
             if key not in self._reported:
                 self._reported.add(key)
-                self._on_violation(Violation(invariant.name, self._scene.now_s, entities, text))
+                when_s = self._scene.now_s if at_s is None else at_s
+                self._on_violation(Violation(invariant.name, when_s, entities, text))
 
         return report
