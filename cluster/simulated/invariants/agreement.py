@@ -9,7 +9,7 @@ import numpy as np
 from cluster.rpc.convert import HOST_STATES, VM_STATE_OF, VM_STATES
 from cluster.simulated.invariants.scene import Scene
 from cluster.simulated.invariants.violation import Report
-from cluster.vrm.facts import Known
+from cluster.vrm.facts import Facts, Known
 from fusion.arrays import Bools, Floats, Ints
 from fusion.host import HostState
 from fusion.vm import ON_HOST, VmState, vm_id
@@ -21,6 +21,7 @@ _STATES = max(VM_STATES.values()) + 1
 _ON_HOST: Bools = np.isin(np.arange(_STATES), [VM_STATES[state] for state in ON_HOST])
 _NOT_THERE, _STOPPED = 0, VM_STATES[VmState.STOPPED]
 _UNKNOWN = VM_STATES[VmState.UNKNOWN]
+_STARTING = VM_STATES[VmState.STARTING]
 _CONNECTED: Bools = np.isin(
     np.arange(max(HOST_STATES.values()) + 1),
     [HOST_STATES[state] for state in (HostState.NORMAL, HostState.MAINTENANCE)],
@@ -30,7 +31,8 @@ _CONNECTED: Bools = np.isin(
 class Agreement:
     """What the VRM says of hosts and VMs is so, or was so until a moment ago.
 
-    At once: a VM that is in a state in which a host holds it is on a host, and on none otherwise.
+    At once: a VM that is in a state in which a host holds it is on a host (unless it is being
+    started and was given none yet), and on none otherwise.
     In time: a host that does not answer is not called normal, and a VM is in the state and on the
     host that its host says. Heartbeats take their time, and a silent host is noticed after some
     have been missed, so there may be a difference for ``grace_s``; and while an operation on a VM
@@ -49,8 +51,8 @@ class Agreement:
         known = scene.known
         if known is None:
             return
-        if scene.known_changed:
-            _check_places(known, report)
+        if scene.known_changed and scene.facts is not None:
+            _check_places(known, scene.facts, report)
         if not scene.vrm_up:
             self._vm_since_s[:] = self._host_since_s[:] = np.inf
             self._vms_differ = self._hosts_differ = True  # what it will know is not yet known
@@ -114,9 +116,14 @@ def grace_s(scene: Scene) -> float:
     return (datacenter.heartbeat_misses + 3) * datacenter.heartbeat_interval_s + datacenter.tick_s
 
 
-def _check_places(known: Known, report: Report) -> None:
+def _check_places(known: Known, facts: Facts, report: Report) -> None:
     placed = known.vm_host_row != NOWHERE
-    for number in np.flatnonzero(_ON_HOST[known.vm_state] != placed).tolist():
+    wrong = _ON_HOST[known.vm_state] != placed
+    if not wrong.any():
+        return
+    for number in np.flatnonzero(wrong).tolist():
+        if known.vm_state[number] == _STARTING and facts.under_way(number):
+            continue  # of a large group, it has yet to be given a host
         state = VM_STATE_OF.get(int(known.vm_state[number]), "gone")
         where = "on a host" if placed[number] else "on no host"
         report(vm_id(number), text=f"the VRM has VM {vm_id(number)} {state} and {where}")
