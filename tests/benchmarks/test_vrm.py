@@ -36,7 +36,7 @@ from fusion.spec import (
     VmSpec,
 )
 from fusion.vm import VmState, vm_number
-from tests.cluster.world import until
+from tests.cluster.virtual_time import until
 
 HOSTS, VMS, PROCESSES = 1_000, 10_000, 4
 LAUNCH_S, IDLE_CORES, PLACEMENT_S = 15.0, 0.15, 2.0

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
 from cluster.rpc.v1 import vrm_pb2
-from fusion.errors import FusionError
+from cluster.simulated.loop import RunFailed
 from fusion.spec import ClusterSpec, Placement, PlannedVm
-from tests.cluster.world import RUNNING, STOPPED, datacenter, host, launched, until, vm
+from tests.cluster.virtual_time import in_virtual_time, until
+from tests.cluster.world import RUNNING, STOPPED, datacenter, host, launched, vm
 
 
-def test_a_launch_brings_up_all_hosts_and_spreads_the_vms_evenly(tmp_path: Path) -> None:
+def test_a_launch_brings_up_all_hosts_and_spreads_the_vms_evenly() -> None:
     hosts = [host(f"cna-0{n}") for n in range(1, 5)]
     vms = [PlannedVm(vm(f"web-{n}"), "web", start=True) for n in range(8)]
     vms.append(PlannedVm(vm("spare"), "spare", start=False))
 
     async def scenario() -> None:
-        async with launched(datacenter(hosts, vms), tmp_path) as world:
+        async with launched(datacenter(hosts, vms)) as world:
             await world.launched()
             seen = await world.vms()
             web = [seen[f"web-{n}"] for n in range(8)]
@@ -33,15 +32,15 @@ def test_a_launch_brings_up_all_hosts_and_spreads_the_vms_evenly(tmp_path: Path)
             assert all(task.status == vrm_pb2.TASK_STATUS_SUCCEEDED for task in tasks.values())
             assert tasks["web"].progress_percent == 100
 
-    asyncio.run(scenario())
+    in_virtual_time(scenario())
 
 
-def test_a_group_that_does_not_fit_runs_as_far_as_it_does_and_says_why(tmp_path: Path) -> None:
+def test_a_group_that_does_not_fit_runs_as_far_as_it_does_and_says_why() -> None:
     vms = [PlannedVm(vm(f"db-{n}", gib=10), "db", start=True) for n in range(5)]
 
     async def scenario() -> None:
         facts = datacenter([host("cna-01"), host("cna-02")], vms)
-        async with launched(facts, tmp_path) as world:
+        async with launched(facts) as world:
             await world.launched()
             (task,) = await world.tasks()
             assert task.status == vrm_pb2.TASK_STATUS_FAILED
@@ -53,10 +52,10 @@ def test_a_group_that_does_not_fit_runs_as_far_as_it_does_and_says_why(tmp_path:
             assert states == {RUNNING: 2, STOPPED: 3}
             assert (await world.hosts())["cna-01"].vms == 1
 
-    asyncio.run(scenario())
+    in_virtual_time(scenario())
 
 
-def test_the_status_tells_everything_and_lists_can_be_narrowed(tmp_path: Path) -> None:
+def test_the_status_tells_everything_and_lists_can_be_narrowed() -> None:
     clusters = ClusterSpec("production", Placement.PACK), ClusterSpec("test", ha=False)
     hosts = [host("cna-01"), host("cna-02"), host("lab-01", cluster="test")]
     vms = [
@@ -66,7 +65,7 @@ def test_the_status_tells_everything_and_lists_can_be_narrowed(tmp_path: Path) -
     ]
 
     async def scenario() -> None:
-        async with launched(datacenter(hosts, vms, *clusters), tmp_path) as world:
+        async with launched(datacenter(hosts, vms, *clusters)) as world:
             await world.launched()
 
             async def busy() -> bool:
@@ -101,14 +100,14 @@ def test_the_status_tells_everything_and_lists_can_be_narrowed(tmp_path: Path) -
             one = await world.stub.ListClusters(vrm_pb2.ListClustersRequest(names=["test"]))
             assert [each.name for each in one.clusters] == ["test"]
 
-    asyncio.run(scenario())
+    in_virtual_time(scenario())
 
 
-def test_vms_on_their_way_to_a_host_count_before_it_reports_them(tmp_path: Path) -> None:
+def test_vms_on_their_way_to_a_host_count_before_it_reports_them() -> None:
     vms = [PlannedVm(vm(name, gib=10), name, start=False) for name in ("a", "b")]
 
     async def scenario() -> None:
-        async with launched(datacenter([host("cna-01")], vms), tmp_path) as world:
+        async with launched(datacenter([host("cna-01")], vms)) as world:
             await world.launched()
             orders = [world.stub.StartVm(vrm_pb2.VmOrder(vm=name)) for name in ("a", "b")]
             tasks = [await world.end(await call) for call in orders]
@@ -117,13 +116,13 @@ def test_vms_on_their_way_to_a_host_count_before_it_reports_them(tmp_path: Path)
                 vrm_pb2.TASK_STATUS_FAILED,
             ]
 
-    asyncio.run(scenario())
+    in_virtual_time(scenario())
 
 
-def test_events_can_be_followed(tmp_path: Path) -> None:
+def test_events_can_be_followed() -> None:
     async def scenario() -> None:
         facts = datacenter([host("cna-01")], [PlannedVm(vm("web"), "web", start=True)])
-        async with launched(facts, tmp_path) as world:
+        async with launched(facts) as world:
             feed = world.stub.WatchEvents(vrm_pb2.WatchEventsRequest(follow=True))
             kinds, numbers = [], []
             async for event in feed:
@@ -137,14 +136,14 @@ def test_events_can_be_followed(tmp_path: Path) -> None:
             assert numbers == [1, 2, 3]
             feed.cancel()
 
-    asyncio.run(scenario())
+    in_virtual_time(scenario())
 
 
-def test_a_taken_port_is_said_in_one_sentence(tmp_path: Path) -> None:
+def test_a_taken_port_is_said_in_one_sentence() -> None:
     async def scenario() -> None:
-        async with launched(datacenter([host("cna-01")]), tmp_path) as world:
+        async with launched(datacenter([host("cna-01")])) as world:
             await world.launched()
             await world.vrm_on()
 
-    with pytest.raises(FusionError, match="vrm cannot listen on"):
-        asyncio.run(scenario())
+    with pytest.raises(RunFailed, match="vrm cannot listen on"):
+        in_virtual_time(scenario())

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 import grpc
 import pytest
@@ -14,6 +12,7 @@ from cluster.rpc.v1 import common_pb2, vrm_pb2
 from fusion.spec import PlannedVm
 from fusion.vm import VmState
 from tests.cluster.puppet import Puppet
+from tests.cluster.virtual_time import in_virtual_time, until
 from tests.cluster.world import (
     DISCONNECTED,
     NORMAL,
@@ -24,7 +23,6 @@ from tests.cluster.world import (
     datacenter,
     host,
     launched,
-    until,
     vm,
 )
 
@@ -37,12 +35,12 @@ def order(name: str) -> vrm_pb2.VmOrder:
     return vrm_pb2.VmOrder(vm=name)
 
 
-def test_a_dead_host_is_disconnected_and_its_vms_unknown_until_it_is_back(tmp_path: Path) -> None:
+def test_a_dead_host_is_disconnected_and_its_vms_unknown_until_it_is_back() -> None:
     vms = [PlannedVm(vm(f"web-{n}"), "web", start=True) for n in range(2)]
 
     async def scenario() -> None:
         facts = datacenter([host("cna-01"), host("cna-02")], vms)
-        async with launched(facts, tmp_path) as world:
+        async with launched(facts) as world:
             await world.launched()
             await world.off("cna-01")
             await world.host_is("cna-01", DISCONNECTED)
@@ -63,15 +61,15 @@ def test_a_dead_host_is_disconnected_and_its_vms_unknown_until_it_is_back(tmp_pa
             assert kinds.count("host.disconnected") == 1
             assert kinds.count("host.registered") == 3
 
-    asyncio.run(scenario())
+    in_virtual_time(scenario())
 
 
-def test_a_host_without_power_is_faulty_and_the_others_are_used(tmp_path: Path) -> None:
+def test_a_host_without_power_is_faulty_and_the_others_are_used() -> None:
     vms = [PlannedVm(vm(f"web-{n}"), "web", start=True) for n in range(2)]
 
     async def scenario() -> None:
         facts = datacenter([host("cna-01"), host("cna-02")], vms)
-        async with launched(facts, tmp_path, broken=["cna-01"]) as world:
+        async with launched(facts, broken=["cna-01"]) as world:
             await world.host_is("cna-01", FAULTY)
             for n in range(2):
                 await world.state_is(f"web-{n}", RUNNING)
@@ -80,17 +78,17 @@ def test_a_host_without_power_is_faulty_and_the_others_are_used(tmp_path: Path) 
             messages = [event.message async for event in events]
             assert any("the power supply is broken" in message for message in messages)
 
-    asyncio.run(scenario())
+    in_virtual_time(scenario())
 
 
 def with_a_puppet(
-    tmp_path: Path, scenario: Callable[[World, Puppet], Awaitable[None]], *, running: bool = True
+    scenario: Callable[[World, Puppet], Awaitable[None]], *, running: bool = True
 ) -> None:
     """Run ``scenario`` on one host whose agent is a puppet, with the VM ``web`` of number 1."""
     facts = datacenter([host("cna-01")], [PlannedVm(vm("web"), "web", start=running)])
 
     async def run() -> None:
-        async with launched(facts, tmp_path, puppets=["cna-01"]) as world:
+        async with launched(facts, puppets=["cna-01"]) as world:
             puppet = await world.puppet("cna-01")
             await puppet.register()
             await until(world.vms)
@@ -101,7 +99,7 @@ def with_a_puppet(
                 puppet.orders.clear()
             await scenario(world, puppet)
 
-    asyncio.run(run())
+    in_virtual_time(run())
 
 
 async def _say(world: World, puppet: Puppet, vms: dict[int, VmState], state: int) -> None:
@@ -115,7 +113,7 @@ async def _say(world: World, puppet: Puppet, vms: dict[int, VmState], state: int
     await until(met)
 
 
-def test_a_host_that_was_only_silent_comes_back_with_its_vms(tmp_path: Path) -> None:
+def test_a_host_that_was_only_silent_comes_back_with_its_vms() -> None:
     async def scenario(world: World, puppet: Puppet) -> None:
         await world.host_is("cna-01", DISCONNECTED)
         assert await world.state("web") == UNKNOWN
@@ -126,10 +124,10 @@ def test_a_host_that_was_only_silent_comes_back_with_its_vms(tmp_path: Path) -> 
         assert await world.state("web") == RUNNING
         assert (await world.kinds())[-2:] == ["host.disconnected", "host.reconnected"]
 
-    with_a_puppet(tmp_path, scenario)
+    with_a_puppet(scenario)
 
 
-def test_reports_of_other_incarnations_change_nothing(tmp_path: Path) -> None:
+def test_reports_of_other_incarnations_change_nothing() -> None:
     async def scenario(world: World, puppet: Puppet) -> None:
         puppet.incarnation = 0
         assert await puppet.report({1: VmState.PAUSED}) == []
@@ -143,10 +141,10 @@ def test_reports_of_other_incarnations_change_nothing(tmp_path: Path) -> None:
         assert await world.state("web") == STOPPED
         assert (await world.hosts())["cna-01"].incarnation == 2
 
-    with_a_puppet(tmp_path, scenario)
+    with_a_puppet(scenario)
 
 
-def test_a_registration_of_the_same_life_is_not_the_whole_truth(tmp_path: Path) -> None:
+def test_a_registration_of_the_same_life_is_not_the_whole_truth() -> None:
     async def scenario(world: World, puppet: Puppet) -> None:
         puppet.answering.clear()
         assert (await world.end(await world.stub.StartVm(order("web")))).status == FAILED
@@ -159,20 +157,20 @@ def test_a_registration_of_the_same_life_is_not_the_whole_truth(tmp_path: Path) 
         assert await world.state("web") == STOPPED
         assert (await world.vms())["web"].host == ""
 
-    with_a_puppet(tmp_path, scenario, running=False)
+    with_a_puppet(scenario, running=False)
 
 
-def test_a_vm_that_a_registration_does_not_mention_is_unknown(tmp_path: Path) -> None:
+def test_a_vm_that_a_registration_does_not_mention_is_unknown() -> None:
     async def scenario(world: World, puppet: Puppet) -> None:
         await puppet.register()
         assert await world.state("web") == UNKNOWN
         await puppet.report({1: VmState.RUNNING})
         assert await world.state("web") == RUNNING
 
-    with_a_puppet(tmp_path, scenario)
+    with_a_puppet(scenario)
 
 
-def test_what_was_said_in_an_earlier_session_or_order_changes_nothing(tmp_path: Path) -> None:
+def test_what_was_said_in_an_earlier_session_or_order_changes_nothing() -> None:
     async def scenario(world: World, puppet: Puppet) -> None:
         earlier, sequence = puppet.session, puppet.next_sequence()
         await puppet.join({1: VmState.RUNNING})
@@ -182,10 +180,10 @@ def test_what_was_said_in_an_earlier_session_or_order_changes_nothing(tmp_path: 
         assert await puppet.report({1: VmState.PAUSED}) == ["cna-01"]
         assert await world.state("web") == RUNNING
 
-    with_a_puppet(tmp_path, scenario)
+    with_a_puppet(scenario)
 
 
-def test_a_host_that_reports_but_does_not_answer_orders_is_lost(tmp_path: Path) -> None:
+def test_a_host_that_reports_but_does_not_answer_orders_is_lost() -> None:
     async def scenario(world: World, puppet: Puppet) -> None:
         puppet.failure = grpc.StatusCode.INTERNAL
         task = await world.end(await world.stub.PauseVm(order("web")))
@@ -196,10 +194,10 @@ def test_a_host_that_reports_but_does_not_answer_orders_is_lost(tmp_path: Path) 
         await _say(world, puppet, {1: VmState.RUNNING}, RUNNING)
         assert (await world.hosts())["cna-01"].state == NORMAL
 
-    with_a_puppet(tmp_path, scenario)
+    with_a_puppet(scenario)
 
 
-def test_a_vm_is_stopped_as_soon_as_its_host_came_on_anew(tmp_path: Path) -> None:
+def test_a_vm_is_stopped_as_soon_as_its_host_came_on_anew() -> None:
     async def scenario(world: World, puppet: Puppet) -> None:
         puppet.answering.clear()
         task = await world.stub.PauseVm(order("web"))
@@ -211,19 +209,19 @@ def test_a_vm_is_stopped_as_soon_as_its_host_came_on_anew(tmp_path: Path) -> Non
         assert (await world.end(task)).status == FAILED
         assert await world.state("web") == STOPPED
 
-    with_a_puppet(tmp_path, scenario)
+    with_a_puppet(scenario)
 
 
-def test_a_guest_that_halts_by_itself_is_stopped_with_an_event(tmp_path: Path) -> None:
+def test_a_guest_that_halts_by_itself_is_stopped_with_an_event() -> None:
     async def scenario(world: World, puppet: Puppet) -> None:
         await _say(world, puppet, {}, STOPPED)
         assert (await world.hosts())["cna-01"].vms == 0
         assert (await world.kinds())[-1] == "vm.halted"
 
-    with_a_puppet(tmp_path, scenario)
+    with_a_puppet(scenario)
 
 
-def test_a_report_from_before_the_order_does_not_undo_it(tmp_path: Path) -> None:
+def test_a_report_from_before_the_order_does_not_undo_it() -> None:
     async def scenario(world: World, puppet: Puppet) -> None:
         puppet.answering.clear()
         puppet.state = VmState.STOPPING
@@ -243,10 +241,10 @@ def test_a_report_from_before_the_order_does_not_undo_it(tmp_path: Path) -> None
         assert await world.state("web") == STOPPED
         assert "vm.found" not in await world.kinds()
 
-    with_a_puppet(tmp_path, scenario)
+    with_a_puppet(scenario)
 
 
-def test_a_start_that_its_host_refuses_fails_with_the_hosts_reason(tmp_path: Path) -> None:
+def test_a_start_that_its_host_refuses_fails_with_the_hosts_reason() -> None:
     async def scenario(world: World, puppet: Puppet) -> None:
         puppet.refusal = "no memory left"
         task = await world.end(await world.stub.StartVm(order("web")))
@@ -255,10 +253,10 @@ def test_a_start_that_its_host_refuses_fails_with_the_hosts_reason(tmp_path: Pat
         assert await world.state("web") == STOPPED
         assert (await world.hosts())["cna-01"].vms == 0
 
-    with_a_puppet(tmp_path, scenario, running=False)
+    with_a_puppet(scenario, running=False)
 
 
-def test_an_order_is_repeated_under_one_request_id_until_it_is_answered(tmp_path: Path) -> None:
+def test_an_order_is_repeated_under_one_request_id_until_it_is_answered() -> None:
     async def scenario(world: World, puppet: Puppet) -> None:
         puppet.failure = grpc.StatusCode.UNAVAILABLE
         puppet.state = VmState.PAUSED
@@ -270,10 +268,10 @@ def test_an_order_is_repeated_under_one_request_id_until_it_is_answered(tmp_path
         assert len(ids) == 1
         assert next(iter(ids)).startswith("1-")
 
-    with_a_puppet(tmp_path, scenario)
+    with_a_puppet(scenario)
 
 
-def test_a_task_ends_when_its_host_falls_silent(tmp_path: Path) -> None:
+def test_a_task_ends_when_its_host_falls_silent() -> None:
     async def scenario(world: World, puppet: Puppet) -> None:
         puppet.answering.clear()
         task = await world.end(await world.stub.PauseVm(order("web")))
@@ -283,10 +281,10 @@ def test_a_task_ends_when_its_host_falls_silent(tmp_path: Path) -> None:
         puppet.answering.set()
         await _say(world, puppet, {1: VmState.RUNNING}, RUNNING)
 
-    with_a_puppet(tmp_path, scenario)
+    with_a_puppet(scenario)
 
 
-def test_a_start_nobody_answered_ends_as_the_host_says_later(tmp_path: Path) -> None:
+def test_a_start_nobody_answered_ends_as_the_host_says_later() -> None:
     async def scenario(world: World, puppet: Puppet) -> None:
         puppet.answering.clear()
         task = await world.end(await world.stub.StartVm(order("web")))
@@ -295,10 +293,10 @@ def test_a_start_nobody_answered_ends_as_the_host_says_later(tmp_path: Path) -> 
         await _say(world, puppet, {1: VmState.RUNNING}, RUNNING)
         assert (await world.vms())["web"].host == "cna-01"
 
-    with_a_puppet(tmp_path, scenario, running=False)
+    with_a_puppet(scenario, running=False)
 
 
-def test_settings_in_doubt_are_sent_again_when_the_host_is_back(tmp_path: Path) -> None:
+def test_settings_in_doubt_are_sent_again_when_the_host_is_back() -> None:
     async def scenario(world: World, puppet: Puppet) -> None:
         puppet.answering.clear()
         change = vrm_pb2.SetVmCpuOrder(vm="web", shares=77)
@@ -311,14 +309,14 @@ def test_settings_in_doubt_are_sent_again_when_the_host_is_back(tmp_path: Path) 
         await until(lambda: puppet.orders)
         assert puppet.orders[0].cpu.shares == 2000
 
-    with_a_puppet(tmp_path, scenario)
+    with_a_puppet(scenario)
 
 
-def test_a_vm_in_two_places_is_told_once(tmp_path: Path) -> None:
+def test_a_vm_in_two_places_is_told_once() -> None:
     facts = datacenter([host("cna-01"), host("cna-02")], [PlannedVm(vm("web"), "web", start=True)])
 
     async def scenario() -> None:
-        async with launched(facts, tmp_path, puppets=["cna-02"]) as world:
+        async with launched(facts, puppets=["cna-02"]) as world:
             second = await world.puppet("cna-02")
             await second.register()
             await world.state_is("web", RUNNING)
@@ -328,10 +326,10 @@ def test_a_vm_in_two_places_is_told_once(tmp_path: Path) -> None:
             kinds = await world.kinds()
             assert (kinds.count("vm.elsewhere"), kinds.count("vm.stray")) == (1, 1)
 
-    asyncio.run(scenario())
+    in_virtual_time(scenario())
 
 
-def test_create_and_start_on_a_silent_host_says_what_is_there(tmp_path: Path) -> None:
+def test_create_and_start_on_a_silent_host_says_what_is_there() -> None:
     async def scenario(world: World, puppet: Puppet) -> None:
         await world.host_is("cna-01", DISCONNECTED)
         create = vrm_pb2.CreateVmRequest(spec=vm_to_message(vm("db")), start=True)
@@ -339,4 +337,4 @@ def test_create_and_start_on_a_silent_host_says_what_is_there(tmp_path: Path) ->
         assert task.status == FAILED
         assert "1 is disconnected" in task.reason
 
-    with_a_puppet(tmp_path, scenario)
+    with_a_puppet(scenario)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from fusion.vm import VmState
 from tests.cluster.puppet import Puppet
 from tests.cluster.test_vrm_failures import with_a_puppet
 from tests.cluster.world import RUNNING, World
 
 
-def test_a_vm_that_is_found_running_is_taken_over_once(tmp_path: Path) -> None:
+def test_a_vm_that_is_found_running_is_taken_over_once() -> None:
     async def scenario(world: World, puppet: Puppet) -> None:
         for _ in range(3):
             await puppet.report({1: VmState.RUNNING})
@@ -20,4 +18,4 @@ def test_a_vm_that_is_found_running_is_taken_over_once(tmp_path: Path) -> None:
         assert kinds.count("vm.found") == 1
         assert "vm.halted" not in kinds
 
-    with_a_puppet(tmp_path, scenario, running=False)
+    with_a_puppet(scenario, running=False)

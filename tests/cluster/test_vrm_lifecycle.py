@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
 
 import grpc
 import pytest
 
-from cluster.live.clock import LiveClock
 from cluster.rpc.convert import vm_to_message
 from cluster.rpc.v1 import common_pb2, vrm_pb2
+from cluster.simulated.clock import SimulatedClock
 from cluster.vrm import starting
 from cluster.vrm.placing import Placing
 from cluster.vrm.records import Vm
@@ -30,16 +29,15 @@ from fusion.spec import (
     Trace,
     VmSpec,
 )
+from tests.cluster.virtual_time import PATIENCE_S, in_virtual_time, until
 from tests.cluster.world import (
     NORMAL,
-    PATIENCE_S,
     RUNNING,
     STOPPED,
     World,
     datacenter,
     host,
     launched,
-    until,
     vm,
 )
 
@@ -48,20 +46,18 @@ CANCELLED = vrm_pb2.TASK_STATUS_CANCELLED
 SAFE, FORCE = common_pb2.STOP_MODE_SAFE, common_pb2.STOP_MODE_FORCE
 
 
-def in_a_lab(
-    tmp_path: Path, scenario: Callable[[World], Awaitable[None]], facts: Datacenter | None = None
-) -> None:
+def in_a_lab(scenario: Callable[[World], Awaitable[None]], facts: Datacenter | None = None) -> None:
     """Run ``scenario`` in a launched datacenter: two hosts, and the running VM ``web``."""
     lab = facts or datacenter(
         [host("cna-01"), host("cna-02")], [PlannedVm(vm("web"), "web", start=True)]
     )
 
     async def run() -> None:
-        async with launched(lab, tmp_path) as world:
+        async with launched(lab) as world:
             await world.launched()
             await scenario(world)
 
-    asyncio.run(run())
+    in_virtual_time(run())
 
 
 def order(
@@ -82,7 +78,7 @@ async def refused(call: Awaitable[object], status: grpc.StatusCode) -> str:
     return failure.value.details() or ""
 
 
-def test_a_vm_goes_through_its_whole_life(tmp_path: Path) -> None:
+def test_a_vm_goes_through_its_whole_life() -> None:
     async def scenario(world: World) -> None:
         stub = world.stub
         task = await world.end(await stub.CreateVm(create(vm("db"), start=True)))
@@ -110,10 +106,10 @@ def test_a_vm_goes_through_its_whole_life(tmp_path: Path) -> None:
             assert kind in kinds
         assert "vm.halted" not in kinds
 
-    in_a_lab(tmp_path, scenario)
+    in_a_lab(scenario)
 
 
-def test_what_the_table_refuses_is_refused_at_once_and_opens_no_task(tmp_path: Path) -> None:
+def test_what_the_table_refuses_is_refused_at_once_and_opens_no_task() -> None:
     async def scenario(world: World) -> None:
         before = len(await world.tasks())
         why = await refused(world.stub.StartVm(order("web")), grpc.StatusCode.FAILED_PRECONDITION)
@@ -126,10 +122,10 @@ def test_what_the_table_refuses_is_refused_at_once_and_opens_no_task(tmp_path: P
         assert (await world.end(stopping)).status == SUCCEEDED
         assert len(await world.tasks()) == before + 1
 
-    in_a_lab(tmp_path, scenario)
+    in_a_lab(scenario)
 
 
-def test_unknown_names_suggest_the_closest(tmp_path: Path) -> None:
+def test_unknown_names_suggest_the_closest() -> None:
     async def scenario(world: World) -> None:
         missing = grpc.StatusCode.NOT_FOUND
         assert "did you mean web?" in await refused(world.stub.StartVm(order("wbe")), missing)
@@ -140,10 +136,10 @@ def test_unknown_names_suggest_the_closest(tmp_path: Path) -> None:
         elsewhere = create(vm("db", cluster="prodution"))
         assert "did you mean production?" in await refused(world.stub.CreateVm(elsewhere), missing)
 
-    in_a_lab(tmp_path, scenario)
+    in_a_lab(scenario)
 
 
-def test_what_cannot_be_created_is_refused_with_its_place(tmp_path: Path) -> None:
+def test_what_cannot_be_created_is_refused_with_its_place() -> None:
     bad = {
         "there is a VM web (i-00000001) already": vm("web"),
         "larger than every host of cluster production": vm("db", gib=17),
@@ -173,10 +169,10 @@ def test_what_cannot_be_created_is_refused_with_its_place(tmp_path: Path) -> Non
 
     clusters = ClusterSpec("production"), ClusterSpec("empty")
     facts = datacenter([host("cna-01")], [PlannedVm(vm("web"), "web", True)], *clusters)
-    in_a_lab(tmp_path, scenario, facts)
+    in_a_lab(scenario, facts)
 
 
-def test_a_repeated_request_finds_the_task_that_it_started(tmp_path: Path) -> None:
+def test_a_repeated_request_finds_the_task_that_it_started() -> None:
     async def scenario(world: World) -> None:
         first = await world.stub.CreateVm(create(vm("db"), start=True, request_id="r1"))
         again = await world.stub.CreateVm(create(vm("db"), start=True, request_id="r1"))
@@ -187,10 +183,10 @@ def test_a_repeated_request_finds_the_task_that_it_started(tmp_path: Path) -> No
         await world.end(stop)
         assert (await world.stub.StopVm(order("db", "r2"))).id == stop.id
 
-    in_a_lab(tmp_path, scenario)
+    in_a_lab(scenario)
 
 
-def test_a_start_that_fits_nowhere_fails_and_leaves_the_vm_stopped(tmp_path: Path) -> None:
+def test_a_start_that_fits_nowhere_fails_and_leaves_the_vm_stopped() -> None:
     async def scenario(world: World) -> None:
         for name in ("a", "b"):
             await world.end(await world.stub.CreateVm(create(vm(name, gib=14), start=True)))
@@ -201,10 +197,10 @@ def test_a_start_that_fits_nowhere_fails_and_leaves_the_vm_stopped(tmp_path: Pat
         await world.end(await world.stub.StopVm(order("a", mode=FORCE)))
         assert (await world.end(await world.stub.StartVm(order("c")))).status == SUCCEEDED
 
-    in_a_lab(tmp_path, scenario, datacenter([host("cna-01"), host("cna-02")]))
+    in_a_lab(scenario, datacenter([host("cna-01"), host("cna-02")]))
 
 
-def test_a_force_stop_interrupts_a_start(tmp_path: Path) -> None:
+def test_a_force_stop_interrupts_a_start() -> None:
     async def scenario(world: World) -> None:
         start = await world.stub.CreateVm(create(vm("slow", boot_s=1e6), start=True))
         stop = await world.end(await world.stub.StopVm(order("slow", mode=FORCE)))
@@ -215,32 +211,30 @@ def test_a_force_stop_interrupts_a_start(tmp_path: Path) -> None:
         assert await world.state("slow") == STOPPED
         assert (await world.end(await world.stub.DeleteVm(order("slow")))).status == SUCCEEDED
 
-    in_a_lab(tmp_path, scenario)
+    in_a_lab(scenario)
 
 
-def test_orders_are_heard_while_a_group_is_placed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_orders_are_heard_while_a_group_is_placed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The last of three VMs is stopped when the first has a host and it has none yet."""
     group = [PlannedVm(vm(f"web-{number}"), "web", start=True) for number in (1, 2, 3)]
     placed, stopped = asyncio.Event(), asyncio.Event()
-    place, sleep = Placing.place, LiveClock.sleep
+    place, sleep = Placing.place, SimulatedClock.sleep
 
     def place_one(self: Placing, vms: Sequence[Vm]) -> list[Decision]:
         placed.set()
         return place(self, vms)
 
-    async def sleep_until_stopped(self: LiveClock, duration_s: float) -> None:
+    async def sleep_until_stopped(self: SimulatedClock, duration_s: float) -> None:
         if duration_s == 0.0 and placed.is_set():
             await stopped.wait()
         await sleep(self, duration_s)
 
     monkeypatch.setattr(starting, "PLACED_AT_ONCE", 1)
     monkeypatch.setattr(Placing, "place", place_one)
-    monkeypatch.setattr(LiveClock, "sleep", sleep_until_stopped)
+    monkeypatch.setattr(SimulatedClock, "sleep", sleep_until_stopped)
 
     async def run() -> None:
-        async with launched(datacenter([host("cna-01")], group), tmp_path) as world:
+        async with launched(datacenter([host("cna-01")], group)) as world:
             await asyncio.wait_for(placed.wait(), PATIENCE_S)
             before = await world.vms()
             assert [before[f"web-{n}"].host for n in (1, 2, 3)] == ["cna-01", "", ""]
@@ -249,15 +243,15 @@ def test_orders_are_heard_while_a_group_is_placed(
             assert (await world.end(task)).status == SUCCEEDED
             await world.launched()
             assert [await world.state(f"web-{n}") for n in (1, 2, 3)] == [RUNNING, RUNNING, STOPPED]
-            await world.vrm.kill()
+            world.vrm.kill()
             await world.vrm_on()
             await world.host_is("cna-01", NORMAL)
             assert await world.state("web-3") == STOPPED
 
-    asyncio.run(run())
+    in_virtual_time(run())
 
 
-def test_a_force_stop_overtakes_a_safe_one(tmp_path: Path) -> None:
+def test_a_force_stop_overtakes_a_safe_one() -> None:
     async def scenario(world: World) -> None:
         safe = await world.stub.StopVm(order("web"))
         force = await world.end(await world.stub.StopVm(order("web", mode=FORCE)))
@@ -265,10 +259,10 @@ def test_a_force_stop_overtakes_a_safe_one(tmp_path: Path) -> None:
         await world.end(safe)
         assert await world.state("web") == STOPPED
 
-    in_a_lab(tmp_path, scenario)
+    in_a_lab(scenario)
 
 
-def test_cpu_settings_reach_the_host_and_are_kept_for_stopped_vms(tmp_path: Path) -> None:
+def test_cpu_settings_reach_the_host_and_are_kept_for_stopped_vms() -> None:
     async def scenario(world: World) -> None:
         limit = vrm_pb2.SetVmCpuOrder(vm="web", limit_mhz=300.0, shares=500)
         assert (await world.end(await world.stub.SetVmCpu(limit))).status == SUCCEEDED
@@ -291,10 +285,10 @@ def test_cpu_settings_reach_the_host_and_are_kept_for_stopped_vms(tmp_path: Path
         assert (await world.end(await world.stub.SetVmCpu(reserve))).status == SUCCEEDED
         assert (await world.vms())["web"].spec.cpu.reservation_mhz == 700.0
 
-    in_a_lab(tmp_path, scenario)
+    in_a_lab(scenario)
 
 
-def test_cpu_settings_that_cannot_be_are_refused(tmp_path: Path) -> None:
+def test_cpu_settings_that_cannot_be_are_refused() -> None:
     async def scenario(world: World) -> None:
         bad = grpc.StatusCode.INVALID_ARGUMENT
         for wrong, place in [
@@ -312,13 +306,13 @@ def test_cpu_settings_that_cannot_be_are_refused(tmp_path: Path) -> None:
         why = await refused(world.stub.SetVmCpu(more), grpc.StatusCode.FAILED_PRECONDITION)
         assert "can reserve 1000 MHz more" in why
 
-    in_a_lab(tmp_path, scenario)
+    in_a_lab(scenario)
 
 
-def test_a_deployment_can_be_cancelled_until_the_hosts_are_up(tmp_path: Path) -> None:
+def test_a_deployment_can_be_cancelled_until_the_hosts_are_up() -> None:
     async def scenario() -> None:
         facts = datacenter([host("cna-01")], [PlannedVm(vm("web"), "web", start=True)])
-        async with launched(facts, tmp_path, frozen=["cna-01"]) as world:
+        async with launched(facts, frozen=["cna-01"]) as world:
             (task,) = await world.tasks()
             assert task.cancellable
             assert "waits" in task.reason
@@ -330,4 +324,4 @@ def test_a_deployment_can_be_cancelled_until_the_hosts_are_up(tmp_path: Path) ->
             await world.launched()
             assert await world.vms() == {}
 
-    asyncio.run(scenario())
+    in_virtual_time(scenario())

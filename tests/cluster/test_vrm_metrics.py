@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from pathlib import Path
 
 import yaml
 from prometheus_client import CollectorRegistry, generate_latest
@@ -12,7 +10,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from cluster.metrics.discovery import Target, discovery, prometheus_yml
 from cluster.metrics.vrm import Lateness, VrmMetrics, VrmView
 from fusion.spec import PlannedVm
-from tests.cluster.world import datacenter, host, launched, until, vm
+from tests.cluster.virtual_time import in_virtual_time, until
+from tests.cluster.world import datacenter, host, launched, vm
 
 
 def scraped(view: VrmView) -> list[str]:
@@ -103,12 +102,12 @@ def test_the_configuration_of_prometheus_is_complete() -> None:
     ]
 
 
-def test_a_running_vrm_shows_its_datacenter(tmp_path: Path) -> None:
+def test_a_running_vrm_shows_its_datacenter() -> None:
     hosts = [host("cna-01"), host("cna-02")]
 
     async def scenario() -> None:
         facts = datacenter(hosts, [PlannedVm(vm("web"), "web", start=True)])
-        async with launched(facts, tmp_path) as world:
+        async with launched(facts) as world:
             await world.launched()
             registry = CollectorRegistry()
             for collector in world.role.collectors():
@@ -125,4 +124,4 @@ def test_a_running_vrm_shows_its_datacenter(tmp_path: Path) -> None:
             groups = json.loads(world.role.discovery())
             assert [group["labels"]["process"] for group in groups] == ["vrm", "cna-01", "cna-02"]
 
-    asyncio.run(scenario())
+    in_virtual_time(scenario())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 from pathlib import Path
 
@@ -10,10 +9,13 @@ import pytest
 
 from cluster.live.stores import LiveStores
 from cluster.rpc.v1 import vrm_pb2
+from cluster.simulated.loop import RunFailed
+from cluster.simulated.stores import Disk
 from cluster.vrm.store import SCHEMA, Store
 from fusion.errors import FusionError
 from fusion.spec import PlannedVm
 from fusion.vm import VmState
+from tests.cluster.virtual_time import in_virtual_time, until
 from tests.cluster.world import (
     DISCONNECTED,
     RUNNING,
@@ -22,26 +24,25 @@ from tests.cluster.world import (
     datacenter,
     host,
     launched,
-    until,
     vm,
 )
 
 FAILED = vrm_pb2.TASK_STATUS_FAILED
 
 
-def test_a_killed_vrm_comes_back_to_the_same_datacenter(tmp_path: Path) -> None:
+def test_a_killed_vrm_comes_back_to_the_same_datacenter() -> None:
     vms = [PlannedVm(vm(f"web-{n}"), "web", start=True) for n in range(4)]
     vms.append(PlannedVm(vm("spare"), "spare", start=False))
 
     async def scenario() -> None:
         facts = datacenter([host("cna-01"), host("cna-02")], vms)
-        async with launched(facts, tmp_path) as world:
+        async with launched(facts) as world:
             await world.launched()
             limit = vrm_pb2.SetVmCpuOrder(vm="web-1", limit_mhz=400.0)
             await world.end(await world.stub.SetVmCpu(limit))
             before = await world.vms()
             events = await world.kinds()
-            await world.vrm.kill()
+            world.vrm.kill()
             await world.vrm_on()
             await world.launched()
             for n in range(4):
@@ -65,20 +66,20 @@ def test_a_killed_vrm_comes_back_to_the_same_datacenter(tmp_path: Path) -> None:
             assert new.id not in [task.id for task in await world.tasks() if task.id != new.id]
             assert (await world.end(new)).status == vrm_pb2.TASK_STATUS_SUCCEEDED
 
-    asyncio.run(scenario())
+    in_virtual_time(scenario())
 
 
-def test_what_was_under_way_has_failed_and_the_truth_comes_from_the_hosts(tmp_path: Path) -> None:
+def test_what_was_under_way_has_failed_and_the_truth_comes_from_the_hosts() -> None:
     async def scenario() -> None:
         facts = datacenter([host("cna-01")], [PlannedVm(vm("web"), "web", start=False)])
-        async with launched(facts, tmp_path, puppets=["cna-01"]) as world:
+        async with launched(facts, puppets=["cna-01"]) as world:
             puppet = await world.puppet("cna-01")
             await puppet.register()
             await world.state_is("web", STOPPED)
             puppet.answering.clear()
             task = await world.stub.StartVm(vrm_pb2.VmOrder(vm="web", request_id="r1"))
             await until(lambda: puppet.orders)
-            await world.vrm.kill()
+            world.vrm.kill()
             await world.vrm_on()
             assert (await world.vms())["web"].state == UNKNOWN
             assert (await world.hosts())["cna-01"].state == DISCONNECTED
@@ -90,43 +91,43 @@ def test_what_was_under_way_has_failed_and_the_truth_comes_from_the_hosts(tmp_pa
             assert (again.id, again.status) == (task.id, FAILED)
             assert again.reason == "the VRM was restarted"
 
-    asyncio.run(scenario())
+    in_virtual_time(scenario())
 
 
-def test_a_start_that_never_reached_the_host_ends_stopped(tmp_path: Path) -> None:
+def test_a_start_that_never_reached_the_host_ends_stopped() -> None:
     async def scenario() -> None:
         facts = datacenter([host("cna-01")], [PlannedVm(vm("web"), "web", start=False)])
-        async with launched(facts, tmp_path, puppets=["cna-01"]) as world:
+        async with launched(facts, puppets=["cna-01"]) as world:
             puppet = await world.puppet("cna-01")
             await puppet.register()
             await world.state_is("web", STOPPED)
             puppet.answering.clear()
             await world.stub.StartVm(vrm_pb2.VmOrder(vm="web"))
             await until(lambda: puppet.orders)
-            await world.vrm.kill()
+            world.vrm.kill()
             await world.vrm_on()
             await puppet.join({})
             seen = (await world.vms())["web"]
             assert (seen.state, seen.host) == (STOPPED, "")
 
-    asyncio.run(scenario())
+    in_virtual_time(scenario())
 
 
-def test_a_vrm_killed_in_mid_launch_finishes_it(tmp_path: Path) -> None:
+def test_a_vrm_killed_in_mid_launch_finishes_it() -> None:
     async def scenario() -> None:
         facts = datacenter(
             [host("cna-01"), host("cna-02")], [PlannedVm(vm("web"), "web", start=True)]
         )
-        async with launched(facts, tmp_path, frozen=["cna-02"]) as world:
+        async with launched(facts, frozen=["cna-02"]) as world:
             await until(lambda: "cna-01" in world.agents)
-            await world.vrm.kill()
+            world.vrm.kill()
             world.thawed.set()
             await world.vrm_on()
             await world.state_is("web", RUNNING)
             assert (await world.tasks())[0].status == FAILED
             assert len(await world.vms()) == 1
 
-    asyncio.run(scenario())
+    in_virtual_time(scenario())
 
 
 def refuse(_: BaseException) -> None:
@@ -143,15 +144,17 @@ def test_a_store_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) ->
         Store.open(stores, refuse)
 
 
-def test_a_damaged_store_is_refused_with_a_way_out(tmp_path: Path) -> None:
-    (tmp_path / "vrm.sqlite").write_bytes(b"not a database, by any means " * 100)
+def test_a_damaged_store_is_refused_with_a_way_out() -> None:
+    disk = Disk()
+    disk.images["vrm"] = b"not a database, by any means " * 100
 
     async def scenario() -> None:
-        async with launched(datacenter([host("cna-01")]), tmp_path):
+        async with launched(datacenter([host("cna-01")]), disk=disk):
             pass
 
-    with pytest.raises(FusionError, match="store is damaged"):
-        asyncio.run(scenario())
+    with pytest.raises(RunFailed, match="store is damaged") as crash:
+        in_virtual_time(scenario())
+    assert isinstance(crash.value.__cause__, FusionError)
 
 
 def test_a_transaction_that_fails_leaves_nothing_and_is_reported(tmp_path: Path) -> None:
@@ -168,15 +171,16 @@ def test_a_transaction_that_fails_leaves_nothing_and_is_reported(tmp_path: Path)
     assert len(failures) == 2
 
 
-def test_a_vrm_whose_store_fails_crashes(tmp_path: Path) -> None:
+def test_a_vrm_whose_store_fails_crashes() -> None:
     async def scenario() -> None:
-        async with launched(datacenter([host("cna-01")]), tmp_path) as world:
+        async with launched(datacenter([host("cna-01")])) as world:
             await world.launched()
-            other = sqlite3.connect(tmp_path / "vrm.sqlite")
-            other.execute("DROP TABLE events")
-            other.close()
+            world.vrm_store().execute("DROP TABLE events")
             await world.off("cna-01")
-            await until(world.vrm.task.done)
+            await until(lambda: False, "the VRM's crash")
 
-    with pytest.raises(sqlite3.Error):
-        asyncio.run(scenario())
+    with pytest.raises(RunFailed, match="vrm ended by itself") as crash:
+        in_virtual_time(scenario())
+    cause = crash.value.__cause__
+    assert isinstance(cause, ExceptionGroup)  # of who was writing, and of the VRM that was told
+    assert cause.split(sqlite3.OperationalError)[1] is None

@@ -1,21 +1,23 @@
-"""A whole datacenter in one process: the VRM and real agents, over gRPC on loopback."""
+"""A whole datacenter in virtual time: the VRM and real agents, on the simulated seams."""
 
 from __future__ import annotations
 
 import asyncio
-import socket
-import time
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from contextlib import asynccontextmanager, suppress
-from pathlib import Path
+import sqlite3
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
 
 from cluster.agent.agent import Agent
-from cluster.live.clock import LiveClock
-from cluster.live.network import LiveNetwork
-from cluster.live.stores import LiveStores
 from cluster.role import Endpoint, Role
 from cluster.rpc.v1 import common_pb2, vrm_pb2, vrm_pb2_grpc
+from cluster.simulated.fabric import Fabric
+from cluster.simulated.network import SimulatedNetwork
+from cluster.simulated.process import Process
+from cluster.simulated.stores import Disk
+from cluster.simulated.trace import Trace
+from cluster.simulated.wires import Quality, Wires
 from cluster.vrm.vrm import Vrm
+from fusion import seeds
 from fusion.errors import FusionError
 from fusion.spec import (
     GIB,
@@ -30,10 +32,9 @@ from fusion.spec import (
     Workload,
 )
 from tests.cluster.puppet import Puppet
+from tests.cluster.virtual_time import PATIENCE_S, until, virtual_loop
 
-SPEED = 20.0
-INTERVAL_S = 5.0  # a quarter of a second of wall time
-PATIENCE_S = 20.0  # wall time; only a failing test waits that long
+INTERVAL_S = 5.0
 
 RUNNING = common_pb2.VM_STATE_RUNNING
 STOPPED = common_pb2.VM_STATE_STOPPED
@@ -86,30 +87,8 @@ def datacenter(
         clusters=clusters or (ClusterSpec("production"),),
         hosts=tuple(hosts),
         vms=tuple(vms),
-        speed=SPEED,
         heartbeat_interval_s=INTERVAL_S,
     )
-
-
-class Running:
-    """A role under way in this process, until it is killed."""
-
-    def __init__(self, role: Role) -> None:
-        self._serving = asyncio.Event()
-        self.task = asyncio.create_task(role.run(self._serving.set))
-
-    async def serving(self) -> None:
-        """Return once the role answers; raises what it died of."""
-        waiter = asyncio.create_task(self._serving.wait())
-        await asyncio.wait({waiter, self.task}, return_when=asyncio.FIRST_COMPLETED)
-        waiter.cancel()
-        if self.task.done():
-            await self.task
-
-    async def kill(self) -> None:
-        self.task.cancel()
-        with suppress(asyncio.CancelledError):
-            await self.task
 
 
 class World:
@@ -122,27 +101,27 @@ class World:
     def __init__(
         self,
         facts: Datacenter,
-        folder: Path,
         *,
         broken: Collection[str] = (),
         frozen: Collection[str] = (),
         puppets: Collection[str] = (),
+        disk: Disk | None = None,
     ) -> None:
         self.facts = facts
-        self.clock = LiveClock(time.time(), facts.speed)
-        names = ["vrm", *(spec.name for spec in facts.hosts)]
-        self.addresses = dict(zip(names, _free_addresses(len(names)), strict=True))
-        self.network = LiveNetwork(self.addresses.__getitem__, facts.speed)
-        self.stores = LiveStores(folder)
+        loop = virtual_loop()
+        self._fabric = Fabric(loop, Wires(loop, seeds.generator(1, "network"), Quality()), Trace())
+        self._disk = disk or Disk()  # the VRM's
+        self._processes: list[Process] = []
         self.broken = broken
         self.frozen = frozen
         self.puppets: dict[str, Puppet | None] = dict.fromkeys(puppets)
         self.thawed = asyncio.Event()
-        self.agents: dict[str, Running] = {}
+        self.agents: dict[str, Process] = {}
         self.incarnations = {spec.name: 0 for spec in facts.hosts}
         self.role: Vrm
-        self.vrm: Running
-        self.stub = vrm_pb2_grpc.VrmStub(self.network.channel("vrm"))
+        self.vrm: Process
+        operator = SimulatedNetwork(self._fabric, "operator")
+        self.stub = vrm_pb2_grpc.VrmStub(operator.channel("vrm"))
 
     # Power
 
@@ -153,15 +132,15 @@ class World:
             await self.thawed.wait()
         if host not in self.agents:
             self.incarnations[host] += 1
-            spec = next(spec for spec in self.facts.hosts if spec.name == host)
-            self.agents[host] = Running(self._agent(spec))
-            await self.agents[host].serving()
+            self.agents[host] = self._process(host)
+            await self.agents[host].start(self._agent)
         return self.incarnations[host]
 
-    def _agent(self, spec: HostSpec) -> Role:
-        incarnation, endpoint = self.incarnations[spec.name], self._endpoint(spec.name)
+    def _agent(self, process: Process) -> Role:
+        spec = next(spec for spec in self.facts.hosts if spec.name == process.name)
+        incarnation, endpoint = self.incarnations[spec.name], _endpoint(spec.name)
         if spec.name in self.puppets:
-            puppet = Puppet(spec, incarnation, endpoint, self.network)
+            puppet = Puppet(spec, incarnation, endpoint, process.network)
             self.puppets[spec.name] = puppet
             return puppet
         return Agent(
@@ -169,13 +148,13 @@ class World:
             endpoint=endpoint,
             tick_s=1.0,
             heartbeat_interval_s=self.facts.heartbeat_interval_s,
-            clock=self.clock,
-            network=self.network,
+            clock=process.clock,
+            network=process.network,
         )
 
     async def off(self, host: str) -> int:
         if host in self.agents:
-            await self.agents.pop(host).kill()
+            self.agents.pop(host).kill()
         return self.incarnations[host]
 
     async def reset(self, host: str) -> int:
@@ -186,22 +165,37 @@ class World:
 
     async def vrm_on(self) -> None:
         """Start the VRM, on what its store holds."""
+        self.vrm = self._process("vrm", self._disk)
+        await self.vrm.start(self._vrm)
+
+    def _vrm(self, process: Process) -> Vrm:
         self.role = Vrm(
             datacenter=self.facts,
-            endpoint=self._endpoint("vrm"),
+            endpoint=_endpoint("vrm"),
             world="test",
-            clock=self.clock,
-            network=self.network,
+            clock=process.clock,
+            network=process.network,
             power=self,
-            stores=self.stores,
+            stores=process.stores,
         )
-        self.vrm = Running(self.role)
-        await self.vrm.serving()
-        # Channels that saw it die look for it again only after a while.
-        await self.stub.GetStatus(vrm_pb2.GetStatusRequest(), wait_for_ready=True)
+        return self.role
 
-    def _endpoint(self, name: str) -> Endpoint:
-        return Endpoint(name, self.addresses[name], f"http://127.0.0.1:1/{name}", 77)
+    def vrm_store(self) -> sqlite3.Connection:
+        """Return the store that the VRM has open."""
+        (store,) = self.vrm.stores._opened
+        return store
+
+    # Processes
+
+    def _process(self, name: str, disk: Disk | None = None) -> Process:
+        process = Process(name, self._fabric, disk or Disk())
+        self._processes.append(process)
+        return process
+
+    def close(self) -> None:
+        """Kill whatever runs."""
+        for process in self._processes:
+            process.kill()
 
     async def puppet(self, host: str) -> Puppet:
         """Return the puppet of ``host`` once its power is on."""
@@ -249,9 +243,8 @@ class World:
 
     async def end(self, task: vrm_pb2.Task) -> vrm_pb2.Task:
         """Return ``task`` as it is when it has ended."""
-        async with asyncio.timeout(PATIENCE_S):
-            watch = self.stub.WatchTask(vrm_pb2.WatchTaskRequest(id=task.id))
-            steps = [step async for step in watch]
+        watch = self.stub.WatchTask(vrm_pb2.WatchTaskRequest(id=task.id), timeout=PATIENCE_S)
+        steps = [step async for step in watch]
         assert steps[-1].status in ENDED
         return steps[-1]
 
@@ -268,45 +261,23 @@ class World:
         await until(deployed)
 
 
-async def until(condition: Callable[[], object]) -> None:
-    """Wait until ``condition`` (or what it awaits) is true; fails after a while."""
-    async with asyncio.timeout(PATIENCE_S):
-        while True:
-            met = condition()
-            if asyncio.iscoroutine(met):
-                met = await met
-            if met:
-                return
-            await asyncio.sleep(0.02)
-
-
 @asynccontextmanager
 async def launched(
     facts: Datacenter,
-    folder: Path,
     *,
     broken: Collection[str] = (),
     frozen: Collection[str] = (),
     puppets: Collection[str] = (),
+    disk: Disk | None = None,
 ) -> AsyncIterator[World]:
     """Give a datacenter whose VRM serves, and take all of it down again."""
-    world = World(facts, folder, broken=broken, frozen=frozen, puppets=puppets)
-    await world.vrm_on()
+    world = World(facts, broken=broken, frozen=frozen, puppets=puppets, disk=disk)
     try:
+        await world.vrm_on()
         yield world
     finally:
-        world.thawed.set()
-        await world.vrm.kill()
-        for agent in list(world.agents.values()):
-            await agent.kill()
-        await world.network.close()
+        world.close()
 
 
-def _free_addresses(count: int) -> list[str]:
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    addresses = [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
-    for each in sockets:
-        each.close()
-    return addresses
+def _endpoint(name: str) -> Endpoint:
+    return Endpoint(name, f"{name}:1", f"http://127.0.0.1:1/{name}", 77)
