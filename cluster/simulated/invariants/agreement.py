@@ -90,9 +90,11 @@ class Agreement:
         differs = exists & ~agrees & ~lost
         self._vms_differ = bool(differs.any())
         assert scene.facts is not None
-        for number in np.flatnonzero(differs).tolist():
-            differs[number] = not scene.facts.under_way(number)
         since_s = self._vm_since_s = _since(self._vm_since_s, differs, scene)
+        lately_s = scene.now_s - scene.datacenter.heartbeat_interval_s
+        for number in np.flatnonzero(since_s < lately_s).tolist():
+            if scene.facts.under_way(number):
+                since_s[number] = scene.now_s
         for number in np.flatnonzero(since_s < scene.now_s - grace_s(scene)).tolist():
             vm = vm_id(number)
             says = _told(scene, int(believed[number]), int(known.vm_host_row[number]))

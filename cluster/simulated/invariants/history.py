@@ -9,10 +9,14 @@ import numpy as np
 
 from cluster.rpc.convert import VM_STATE_OF
 from cluster.simulated.invariants.scene import Instances, Scene
+from fusion.arrays import Ints
 from fusion.vm import vm_id
 
 #: So many happenings at agents are kept.
 KEPT = 4096
+
+#: Numbers of states are below this.
+STATES = max(VM_STATE_OF) + 1
 
 
 class History:
@@ -66,17 +70,18 @@ class History:
         self._lines.append((self._scene.now_s, about, text))
 
     def _compare(self, before: Instances, after: Instances) -> None:
-        was, now = _states(before), _states(after)
         names = self._scene.names
-        for (number, row), state in now.items():
-            if was.get((number, row)) != state:
-                text = f"VM {vm_id(number)} is {VM_STATE_OF[state]} on host {names[row]}"
-                self._note((vm_id(number), names[row]), text)
-        for number, row in sorted(was.keys() - now.keys()):
+        was, now = self._places(before), self._places(after)
+        news = np.setdiff1d(now * STATES + after.state, was * STATES + before.state)
+        for place, state in zip(*np.divmod(news, STATES), strict=True):
+            number, row = divmod(int(place), len(names))
+            text = f"VM {vm_id(number)} is {VM_STATE_OF[int(state)]} on host {names[row]}"
+            self._note((vm_id(number), names[row]), text)
+        for place in np.setdiff1d(was, now).tolist():
+            number, row = divmod(place, len(names))
             text = f"VM {vm_id(number)} is no longer on host {names[row]}"
             self._note((vm_id(number), names[row]), text)
 
-
-def _states(instances: Instances) -> dict[tuple[int, int], int]:
-    places = zip(instances.number.tolist(), instances.host_row.tolist(), strict=True)
-    return dict(zip(places, instances.state.tolist(), strict=True))
+    def _places(self, instances: Instances) -> Ints:
+        """Return VM and host of each instance as one number."""
+        return instances.number * len(self._scene.names) + instances.host_row

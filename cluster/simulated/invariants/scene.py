@@ -31,6 +31,11 @@ class Instances:
     state: Codes
 
 
+NOTHING = Instances(
+    np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int8)
+)
+
+
 @dataclass(slots=True)
 class Seat:
     """The process of some hosts, as it is now: ``view`` is the last that its agent published."""
@@ -40,6 +45,7 @@ class Seat:
     agent: Agent | None = None
     view: FleetView | None = None
     answers: bool = False  # it lives, and does not hang
+    held: Instances = NOTHING  # as of the view
 
 
 class Scene:
@@ -63,7 +69,7 @@ class Scene:
         self.facts: Facts | None = None
         self.vrm_up = False
         self.vrm_up_since_s = 0.0
-        self.instances = _instances([])
+        self.instances = NOTHING
         #: Which hosts have power and answer, by their row.
         self.answers: Bools = np.zeros(len(self.hosts), dtype=np.bool_)
         #: Whether the last look found something else than the one before.
@@ -108,7 +114,8 @@ class Scene:
         for seat in self.fresh:
             assert seat.agent is not None
             last, seat.view = seat.view, seat.agent.view
-            changed = changed or not _same_instances(last, seat.view)
+            if not _same_instances(last, seat.view):
+                changed, seat.held = True, _held(seat.rows, seat.view)
         before = self.answers.copy()
         for seat in self._seats.values() if changed else self.fresh:
             on = seat.view.hosts.on if seat.view is not None and seat.answers else False
@@ -191,17 +198,16 @@ def _same(before: NDArray[Any], after: NDArray[Any]) -> bool:
 
 
 def _instances(seats: Iterable[Seat]) -> Instances:
-    numbers, host_rows, states = [_NO_INTS], [_NO_INTS], [_NO_CODES]
-    for seat in seats:
-        if seat.view is None:
-            continue
-        vms = seat.view.vms
-        held = HELD[vms.state] & seat.view.hosts.on[vms.host_row]
-        numbers.append(vms.number[held])
-        host_rows.append(seat.rows[vms.host_row[held]])
-        states.append(NUMBER_OF[vms.state[held]])
-    return Instances(np.concatenate(numbers), np.concatenate(host_rows), np.concatenate(states))
+    held = [NOTHING, *(seat.held for seat in seats if seat.view is not None)]
+    return Instances(
+        np.concatenate([each.number for each in held]),
+        np.concatenate([each.host_row for each in held]),
+        np.concatenate([each.state for each in held]),
+    )
 
 
-_NO_INTS: Ints = np.empty(0, dtype=np.int64)
-_NO_CODES: Codes = np.empty(0, dtype=np.int8)
+def _held(rows: Ints, view: FleetView) -> Instances:
+    """Return the instances on the hosts of ``rows``, which ``view`` is of."""
+    vms = view.vms
+    held = HELD[vms.state] & view.hosts.on[vms.host_row]
+    return Instances(vms.number[held], rows[vms.host_row[held]], NUMBER_OF[vms.state[held]])

@@ -1,0 +1,140 @@
+"""Invariants hold in the product as it is, and are told precisely where they do not."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from cluster.network import Plane
+from cluster.simulated.invariants import Violation, Watch, settling_s
+from cluster.simulated.invariants.watch import INVARIANTS
+from cluster.simulated.world import VRM, SimulatedWorld
+from fusion.faults import FaultPlan
+from fusion.fleet import Fleet
+from fusion.vm import VmState
+from tests.simulated.bugs.replacing import replaced
+from tests.simulated.trial import PLAN, STRAGGLING, run_trial, small_datacenter
+
+#: Seeds of each kind; more on demand, to look for what is rare.
+TRIALS = int(os.environ.get("FUSION_TRIALS", "3"))
+
+PACKED = small_datacenter(hosts=6, vms=16, hosts_per_actor=3)
+
+
+@pytest.mark.parametrize("seed", range(101, 101 + TRIALS))
+@pytest.mark.parametrize("packed", [False, True], ids=["alone", "packed"])
+@pytest.mark.parametrize(
+    ("plan", "gap_s"), [(PLAN, 0.7), (STRAGGLING, 0.3)], ids=["plan", "straggling"]
+)
+def test_nothing_is_wrong_with_the_product(
+    plan: FaultPlan, gap_s: float, packed: bool, seed: int
+) -> None:
+    datacenter = PACKED if packed else small_datacenter()
+    trial = run_trial(seed, datacenter, plan=plan, gap_s=gap_s)
+    assert not trial.found, "\n".join([trial.found, *trial.history])
+    done = sum(count for (_, status), count in trial.outcomes.items() if status == "OK")
+    assert done > 20, "operators had no chance"
+    assert trial.checks > 200
+
+
+def test_looking_on_changes_nothing() -> None:
+    assert run_trial(7).digest == run_trial(7, watched=False).digest
+
+
+def test_orders_and_faults_are_a_matter_of_the_seed() -> None:
+    first, again, other = run_trial(8), run_trial(8), run_trial(9)
+    assert (first.digest, first.outcomes) == (again.digest, again.outcomes)
+    assert first.digest != other.digest
+    assert first.outcomes != other.outcomes
+
+
+@contextmanager
+def watched(until_s: float = 12.0) -> Iterator[tuple[SimulatedWorld, Watch, list[Violation]]]:
+    """A small datacenter at ``until_s``, its VMs running, and what is found there."""
+    found: list[Violation] = []
+    with SimulatedWorld(small_datacenter(hosts=3, vms=6), seed=1) as world:
+        watch = Watch(world, found.append)
+        world.launch()
+        world.run_until(until_s)
+        yield world, watch, found
+
+
+def test_a_datacenter_at_rest_has_converged() -> None:
+    with watched() as (world, watch, found):
+        world.run_until(settling_s(world.datacenter) + 1.0)
+        watch.finish()
+        assert found == []
+        assert {invariant().name[0] for invariant in INVARIANTS} == {"1", "3", "4", "6"}
+
+
+def test_what_does_not_heal_is_found_once_there_was_time_for_it() -> None:
+    with watched() as (world, watch, found):
+        world.wires.cut("h-2", VRM, Plane.MANAGEMENT)
+        world.run_until(60.0)
+        watch.finish(calm_since_s=59.0)
+        assert found == []
+        watch.finish(calm_since_s=12.0)
+        assert ("h-2",) in {violation.entities for violation in found}
+        told = {violation.text for violation in found}
+        assert "host h-2 is up, and the VRM has it disconnected" in told
+        assert {violation.invariant for violation in found} == {"6 (convergence)"}
+
+
+def test_a_vrm_that_never_came_back_is_found() -> None:
+    with watched() as (world, watch, found):
+        world.kill_vrm()
+        world.run_until(60.0)
+        watch.finish(calm_since_s=12.0)
+        assert [violation.text for violation in found] == [
+            "everything has healed, and there is no VRM"
+        ]
+
+
+def test_an_instance_that_nobody_ordered_is_found_at_once_and_told_once() -> None:
+    with watched() as (world, watch, found):
+        agent = world.agent("h-1")
+        assert agent is not None
+        spec = world.datacenter.vms[0].spec
+        with agent._chassis.change() as fleet:
+            fleet.start("h-1", 99, spec, seed=1)
+        world.run_until(20.0)
+        (violation,) = [each for each in found if each.invariant.startswith("1")]
+        assert violation.entities == ("i-00000099", "h-1")
+        assert violation.text == "host h-1 holds VM i-00000099, but the VRM has it on no host"
+        assert violation.at_s <= 13.0  # the next tick
+        history = watch.history(violation.entities)
+        assert any("VM i-00000099 is starting on host h-1" in line for line in history)
+        assert any("holds a VM of number 99 that the inventory has not" in line for line in history)
+        assert not any("h-2" in line for line in history)
+
+
+def test_memory_beyond_what_was_built_in_is_found() -> None:
+    with (
+        replaced(Fleet, "_admit_memory", lambda _: lambda *claim: None),
+        watched() as (world, watch, found),
+    ):
+        agent = world.agent("h-1")
+        assert agent is not None
+        with agent._chassis.change() as fleet:
+            for number in range(90, 96):
+                fleet.start("h-1", number, world.datacenter.vms[0].spec, seed=1)
+        world.run_until(14.0)
+        watch.finish(calm_since_s=14.0)
+        texts = [each.text for each in found if each.invariant == "3 (capacity)"]
+        assert texts == ["the VMs on host h-1 hold 23 GiB of memory and it has 11 GiB"]
+
+
+def test_a_vm_that_vanishes_from_the_inventory_is_missed() -> None:
+    with watched() as (world, _, found):
+        assert world.vrm is not None
+        assert world.vrm.facts is not None
+        inventory = world.vrm.facts._inventory
+        vm = next(vm for vm in inventory.vms.values() if vm.state is VmState.STOPPED)
+        inventory.delete(vm)
+        world.run_until(14.0)
+        assert [each.text for each in found] == [
+            f"VM {vm.id} is no longer in the inventory, and nobody deleted it"
+        ]
