@@ -1,4 +1,4 @@
-"""An agent over real loopback gRPC, and a VRM that only listens."""
+"""An agent in virtual time, and a VRM that only listens."""
 
 # The generated service names the methods.
 # ruff: noqa: N802
@@ -6,18 +6,14 @@
 from __future__ import annotations
 
 import asyncio
-import math
-import socket
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from cluster.agent.agent import Agent
 from cluster.clock import Clock
-from cluster.live.clock import LiveClock
-from cluster.live.network import LiveNetwork, LiveServer
+from cluster.network import Network, Server
 from cluster.role import Endpoint
 from cluster.rpc.convert import VM_STATES, vm_to_message
 from cluster.rpc.v1 import (
@@ -27,12 +23,22 @@ from cluster.rpc.v1 import (
     registry_pb2,
     registry_pb2_grpc,
 )
+from cluster.simulated.clock import SimulatedClock
+from cluster.simulated.fabric import Fabric
+from cluster.simulated.network import SimulatedNetwork
+from cluster.simulated.process import Process
+from cluster.simulated.stores import Disk
+from cluster.simulated.trace import Trace
+from cluster.simulated.wires import Quality, Wires
+from fusion import seeds
 from fusion.spec import GIB, NO_DOM0, Constant, CpuQos, HostSpec, VmSpec
 from fusion.vm import VmState, vm_id
+from tests.cluster.virtual_time import until, virtual_loop
 
-SPEED = 20.0
 INTERVAL_S = 4.0
-PATIENCE_S = 20.0  # wall time; only a failing test waits that long
+
+#: Messages arrive in the instant in which they are sent.
+AT_ONCE = Quality(latency_s=0.0, jitter_s=0.0)
 
 RUNNING, STARTING = VM_STATES[VmState.RUNNING], VM_STATES[VmState.STARTING]
 STOPPED, STOPPING = VM_STATES[VmState.STOPPED], VM_STATES[VmState.STOPPING]
@@ -48,53 +54,6 @@ def vm(name: str = "web", *, percent: float = 50.0, boot_s: float = 0.0, gib: in
     cpu = CpuQos(shares=2000)
     load = Constant(percent)
     return VmSpec(name, "production", 2, 2000.0, gib * GIB, cpu, load, boot_s, shutdown_s=2.0)
-
-
-class HandClock:
-    """A clock whose hand the test turns; deadlines of calls go on in wall time."""
-
-    def __init__(self) -> None:
-        self._now_s = 0.0
-        self._timers: list[tuple[float, Callable[[], None]]] = []
-
-    def now(self) -> float:
-        return self._now_s
-
-    async def sleep(self, duration_s: float) -> None:
-        if duration_s <= 0:
-            await asyncio.sleep(0)
-            return
-        rung = asyncio.Event()
-        with self._timer(duration_s, rung.set):
-            await rung.wait()
-
-    @asynccontextmanager
-    async def timeout(self, duration_s: float | None) -> AsyncIterator[object]:
-        async with asyncio.timeout(None) as limit:
-            with self._timer(
-                math.inf if duration_s is None else duration_s,
-                lambda: limit.reschedule(asyncio.get_running_loop().time()),
-            ):
-                yield limit
-
-    def turn_to(self, now_s: float) -> None:
-        """Make it ``now_s``; whoever slept until then wakes."""
-        assert now_s >= self._now_s
-        self._now_s = now_s
-        for due_s, ring in list(self._timers):
-            if due_s <= now_s:
-                ring()
-
-    @contextmanager
-    def _timer(self, duration_s: float, ring: Callable[[], None]) -> Iterator[None]:
-        timer = (self._now_s + duration_s, ring)
-        if duration_s <= 0:
-            ring()
-        self._timers.append(timer)
-        try:
-            yield
-        finally:
-            self._timers.remove(timer)
 
 
 @dataclass
@@ -151,35 +110,35 @@ class ListeningVrm(registry_pb2_grpc.RegistryServicer):
 class World:
     """One agent under test, with the stubs that its peers would use."""
 
-    def __init__(
-        self,
-        *hosts: tuple[HostSpec, int],
-        tick_s: float = 1.0,
-        clock: Clock | None = None,
-        addresses: dict[str, str] | None = None,
-    ) -> None:
-        self.clock = clock or LiveClock(time.time(), SPEED)
-        self.addresses = addresses or {
-            name: f"127.0.0.1:{_free_port()}" for name in ("vrm", "chassis-1")
-        }
-        self.network = LiveNetwork(self.addresses.__getitem__, SPEED)
+    def __init__(self, *hosts: tuple[HostSpec, int], tick_s: float = 1.0) -> None:
+        loop = virtual_loop()
+        self.fabric = Fabric(loop, Wires(loop, seeds.generator(1, "network"), AT_ONCE), Trace())
+        self.clock = SimulatedClock(loop)
         self.vrm = ListeningVrm(self.clock)
-        self.agent = Agent(
-            hosts=hosts or ((host(), 1),),
-            endpoint=Endpoint("chassis-1", self.addresses["chassis-1"], "http://x/metrics", 77),
-            tick_s=tick_s,
-            heartbeat_interval_s=INTERVAL_S,
-            clock=self.clock,
-            network=self.network,
-        )
-        channel = self.network.channel("chassis-1")
+        self.process = Process("chassis-1", self.fabric, Disk())
+        self.agent = self.make_agent(self.process.network, *hosts, tick_s=tick_s)
+        channel = SimulatedNetwork(self.fabric, "peer").channel("chassis-1")
         self.orders = agent_pb2_grpc.AgentStub(channel)
         self.power = power_pb2_grpc.PowerStub(channel)
         self._requests = 0
-        self._vrm_server: LiveServer | None = None
+        self._vrm_server: Server | None = None
+
+    def make_agent(
+        self, network: Network, *hosts: tuple[HostSpec, int], tick_s: float = 1.0
+    ) -> Agent:
+        """Return the agent of ``hosts``, by default of one host in its first life."""
+        return Agent(
+            hosts=hosts or ((host(), 1),),
+            endpoint=Endpoint("chassis-1", "10.0.0.7:17002", "http://x/metrics", 77),
+            tick_s=tick_s,
+            heartbeat_interval_s=INTERVAL_S,
+            clock=self.process.clock,
+            network=network,
+        )
 
     async def vrm_up(self) -> None:
-        self._vrm_server = await self.network.serve(
+        network = SimulatedNetwork(self.fabric, "vrm")
+        self._vrm_server = await network.serve(
             "vrm", lambda server: registry_pb2_grpc.add_RegistryServicer_to_server(self.vrm, server)
         )
 
@@ -187,6 +146,17 @@ class World:
         if self._vrm_server is not None:
             await self._vrm_server.stop()
             self._vrm_server = None
+
+    async def at(self, now_s: float) -> None:
+        """Return when it is ``now_s``."""
+        assert now_s >= self.clock.now()
+        await self.clock.sleep(now_s - self.clock.now())
+
+    async def hung_until(self, now_s: float) -> None:
+        """Let the agent's process hang from now until ``now_s``."""
+        self.process.hang()
+        await self.at(now_s)
+        self.process.wake()
 
     def command(self, host: str = "cna-01", **other: Any) -> agent_pb2.Command:
         """Return a command that the agent accepts, but for what ``other`` changes."""
@@ -212,14 +182,6 @@ class World:
         request = agent_pb2.StartVmsRequest(command=self.command(on, **command), domains=domains)
         return await self.orders.StartVms(request)
 
-    def turn_to(self, now_s: float) -> None:
-        """Turn the hand of the clock, where it has one."""
-        assert isinstance(self.clock, HandClock)
-        self.clock.turn_to(now_s)
-
-    def heard_more_than(self, reports: int) -> bool:
-        return len(self.vrm.reports) > reports
-
     def states(self) -> list[VmState]:
         """Return the states of all VMs in the agent's published view."""
         vms = self.agent.view.vms
@@ -231,40 +193,18 @@ class World:
         return {vm.vm: vm for each in reply.hosts if each.name == host for vm in each.vms}
 
 
-async def until(condition: Callable[[], bool], what: str) -> None:
-    """Return once ``condition`` holds; fail, naming ``what``, where it takes too long."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {PATIENCE_S} s for {what}"
-        await asyncio.sleep(0.005)
-
-
 @asynccontextmanager
 async def running(world: World, *, vrm: bool = True) -> AsyncIterator[World]:
-    """Run the agent of ``world`` (and its VRM), until registered where there is a VRM."""
-    serving = asyncio.Event()
+    """Run the agent of ``world`` (and its VRM), until registered where there is a VRM.
+
+    An agent that ends by itself fails the run.
+    """
     if vrm:
         await world.vrm_up()
-    role = asyncio.create_task(world.agent.run(serving.set))
+    await world.process.start(lambda _: world.agent)
     try:
-        await asyncio.wait(
-            {role, asyncio.ensure_future(serving.wait())}, return_when=asyncio.FIRST_COMPLETED
-        )
         if vrm:
-            await until(lambda: bool(world.vrm.reports), "the first report")
+            await until(lambda: world.vrm.reports, "the first report")
         yield world
     finally:
-        crashed = role.done()
-        role.cancel()
-        with suppress(asyncio.CancelledError):
-            await role
-        await world.vrm_down()
-        await world.network.close()
-        assert not crashed, "the agent ended by itself"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+        world.process.kill()

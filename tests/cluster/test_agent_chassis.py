@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
+import pytest
+
 from cluster.agent.chassis import Chassis
+from cluster.clock import Clock
+from cluster.simulated.fabric import Fabric
+from cluster.simulated.process import Process
+from cluster.simulated.stores import Disk
+from cluster.simulated.trace import Trace
+from cluster.simulated.wires import Quality, Wires
+from fusion import seeds
 from fusion.fleet_view import FleetView
 from fusion.spec import Step, VmSpec
 from fusion.vm import VmState
-from tests.cluster.agent_world import HandClock, host, until, vm
+from tests.cluster.agent_world import host, vm
+from tests.cluster.stopped_clock import StoppedClock
+from tests.cluster.virtual_time import in_virtual_time, virtual_loop
 
 
-def two_hosts(clock: HandClock) -> Chassis:
+def two_hosts(clock: Clock) -> Chassis:
     return Chassis([(host("cna-01"), 1), (host("cna-02"), 1)], clock)
 
 
@@ -29,7 +39,7 @@ def stop(chassis: Chassis, number: int, on: str = "cna-01") -> None:
 
 
 def test_what_was_told_as_stopped_is_forgotten_where_the_vrm_knows_the_host() -> None:
-    chassis = two_hosts(HandClock())
+    chassis = two_hosts(StoppedClock())
     start(chassis, 1, vm("a"))
     start(chassis, 2, vm("b"))
     start(chassis, 3, vm("c"), on="cna-02")
@@ -40,7 +50,7 @@ def test_what_was_told_as_stopped_is_forgotten_where_the_vrm_knows_the_host() ->
 
 
 def test_a_vm_started_since_it_was_told_as_stopped_is_kept() -> None:
-    chassis = two_hosts(HandClock())
+    chassis = two_hosts(StoppedClock())
     start(chassis, 1, vm("a"))
     stop(chassis, 1)
     told = chassis.snapshot()
@@ -54,7 +64,7 @@ def test_a_vm_started_since_it_was_told_as_stopped_is_kept() -> None:
 
 
 def test_a_host_switched_meanwhile_has_nothing_to_forget() -> None:
-    chassis = two_hosts(HandClock())
+    chassis = two_hosts(StoppedClock())
     start(chassis, 1, vm("a"))
     stop(chassis, 1)
     told = chassis.snapshot()
@@ -66,7 +76,7 @@ def test_a_host_switched_meanwhile_has_nothing_to_forget() -> None:
 
 
 def test_a_vm_is_found_by_host_and_number() -> None:
-    chassis = two_hosts(HandClock())
+    chassis = two_hosts(StoppedClock())
     start(chassis, 9, vm("a"))
     start(chassis, 4, vm("b"), on="cna-02")
     assert chassis.vm_name("cna-01", 9) == "a"
@@ -74,55 +84,64 @@ def test_a_vm_is_found_by_host_and_number() -> None:
     assert chassis.vm_name("cna-01", 4) == ""
 
 
+class KeepsTime:
+    """A process that does nothing but keep the time of two hosts; ``views`` are all of them."""
+
+    def __init__(self, tick_s: float) -> None:
+        loop = virtual_loop()
+        wires = Wires(loop, seeds.generator(1, "network"), Quality())
+        self.process = Process("chassis-1", Fabric(loop, wires, Trace()), Disk())
+        self.chassis = two_hosts(self.process.clock)
+        self.views: list[FleetView] = []
+        self.chassis.followers.append(self.views.append)
+        self._tick_s = tick_s
+
+    async def run(self, serving: Callable[[], None]) -> None:
+        serving()
+        await self.chassis.keep_time(self._tick_s)
+
+    async def at(self, now_s: float) -> FleetView:
+        """Return the view that is there at ``now_s``."""
+        await self.process.clock.sleep(now_s - self.process.clock.now())
+        return self.chassis.view
+
+
 @asynccontextmanager
-async def keeping_time(chassis: Chassis, tick_s: float) -> AsyncIterator[None]:
-    loop = asyncio.create_task(chassis.keep_time(tick_s))
-    await asyncio.sleep(0)
-    try:
-        yield
-        assert not loop.done()
-    finally:
-        loop.cancel()
-        with suppress(asyncio.CancelledError):
-            await loop
-
-
-async def turn(clock: HandClock, chassis: Chassis, now_s: float) -> FleetView:
-    """Turn the clock and return the view published then."""
-    before = chassis.view
-    clock.turn_to(now_s)
-    await until(lambda: chassis.view is not before, f"a view at {now_s} s")
-    return chassis.view
+async def keeping_time(tick_s: float) -> AsyncIterator[KeepsTime]:
+    hosts = KeepsTime(tick_s)
+    await hosts.process.start(lambda _: hosts)
+    yield hosts
+    hosts.process.kill()
 
 
 def test_each_tick_publishes_a_view_and_a_boot_ends_between_ticks() -> None:
     async def scenario() -> None:
-        clock = HandClock()
-        chassis = two_hosts(clock)
-        async with keeping_time(chassis, tick_s=10.0):
-            assert (await turn(clock, chassis, 10.0)).now_s == 10.0
-            start(chassis, 1, vm("a", boot_s=3.0))
-            assert (await turn(clock, chassis, 13.0)).vms.state_of(0) is VmState.RUNNING
-            assert (await turn(clock, chassis, 20.0)).now_s == 20.0
-            assert (await turn(clock, chassis, 34.0)).now_s == 34.0  # late
-            assert (await turn(clock, chassis, 40.0)).now_s == 40.0
+        async with keeping_time(tick_s=10.0) as hosts:
+            assert (await hosts.at(10.5)).now_s == 10.0
+            start(hosts.chassis, 1, vm("a", boot_s=3.0))
+            await hosts.at(13.4)
+            assert hosts.chassis.current_view().vms.state_of(0) is VmState.STARTING
+            assert (await hosts.at(13.6)).vms.state_of(0) is VmState.RUNNING
+            assert (await hosts.at(20.5)).now_s == 20.0
+            hosts.process.hang()
+            assert (await hosts.at(34.0)).now_s == 20.0
+            hosts.process.wake()
+            assert (await hosts.at(34.5)).now_s == 34.0  # late
+            assert (await hosts.at(40.5)).now_s == 40.0
 
-    asyncio.run(scenario())
+    in_virtual_time(scenario())
 
 
 def test_loads_that_step_all_the_time_do_not_drive_the_model_mad() -> None:
     async def scenario() -> None:
-        clock = HandClock()
-        chassis = two_hosts(clock)
-        levels = tuple((0.01 * step, float(step % 100)) for step in range(2_000))
-        start(chassis, 1, replace(vm("restless"), workload=Step(levels)))
-        async with keeping_time(chassis, tick_s=1.0):
-            assert (await turn(clock, chassis, 0.1)).now_s == 0.1
-            quiet = chassis.view
-            clock.turn_to(0.15)  # five steps later
-            for _ in range(20):
-                await asyncio.sleep(0)
-            assert chassis.view is quiet
-            assert (await turn(clock, chassis, 0.2)).vms.cpu_demand_mhz[0] == 0.2 * 4000
+        async with keeping_time(tick_s=1.0) as hosts:
+            levels = tuple((0.01 * step, float(step % 100)) for step in range(2_000))
+            start(hosts.chassis, 1, replace(vm("restless"), workload=Step(levels)))
+            quiet = await hosts.at(0.101)
+            assert quiet.now_s == pytest.approx(0.1)
+            assert await hosts.at(0.151) is quiet  # five steps later
+            assert (await hosts.at(0.201)).vms.cpu_demand_mhz[0] == 0.2 * 4000
+            await hosts.at(10.05)
+            assert len(hosts.views) <= 10 + 100, "ticks, and tenths of a second, of 1,000 steps"
 
-    asyncio.run(scenario())
+    in_virtual_time(scenario())

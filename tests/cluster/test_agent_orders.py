@@ -24,9 +24,9 @@ from tests.cluster.agent_world import (
     World,
     host,
     running,
-    until,
     vm,
 )
+from tests.cluster.virtual_time import in_virtual_time, until
 
 FORCE = common_pb2.STOP_MODE_FORCE
 VM = "i-00000001"
@@ -62,7 +62,7 @@ def test_a_vm_lives_through_its_orders() -> None:
             assert (await orders.StopVm(stop)).state == STOPPING
             await until(lambda: world.vrm.states("cna-01").get(VM) == STOPPED, "the shutdown")
 
-    asyncio.run(scenario())
+    in_virtual_time(scenario())
 
 
 def test_a_cpu_limit_is_effective_at_once() -> None:
@@ -79,7 +79,7 @@ def test_a_cpu_limit_is_effective_at_once() -> None:
             assert row.name == "web"
             assert row.memory_bytes == 2 * GIB
 
-    asyncio.run(scenario())
+    in_virtual_time(scenario())
 
 
 def test_some_of_a_batch_are_refused_and_the_others_start() -> None:
@@ -106,7 +106,7 @@ def test_some_of_a_batch_are_refused_and_the_others_start() -> None:
             assert "workload" in reasons["i-00000005"]
             assert list(await world.listed()) == ["i-00000001", "i-00000006"]
 
-    asyncio.run(scenario())
+    in_virtual_time(scenario())
 
 
 def test_a_repeated_request_gets_the_same_answer() -> None:
@@ -124,7 +124,7 @@ def test_a_repeated_request_gets_the_same_answer() -> None:
             )
             assert world.agent.counters.orders["stop", Outcome.REFUSED] == 1
 
-    asyncio.run(scenario())
+    in_virtual_time(scenario())
 
 
 class Gate(Commands):
@@ -161,7 +161,7 @@ def test_an_order_goes_on_where_its_caller_gives_up() -> None:
             assert list(await world.listed()) == [VM]
             assert world.agent.counters.orders == {("start", Outcome.DONE): 1}
 
-    asyncio.run(scenario())
+    in_virtual_time(scenario())
 
 
 def test_power_loss_ends_the_orders_under_way() -> None:
@@ -176,7 +176,7 @@ def test_power_loss_ends_the_orders_under_way() -> None:
             gate.open.set()
             assert not await world.listed("cna-02")
 
-    asyncio.run(scenario())
+    in_virtual_time(scenario())
 
 
 def test_orders_that_are_late_or_for_somebody_else_are_refused() -> None:
@@ -207,7 +207,7 @@ def test_orders_that_are_late_or_for_somebody_else_are_refused() -> None:
             assert code is grpc.StatusCode.NOT_FOUND
             assert VM in details
 
-    asyncio.run(scenario())
+    in_virtual_time(scenario())
 
 
 def test_an_order_of_a_newer_vrm_ends_the_rule_of_the_old_one() -> None:
@@ -224,7 +224,7 @@ def test_an_order_of_a_newer_vrm_ends_the_rule_of_the_old_one() -> None:
             paused = {VM: VM_STATES[VmState.PAUSED]}
             await until(lambda: world.vrm.states("cna-01") == paused, "what the new VRM ordered")
 
-    asyncio.run(scenario())
+    in_virtual_time(scenario())
 
 
 def test_an_order_known_from_an_earlier_session_is_answered_again() -> None:
@@ -239,4 +239,4 @@ def test_an_order_known_from_an_earlier_session_is_answered_again() -> None:
             code, _ = await refusal(world.orders.PauseVm(order))
             assert code is grpc.StatusCode.FAILED_PRECONDITION
 
-    asyncio.run(scenario())
+    in_virtual_time(scenario())

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import grpc
 import pytest
 
 from cluster.rpc.v1 import agent_pb2
 from cluster.rpc.v1.power_pb2 import PowerRequest
-from tests.cluster.agent_world import World, host, running, until, vm
+from tests.cluster.agent_world import World, host, running, vm
+from tests.cluster.virtual_time import in_virtual_time, until
 
 
 def pair() -> World:
@@ -34,7 +33,7 @@ def test_a_host_switched_off_is_dead_and_its_neighbour_does_not_notice() -> None
             assert [each.vm for each in listed.hosts[0].vms] == ["i-00000002"]
             assert len(world.vrm.registrations) == 1
 
-    asyncio.run(scenario())
+    in_virtual_time(scenario())
 
 
 def test_a_host_comes_back_empty_as_its_next_incarnation() -> None:
@@ -57,7 +56,7 @@ def test_a_host_comes_back_empty_as_its_next_incarnation() -> None:
             assert not (await world.start(vm("a"), request_id="r1")).refusals
             assert list(await world.listed()) == ["i-00000001"]
 
-    asyncio.run(scenario())
+    in_virtual_time(scenario())
 
 
 def test_power_calls_may_be_repeated() -> None:
@@ -72,7 +71,7 @@ def test_power_calls_may_be_repeated() -> None:
             assert (await world.power.Reset(reset)).incarnation == 2
             assert list(await world.listed()) == ["i-00000001"]
 
-    asyncio.run(scenario())
+    in_virtual_time(scenario())
 
 
 def test_incarnations_only_rise() -> None:
@@ -90,7 +89,7 @@ def test_incarnations_only_rise() -> None:
             assert await refused("cna-77", 5) is grpc.StatusCode.NOT_FOUND
             assert world.agent._chassis.powered == {"cna-01": 1}
 
-    asyncio.run(scenario())
+    in_virtual_time(scenario())
 
 
 def test_all_hosts_off_is_no_report_and_one_on_again_reports() -> None:
@@ -106,4 +105,4 @@ def test_all_hosts_off_is_no_report_and_one_on_again_reports() -> None:
             await world.power.On(PowerRequest(host="cna-02", incarnation=5))
             await until(lambda: list(world.vrm.reports[-1].incarnation) == [5], "its report")
 
-    asyncio.run(scenario())
+    in_virtual_time(scenario())

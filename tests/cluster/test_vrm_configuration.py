@@ -19,7 +19,8 @@ from cluster.vrm.tasks import Task, Tasks, TaskStatus
 from fusion.errors import FusionError, NotFound
 from fusion.spec import CpuQos
 from fusion.vm import VmState
-from tests.cluster.test_vrm_tasks import StoppedClock, failed
+from tests.cluster.stopped_clock import StoppedClock
+from tests.cluster.test_vrm_tasks import failed
 from tests.cluster.world import datacenter, host, vm
 
 

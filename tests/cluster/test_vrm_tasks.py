@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
@@ -16,19 +15,7 @@ from cluster.vrm.events import Event, Events, Severity
 from cluster.vrm.store import Store
 from cluster.vrm.tasks import Task, Tasks, TaskStatus
 from fusion.errors import NotFound, Refused
-
-
-class StoppedClock:
-    """A clock that stands still."""
-
-    def now(self) -> float:
-        return 7.0
-
-    async def sleep(self, duration_s: float) -> None:
-        raise AssertionError("nothing here sleeps")
-
-    def timeout(self, duration_s: float | None) -> AbstractAsyncContextManager[object]:
-        raise AssertionError("nothing here waits")
+from tests.cluster.stopped_clock import StoppedClock
 
 
 def failed(error: BaseException) -> None:

@@ -1,0 +1,18 @@
+"""Time for what needs none."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+
+
+class StoppedClock:
+    """A clock that stands still."""
+
+    def now(self) -> float:
+        return 7.0
+
+    async def sleep(self, duration_s: float) -> None:
+        raise AssertionError("nothing here sleeps")
+
+    def timeout(self, duration_s: float | None) -> AbstractAsyncContextManager[object]:
+        raise AssertionError("nothing here waits")
