@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from cluster.cli.main import run
+from cluster.cli import client
 from cluster.rpc.convert import workload_to_message
 from fusion.spec import Bursts, Constant, Sine, Step, Trace, Workload
+from tests.cluster.cli_said import Fusion
 from tests.cluster.cli_vrm import ServedVrm, a_host, a_run
 
 
@@ -25,28 +24,7 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ServedVr
         yield server
 
 
-class Said:
-    """What a command said and how it ended."""
-
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-    @property
-    def document(self) -> Any:
-        return json.loads(self.out)
-
-
-@pytest.fixture
-def fusion(capsys: pytest.CaptureFixture[str]) -> Any:
-    def command(*arguments: str) -> Said:
-        code = run(arguments)
-        captured = capsys.readouterr()
-        return Said(code, captured.out, captured.err)
-
-    return command
-
-
-def test_status_as_json_has_what_tools_rely_on(served: ServedVrm, fusion: Any) -> None:
+def test_status_as_json_has_what_tools_rely_on(served: ServedVrm, fusion: Fusion) -> None:
     said = fusion("status", "--json")
     assert (said.code, said.err) == (0, "")
     status = said.document
@@ -76,7 +54,7 @@ def test_status_as_json_has_what_tools_rely_on(served: ServedVrm, fusion: Any) -
     ],
 )
 def test_lists_reuse_the_rows_of_status(
-    served: ServedVrm, fusion: Any, arguments: tuple[str, ...], key: str
+    served: ServedVrm, fusion: Fusion, arguments: tuple[str, ...], key: str
 ) -> None:
     said = fusion(*arguments, "--json")
     assert said.code == 0
@@ -95,7 +73,7 @@ def test_lists_reuse_the_rows_of_status(
     ],
 )
 def test_show_is_the_row_with_its_details(
-    served: ServedVrm, fusion: Any, arguments: tuple[str, ...], keys: set[str]
+    served: ServedVrm, fusion: Fusion, arguments: tuple[str, ...], keys: set[str]
 ) -> None:
     said = fusion(*arguments, "--json")
     assert said.code == 0
@@ -115,7 +93,9 @@ def test_show_is_the_row_with_its_details(
         ("events",),
     ],
 )
-def test_tables_fit_80_columns(served: ServedVrm, fusion: Any, arguments: tuple[str, ...]) -> None:
+def test_tables_fit_80_columns(
+    served: ServedVrm, fusion: Fusion, arguments: tuple[str, ...]
+) -> None:
     fusion("vm", "start", "web-02")
     served.vrm.hosts = [a_host("a-rather-long-host-name-01"), a_host("cna-01")]
     said = fusion(*arguments)
@@ -127,7 +107,7 @@ def test_tables_fit_80_columns(served: ServedVrm, fusion: Any, arguments: tuple[
 
 
 def test_a_wide_terminal_shows_more(
-    served: ServedVrm, fusion: Any, monkeypatch: pytest.MonkeyPatch
+    served: ServedVrm, fusion: Fusion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert "METRICS" not in fusion("host", "list").out
     monkeypatch.setenv("COLUMNS", "200")
@@ -145,7 +125,7 @@ def test_a_wide_terminal_shows_more(
     ],
 )
 def test_a_workload_is_shown_as_a_phrase(
-    served: ServedVrm, fusion: Any, workload: Workload, phrase: str
+    served: ServedVrm, fusion: Fusion, workload: Workload, phrase: str
 ) -> None:
     served.vrm.vms[0].spec.workload.CopyFrom(workload_to_message(workload))
     assert phrase in fusion("vm", "show", "web-01").out
@@ -153,17 +133,17 @@ def test_a_workload_is_shown_as_a_phrase(
     assert kind == type(workload).__name__.lower()
 
 
-def test_brackets_in_what_is_shown_are_no_markup(served: ServedVrm, fusion: Any) -> None:
+def test_brackets_in_what_is_shown_are_no_markup(served: ServedVrm, fusion: Fusion) -> None:
     assert "host cna-02 [r1] is silent" in fusion("events").out
 
 
-def test_an_order_waits_and_says_where_the_vm_is(served: ServedVrm, fusion: Any) -> None:
+def test_an_order_waits_and_says_where_the_vm_is(served: ServedVrm, fusion: Fusion) -> None:
     said = fusion("vm", "pause", "web-01")
     assert said.code == 0
     assert said.out == "web-01: paused in 2s; running on cna-01\n"
 
 
-def test_several_vms_in_one_order(served: ServedVrm, fusion: Any) -> None:
+def test_several_vms_in_one_order(served: ServedVrm, fusion: Fusion) -> None:
     said = fusion("vm", "start", "web-02", "web-03", "web-02", "--json")
     assert said.code == 0
     assert [task["entity_name"] for task in said.document["tasks"]] == ["web-02", "web-03"]
@@ -171,7 +151,7 @@ def test_several_vms_in_one_order(served: ServedVrm, fusion: Any) -> None:
     assert len({order.request_id for order in served.vrm.orders}) == 2
 
 
-def test_no_wait_returns_the_task_as_it_is(served: ServedVrm, fusion: Any) -> None:
+def test_no_wait_returns_the_task_as_it_is(served: ServedVrm, fusion: Fusion) -> None:
     served.vrm.never_ends = True
     said = fusion("vm", "start", "web-02", "--no-wait", "--json")
     assert said.code == 0
@@ -180,12 +160,14 @@ def test_no_wait_returns_the_task_as_it_is(served: ServedVrm, fusion: Any) -> No
 
 
 @pytest.mark.parametrize(("mode", "number"), [("safe", 0), ("force", 1)])
-def test_the_mode_reaches_the_vrm(served: ServedVrm, fusion: Any, mode: str, number: int) -> None:
+def test_the_mode_reaches_the_vrm(
+    served: ServedVrm, fusion: Fusion, mode: str, number: int
+) -> None:
     assert fusion("vm", "stop", "web-01", "--mode", mode).code == 0
     assert served.vrm.orders[0].mode == number
 
 
-def test_a_failed_task_exits_1_with_its_reason(served: ServedVrm, fusion: Any) -> None:
+def test_a_failed_task_exits_1_with_its_reason(served: ServedVrm, fusion: Fusion) -> None:
     served.vrm.fail_with = "no host of cluster production fits: 2 lack memory"
     said = fusion("vm", "start", "web-02", "--json")
     assert said.code == 1
@@ -194,7 +176,7 @@ def test_a_failed_task_exits_1_with_its_reason(served: ServedVrm, fusion: Any) -
     assert said.document["error"]["kind"] == "task-failed"
 
 
-def test_a_refused_order_changes_nothing_and_exits_2(served: ServedVrm, fusion: Any) -> None:
+def test_a_refused_order_changes_nothing_and_exits_2(served: ServedVrm, fusion: Fusion) -> None:
     said = fusion("vm", "start", "web-01", "--json")
     assert said.code == 2
     assert said.document["error"]["kind"] == "refused"
@@ -203,7 +185,7 @@ def test_a_refused_order_changes_nothing_and_exits_2(served: ServedVrm, fusion: 
 
 
 def test_where_one_of_several_is_refused_the_others_are_carried_out(
-    served: ServedVrm, fusion: Any
+    served: ServedVrm, fusion: Fusion
 ) -> None:
     said = fusion("vm", "start", "web-01", "web-02", "--json")
     assert said.code == 1
@@ -213,7 +195,7 @@ def test_where_one_of_several_is_refused_the_others_are_carried_out(
 
 
 def test_where_all_of_several_are_refused_nothing_was_changed(
-    served: ServedVrm, fusion: Any
+    served: ServedVrm, fusion: Fusion
 ) -> None:
     said = fusion("vm", "start", "web-01", "nope")
     assert said.code == 2
@@ -221,7 +203,7 @@ def test_where_all_of_several_are_refused_nothing_was_changed(
 
 
 def test_create_fills_in_the_only_cluster_and_the_normal_shares(
-    served: ServedVrm, fusion: Any
+    served: ServedVrm, fusion: Fusion
 ) -> None:
     said = fusion(
         *("vm", "create", "new-01", "--vcpus", "2", "--mhz", "2.5GHz", "--memory", "4GiB"),
@@ -236,14 +218,14 @@ def test_create_fills_in_the_only_cluster_and_the_normal_shares(
     assert (spec.workload.constant.percent, request.start) == (80.0, True)
 
 
-def test_create_asks_which_of_several_clusters(served: ServedVrm, fusion: Any) -> None:
+def test_create_asks_which_of_several_clusters(served: ServedVrm, fusion: Fusion) -> None:
     served.vrm.hosts.append(a_host("cna-03", cluster="testing"))
     said = fusion("vm", "create", "new-01")
     assert said.code == 2
     assert "--cluster: say in which of production, testing" in said.err
 
 
-def test_set_sends_only_what_was_given(served: ServedVrm, fusion: Any) -> None:
+def test_set_sends_only_what_was_given(served: ServedVrm, fusion: Fusion) -> None:
     assert fusion("vm", "set", "web-01", "--cpu-limit", "none").code == 0
     order = served.vrm.orders[0]
     assert order.HasField("limit_mhz")
@@ -282,7 +264,7 @@ def test_set_sends_only_what_was_given(served: ServedVrm, fusion: Any) -> None:
     ],
 )
 def test_bad_input_exits_2_in_one_sentence_and_changes_nothing(
-    served: ServedVrm, fusion: Any, arguments: tuple[str, ...], sentence: str
+    served: ServedVrm, fusion: Fusion, arguments: tuple[str, ...], sentence: str
 ) -> None:
     said = fusion(*arguments)
     assert said.code == 2
@@ -296,14 +278,14 @@ def test_bad_input_exits_2_in_one_sentence_and_changes_nothing(
     assert sentence in as_json.document["error"]["message"]
 
 
-def test_watching_a_task_ends_with_it(served: ServedVrm, fusion: Any) -> None:
+def test_watching_a_task_ends_with_it(served: ServedVrm, fusion: Fusion) -> None:
     fusion("vm", "start", "web-02", "--no-wait")
     said = fusion("task", "watch", "t-000001", "--json")
     assert (said.code, said.document["status"]) == (0, "succeeded")
     assert fusion("task", "cancel", "t-000001").code == 2
 
 
-def test_a_cancelled_task_is_a_failure_to_who_watches(served: ServedVrm, fusion: Any) -> None:
+def test_a_cancelled_task_is_a_failure_to_who_watches(served: ServedVrm, fusion: Fusion) -> None:
     fusion("vm", "start", "web-02", "--no-wait")
     said = fusion("task", "cancel", "t-000001", "--json")
     assert (said.code, said.document["status"]) == (0, "cancelled")
@@ -312,14 +294,14 @@ def test_a_cancelled_task_is_a_failure_to_who_watches(served: ServedVrm, fusion:
     assert said.err == "error: task t-000001 (vm.start web-02) was cancelled\n"
 
 
-def test_the_last_events_only(served: ServedVrm, fusion: Any) -> None:
+def test_the_last_events_only(served: ServedVrm, fusion: Fusion) -> None:
     said = fusion("events", "--last", "1", "--json")
     assert [event["number"] for event in said.document["events"]] == [2]
     said = fusion("events", "--last", "0", "--json")
     assert [event["number"] for event in said.document["events"]] == [1, 2]
 
 
-def test_nothing_running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fusion: Any) -> None:
+def test_nothing_running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fusion: Fusion) -> None:
     monkeypatch.setenv("FUSION_HOME", str(tmp_path))
     said = fusion("status", "--json")
     assert said.code == 2
@@ -327,7 +309,7 @@ def test_nothing_running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fusion
     assert "fusion up" in said.err
 
 
-def test_several_running_need_a_name(served: ServedVrm, tmp_path: Path, fusion: Any) -> None:
+def test_several_running_need_a_name(served: ServedVrm, tmp_path: Path, fusion: Fusion) -> None:
     a_run("other", served.port, tmp_path)
     said = fusion("status")
     assert said.code == 2
@@ -336,8 +318,9 @@ def test_several_running_need_a_name(served: ServedVrm, tmp_path: Path, fusion: 
 
 
 def test_a_launch_under_way_is_no_failure_of_the_vrm(
-    served: ServedVrm, tmp_path: Path, fusion: Any
+    served: ServedVrm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fusion: Fusion
 ) -> None:
+    monkeypatch.setattr(client, "CONNECT_TIMEOUT_S", 0.1)
     served.stop()
     replace(a_run("demo", served.port, tmp_path), phase="launching").save()
     said = fusion("status")
@@ -345,7 +328,10 @@ def test_a_launch_under_way_is_no_failure_of_the_vrm(
     assert "is still being launched" in said.err
 
 
-def test_a_vrm_that_does_not_answer(served: ServedVrm, tmp_path: Path, fusion: Any) -> None:
+def test_a_vrm_that_does_not_answer(
+    served: ServedVrm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fusion: Fusion
+) -> None:
+    monkeypatch.setattr(client, "CONNECT_TIMEOUT_S", 0.1)
     served.stop()
     said = fusion("status", "--json")
     assert said.code == 1
@@ -355,7 +341,7 @@ def test_a_vrm_that_does_not_answer(served: ServedVrm, tmp_path: Path, fusion: A
 
 
 def test_a_damaged_record_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fusion: Any
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fusion: Fusion
 ) -> None:
     monkeypatch.setenv("FUSION_HOME", str(tmp_path))
     (tmp_path / "demo").mkdir()

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cluster.cli import sim_many, sim_one
-from cluster.cli.main import run
 from cluster.simulated.run import Failure, Finding, RunOutcome, RunRequest
+from tests.cluster.cli_said import Fusion
 
 FILE = """
 datacenter: small
@@ -29,27 +27,6 @@ vms: [{name: "web-{:02d}", count: 4, vcpus: 1, mhz: 1000, memory: 1GiB, boot: 2s
 """
 
 
-class Said:
-    """What a command said and how it ended."""
-
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-    @property
-    def document(self) -> Any:
-        return json.loads(self.out)
-
-
-@pytest.fixture
-def fusion(capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
-    def command(*arguments: str) -> Said:
-        code = run(arguments)
-        captured = capsys.readouterr()
-        return Said(code, captured.out, captured.err)
-
-    return command
-
-
 @pytest.fixture
 def file(tmp_path: Path) -> str:
     path = tmp_path / "my dc.yaml"  # a path that a shell would take apart
@@ -57,23 +34,21 @@ def file(tmp_path: Path) -> str:
     return str(path)
 
 
-def test_a_run_is_summed_up(file: str, fusion: Callable[..., Said]) -> None:
+def test_a_run_is_summed_up(file: str, fusion: Fusion) -> None:
     said = fusion("sim", file, "--for", "20s")
     assert (said.code, said.err) == (0, "")
     assert said.out.startswith("seed 11: simulated 20s in ")
     assert "\ndigest " in said.out
 
 
-def test_json_is_one_document(file: str, fusion: Callable[..., Said]) -> None:
+def test_json_is_one_document(file: str, fusion: Fusion) -> None:
     said = fusion("sim", file, "--for", "20s", "--seed", "3", "--json")
     assert (said.code, said.err) == (0, "")
     assert (said.document["seed"], said.document["simulated_s"]) == (3, 20.0)
     assert said.document["violations"] == []
 
 
-def test_the_log_has_every_event_and_keeps_out_of_the_document(
-    file: str, fusion: Callable[..., Said]
-) -> None:
+def test_the_log_has_every_event_and_keeps_out_of_the_document(file: str, fusion: Fusion) -> None:
     text = fusion("sim", file, "--for", "20s", "--log")
     lines = text.out.splitlines()
     assert any("host cna-01 made itself known" in line and " vrm " in line for line in lines)
@@ -105,7 +80,7 @@ def test_the_log_has_every_event_and_keeps_out_of_the_document(
     ],
 )
 def test_bad_options_are_refused(
-    file: str, fusion: Callable[..., Said], arguments: tuple[str, ...], sentence: str
+    file: str, fusion: Fusion, arguments: tuple[str, ...], sentence: str
 ) -> None:
     said = fusion("sim", file, *arguments)
     assert said.code == 2
@@ -113,9 +88,7 @@ def test_bad_options_are_refused(
     assert said.err.startswith("error: ")
 
 
-def test_a_bad_file_is_refused_with_all_its_mistakes(
-    tmp_path: Path, fusion: Callable[..., Said]
-) -> None:
+def test_a_bad_file_is_refused_with_all_its_mistakes(tmp_path: Path, fusion: Fusion) -> None:
     path = tmp_path / "bad.yaml"
     path.write_text(FILE.replace("16GiB", "lots").replace("percent: 30", "percent: 300"))
     said = fusion("sim", str(path), "--for", "1s")
@@ -123,7 +96,7 @@ def test_a_bad_file_is_refused_with_all_its_mistakes(
     assert said.err.count("error: ") == 2
 
 
-def test_faults_and_orders_can_be_drawn(file: str, fusion: Callable[..., Said]) -> None:
+def test_faults_and_orders_can_be_drawn(file: str, fusion: Fusion) -> None:
     options = ("--for", "5m", "--faults", "random", "--orders", "20s", "--seed", "2")
     once, again = (fusion("sim", file, *options, "--json") for _ in range(2))
     assert once.code == 0, once.out
@@ -132,9 +105,7 @@ def test_faults_and_orders_can_be_drawn(file: str, fusion: Callable[..., Said]) 
     assert calm.document["digest"] != once.document["digest"]
 
 
-def test_a_run_that_is_too_short_for_faults_or_orders_says_so(
-    file: str, fusion: Callable[..., Said]
-) -> None:
+def test_a_run_that_is_too_short_for_faults_or_orders_says_so(file: str, fusion: Fusion) -> None:
     said = fusion("sim", file, "--for", "20s", "--faults", "random", "--orders", "1s")
     assert said.code == 0
     assert "too short for faults, for the last 2m of a run are without" in said.err
@@ -149,7 +120,7 @@ def outcome_of(request: RunRequest, **what: Any) -> RunOutcome:
 
 
 def test_a_violation_is_told_with_its_replay(
-    file: str, fusion: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
+    file: str, fusion: Fusion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         sim_one, "run", lambda request, **_: outcome_of(request, violations=(FOUND,))
@@ -169,7 +140,7 @@ def test_a_violation_is_told_with_its_replay(
 
 
 def test_a_failed_run_is_a_finding(
-    file: str, fusion: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
+    file: str, fusion: Fusion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failure = Failure(12.5, "KeyError: 'x' (cluster/vrm/vrm.py:1 in run)", "Traceback …")
     monkeypatch.setattr(sim_one, "run", lambda request, **_: outcome_of(request, failure=failure))
@@ -179,7 +150,7 @@ def test_a_failed_run_is_a_finding(
     assert f"replay: fusion sim '{file}' --for 10m --seed 11 --log" in said.out
 
 
-def test_many_seeds_are_tallied(file: str, fusion: Callable[..., Said]) -> None:
+def test_many_seeds_are_tallied(file: str, fusion: Fusion) -> None:
     said = fusion("sim", file, "--for", "5s", "--seeds", "1..4", "--jobs", "2")
     assert said.code == 0
     assert said.out.startswith("4 seeds in ")
@@ -191,7 +162,7 @@ def found_at_2(request: RunRequest) -> RunOutcome:
 
 
 def test_many_seeds_have_a_line_a_finding(
-    file: str, fusion: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
+    file: str, fusion: Fusion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sim_many, "run", found_at_2)
     options = ("--for", "5s", "--seeds", "1..3", "--jobs", "1")
@@ -210,9 +181,7 @@ def test_many_seeds_have_a_line_a_finding(
     assert as_json.document["runs"][1]["replay"].endswith("--seed 2 --log")
 
 
-def test_a_run_is_recorded_and_replayed(
-    file: str, tmp_path: Path, fusion: Callable[..., Said]
-) -> None:
+def test_a_run_is_recorded_and_replayed(file: str, tmp_path: Path, fusion: Fusion) -> None:
     folder = str(tmp_path / "run")
     recorded = fusion("sim", file, "--for", "10s", "--out", folder, "--json")
     assert recorded.code == 0
@@ -230,7 +199,7 @@ def test_a_run_is_recorded_and_replayed(
 
 
 def test_a_folder_in_use_is_refused_before_anything_runs(
-    file: str, tmp_path: Path, fusion: Callable[..., Said]
+    file: str, tmp_path: Path, fusion: Fusion
 ) -> None:
     said = fusion("sim", file, "--for", "10s", "--out", str(tmp_path))
     assert said.code == 2
@@ -239,7 +208,7 @@ def test_a_folder_in_use_is_refused_before_anything_runs(
 
 
 def test_many_seeds_are_recorded_in_a_folder_each(
-    file: str, tmp_path: Path, fusion: Callable[..., Said]
+    file: str, tmp_path: Path, fusion: Fusion
 ) -> None:
     folder = tmp_path / "runs"
     said = fusion("sim", file, "--for", "5s", "--seeds", "4..5", "--out", str(folder))

@@ -1,4 +1,8 @@
-"""``up`` and ``down`` with a launcher that needs no Ray, as processes of their own."""
+"""``up`` and ``down`` with a launcher that needs no Ray.
+
+The launcher is always a process of its own; the command is one where signals, pipes, a terminal or
+its own end matter.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +15,21 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from cluster.cli import launcher_process
 from cluster.live import processes, run_state
 from cluster.live.run_state import Process, RunState
+from tests.cluster.cli_said import Fusion
 
 COMMAND = (sys.executable, "-m", "tests.cluster.cli_main")
 PATIENCE_S = 30.0
+
+Launch = Callable[[str], None]
 
 
 @pytest.fixture
@@ -31,15 +40,11 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def finished(*arguments: str, launch: str = "up") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *arguments],
-        env={**os.environ, "CLI_LAUNCH": launch},
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=False,
-    )
+@pytest.fixture
+def launch(home: Path, monkeypatch: pytest.MonkeyPatch) -> Launch:
+    """Give a function that says how launches go from now on."""
+    monkeypatch.setattr(launcher_process, "LAUNCHER", "tests.cluster.cli_launcher")
+    return partial(monkeypatch.setenv, "CLI_LAUNCH")
 
 
 def started(*arguments: str, launch: str = "up") -> subprocess.Popen[str]:
@@ -54,25 +59,33 @@ def started(*arguments: str, launch: str = "up") -> subprocess.Popen[str]:
 
 @pytest.fixture
 def detached(home: Path) -> Iterator[RunState]:
-    assert finished("up", "--detach").returncode == 0
+    """Give what a command that has ended launched."""
+    with started("up", "--detach") as command:
+        command.communicate(timeout=PATIENCE_S)
+    assert command.returncode == 0
     run = run_state.find("demo")
     yield run
     processes.stop(run.launcher, 5.0)
 
 
-def test_detached_leaves_it_running_and_says_where(detached: RunState) -> None:
+def test_detached_it_runs_on_until_down_which_leaves_nothing(
+    detached: RunState, fusion: Fusion
+) -> None:
     assert processes.alive(detached.launcher)
-    said = finished("status", "--json")
-    assert (said.returncode, json.loads(said.stdout)["datacenter"]) == (0, "demo")
+    said = fusion("status", "--json")
+    assert (said.code, said.document["datacenter"]) == (0, "demo")
+    said = fusion("down", "--json")
+    assert (said.code, said.document["datacenter"]) == (0, "demo")
+    assert not processes.alive(detached.launcher)
+    assert run_state.running() == []
 
 
-def test_detached_as_json_is_one_document(home: Path) -> None:
-    said = finished("up", "--detach", "--json")
+def test_detached_as_json_is_one_document(launch: Launch, fusion: Fusion) -> None:
+    said = fusion("up", "--detach", "--json")
     try:
-        places = json.loads(said.stdout)
-        assert places["discovery_url"] == "http://127.0.0.1:17001/discovery"
-        assert places["prometheus_yml"].endswith("/run-1/prometheus.yml")
-        assert "hosts 2/2" in said.stderr
+        assert said.document["discovery_url"] == "http://127.0.0.1:17001/discovery"
+        assert said.document["prometheus_yml"].endswith("/run-1/prometheus.yml")
+        assert "hosts 2/2" in said.err
     finally:
         processes.stop(run_state.find("demo").launcher, 5.0)
 
@@ -88,30 +101,23 @@ def test_detached_it_outlives_a_reader_that_left(home: Path) -> None:
     assert (code, outlived) == (0, True)
 
 
-def test_down_ends_it_and_leaves_nothing(detached: RunState) -> None:
-    said = finished("down", "--json")
-    assert (said.returncode, json.loads(said.stdout)["datacenter"]) == (0, "demo")
-    assert not processes.alive(detached.launcher)
-    assert run_state.running() == []
+def test_down_with_nothing_running(home: Path, fusion: Fusion) -> None:
+    said = fusion("down")
+    assert said.code == 2
+    assert said.err == "error: no datacenter is running; launch one with 'fusion up'\n"
 
 
-def test_down_with_nothing_running(home: Path) -> None:
-    said = finished("down")
-    assert said.returncode == 2
-    assert said.stderr == "error: no datacenter is running; launch one with 'fusion up'\n"
-
-
-def test_what_a_killed_launcher_left_is_reported_and_removed(home: Path) -> None:
+def test_what_a_killed_launcher_left_is_reported_and_removed(home: Path, fusion: Fusion) -> None:
     gone = Process(pid=2**22 - 1, started="1", what="launcher")
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     try:
         left = processes.identify(child.pid, "cna-01")
         RunState("demo", str(home), gone, "up", processes=(left,)).save()
-        said = finished("status")
-        assert said.returncode == 2
-        assert "was killed" in said.stderr
-        assert "fusion down" in said.stderr
-        assert finished("down").returncode == 0
+        said = fusion("status")
+        assert said.code == 2
+        assert "was killed" in said.err
+        assert "fusion down" in said.err
+        assert fusion("down").code == 0
         assert child.wait(PATIENCE_S) != 0
         assert run_state.running() == []
     finally:
@@ -119,43 +125,44 @@ def test_what_a_killed_launcher_left_is_reported_and_removed(home: Path) -> None
         child.wait()
 
 
-def test_options_reach_the_launcher(home: Path) -> None:
-    said = finished(
-        *("up", "x.yaml", "--speed", "2.5", "--ray-address", "h:1", "--datasets", "d"),
-        launch="refused",
-    )
-    assert said.returncode == 2
+def test_options_reach_the_launcher(home: Path, launch: Launch, fusion: Fusion) -> None:
+    launch("refused")
+    options = ("--speed", "2.5", "--ray-address", "h:1", "--datasets", "d")
+    assert fusion("up", "x.yaml", *options).code == 2
     arguments = json.loads((home / "arguments.json").read_text())
-    expected = ["x.yaml", "--speed", "2.5", "--ray-address", "h:1", "--datasets", "d"]
-    assert arguments == expected
+    assert arguments == ["x.yaml", *options]
 
 
-def test_a_refused_launch_exits_2_with_every_sentence(home: Path) -> None:
-    said = finished("up", "--json", launch="refused")
-    assert said.returncode == 2
-    assert said.stderr == "error: hosts[0].memory: no\nerror: vms: no\n"
-    assert json.loads(said.stdout)["error"]["kind"] == "refused"
+def test_a_refused_launch_exits_2_with_every_sentence(launch: Launch, fusion: Fusion) -> None:
+    launch("refused")
+    said = fusion("up", "--json")
+    assert said.code == 2
+    assert said.err == "error: hosts[0].memory: no\nerror: vms: no\n"
+    assert said.document["error"]["kind"] == "refused"
 
 
-def test_a_launch_that_breaks_exits_1(home: Path) -> None:
-    said = finished("up", launch="broken")
-    assert said.returncode == 1
-    assert said.stderr.endswith("error: host cna-02 does not start\n")
+def test_a_launch_that_breaks_exits_1(launch: Launch, fusion: Fusion) -> None:
+    launch("broken")
+    said = fusion("up")
+    assert said.code == 1
+    assert said.err.endswith("error: host cna-02 does not start\n")
 
 
-def test_a_launcher_that_dies_is_quoted(home: Path) -> None:
-    said = finished("up", launch="dies")
-    assert said.returncode == 1
-    assert "exit code 7" in said.stderr
-    assert "OSError: something unheard of" in said.stderr
-    assert "Traceback" not in said.stderr
+def test_a_launcher_that_dies_is_quoted(launch: Launch, fusion: Fusion) -> None:
+    launch("dies")
+    said = fusion("up")
+    assert said.code == 1
+    assert "exit code 7" in said.err
+    assert "OSError: something unheard of" in said.err
+    assert "Traceback" not in said.err
 
 
-def test_vms_that_found_no_place_are_told_of(home: Path) -> None:
-    said = finished("up", "--detach", launch="short")
+def test_vms_that_found_no_place_are_told_of(launch: Launch, fusion: Fusion) -> None:
+    launch("short")
+    said = fusion("up", "--detach")
     processes.stop(run_state.find("demo").launcher, 5.0)
-    assert said.returncode == 0
-    assert "warning: VMs of web: no host fits one of them\n" in said.stderr
+    assert said.code == 0
+    assert "warning: VMs of web: no host fits one of them\n" in said.err
 
 
 def until_recorded() -> RunState:
@@ -197,25 +204,27 @@ def test_without_a_terminal_it_waits_until_the_signal(home: Path, json_wanted: b
         assert said.startswith("demo is up after ")
 
 
-def test_a_launcher_that_is_killed_later_fails_the_command(home: Path) -> None:
-    said = finished("up", launch="killed")
-    assert said.returncode == 1
-    assert "killed by signal 9" in said.stderr
+def test_a_launcher_that_is_killed_later_fails_the_command(launch: Launch, fusion: Fusion) -> None:
+    launch("killed")
+    said = fusion("up")
+    assert said.code == 1
+    assert "killed by signal 9" in said.err
     assert run_state.running() == []
 
 
-def test_after_its_document_a_failure_adds_no_second_one(home: Path) -> None:
-    said = finished("up", "--json", launch="killed")
-    assert said.returncode == 1
-    assert json.loads(said.stdout)["datacenter"] == "demo"
-    assert "killed by signal 9" in said.stderr
+def test_after_its_document_a_failure_adds_no_second_one(launch: Launch, fusion: Fusion) -> None:
+    launch("killed")
+    said = fusion("up", "--json")
+    assert said.code == 1
+    assert said.document["datacenter"] == "demo"
+    assert "killed by signal 9" in said.err
 
 
-def test_shut_down_from_elsewhere_is_no_failure(home: Path) -> None:
+def test_shut_down_from_elsewhere_is_no_failure(home: Path, fusion: Fusion) -> None:
     with started("up") as command:
         assert command.stdout is not None
         command.stdout.readline()
-        assert finished("down").returncode == 0
+        assert fusion("down").code == 0
         _, err = command.communicate(timeout=PATIENCE_S)
     assert command.returncode == 0
     assert "demo was shut down from elsewhere" in err

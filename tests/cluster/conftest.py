@@ -1,0 +1,20 @@
+"""What the tests of the command line share."""
+
+from __future__ import annotations
+
+import pytest
+
+from cluster.cli.main import run
+from tests.cluster.cli_said import Fusion, Said
+
+
+@pytest.fixture
+def fusion(capsys: pytest.CaptureFixture[str]) -> Fusion:
+    """Give the command line, to be run in this process."""
+
+    def command(*arguments: str) -> Said:
+        code = run(arguments)
+        captured = capsys.readouterr()
+        return Said(code, captured.out, captured.err)
+
+    return command
