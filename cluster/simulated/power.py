@@ -185,4 +185,11 @@ class SimulatedPower:
     async def _order(self, order: Callable[[str], Coroutine[Any, Any, int]], host: str) -> int:
         if self._party.dead:
             raise asyncio.CancelledError
-        return await asyncio.shield(self._outside(order(host)))
+        switching = self._outside(order(host))
+        switching.add_done_callback(_note_failure)  # whoever ordered it may be dead by then
+        return await asyncio.shield(switching)
+
+
+def _note_failure(switching: asyncio.Task[int]) -> None:
+    if not switching.cancelled():
+        switching.exception()

@@ -101,6 +101,16 @@ def test_power_cut_while_it_comes_on_stays_cut(
     assert world.run(world.supply.on("cna-01")) == 3
 
 
+def test_power_that_a_dead_vrm_ordered_may_fail_unheard() -> None:
+    with SimulatedWorld(SINGLE, seed=1) as world:
+        world.launch()
+        world.run_until(0.5)
+        world.kill_vrm()
+        world.kill_host("cna-01")
+        world.run_until(5.0)
+        assert world.supply.powered == {"cna-01": False, "cna-02": True, "cna-03": True}
+
+
 def test_a_hung_packed_process_does_not_hear_the_button(launched: Launched) -> None:
     world = launched(PACKED)
     process = world.supply.process("cna-01")
