@@ -9,6 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from cluster.simulated.campaign import Campaign
 from cluster.simulated.run import RunOutcome, RunRequest, run
 from tests.simulated.small import small_request
@@ -20,14 +22,13 @@ def quick(request: RunRequest) -> RunOutcome:
     return RunOutcome(request.seed, f"digest-{request.seed}", 5.0, 0.1, 1, os.getpid())
 
 
-def dies_at_3(request: RunRequest) -> RunOutcome:
+def some_go_wrong(request: RunRequest) -> RunOutcome:
+    """Seeds 1 and 2 are really run, 3 kills its process, 4 raises, the others do nothing."""
+    if request.seed <= 2:
+        return run(request)
     if request.seed == 3:
         os.kill(os.getpid(), signal.SIGKILL)
-    return quick(request)
-
-
-def fails_at_3(request: RunRequest) -> RunOutcome:
-    if request.seed == 3:
+    if request.seed == 4:
         raise ValueError("planted")
     return quick(request)
 
@@ -39,35 +40,43 @@ def never_ends(request: RunRequest) -> RunOutcome:
         time.sleep(1)
 
 
-def test_workers_find_the_same_as_this_process() -> None:
-    outcomes = list(Campaign(REQUEST.with_seed, range(1, 4), jobs=2).outcomes())
-    assert sorted(outcome.seed for outcome in outcomes) == [1, 2, 3]
-    by_seed = {outcome.seed: outcome.digest for outcome in outcomes}
-    assert by_seed == {seed: run(REQUEST.with_seed(seed)).digest for seed in (1, 2, 3)}
+@pytest.fixture(scope="module")
+def outcomes() -> list[RunOutcome]:
+    """What came of twenty seeds in one process, and in the one that replaced it."""
+    return list(Campaign(REQUEST.with_seed, range(1, 21), 1, some_go_wrong).outcomes())
 
 
-def test_many_seeds_share_few_processes() -> None:
-    outcomes = list(Campaign(REQUEST.with_seed, range(20), jobs=2, work=quick).outcomes())
-    assert sorted(outcome.seed for outcome in outcomes) == list(range(20))
-    assert len({outcome.rpcs for outcome in outcomes}) <= 2
+@pytest.fixture
+def by_seed(outcomes: list[RunOutcome]) -> dict[int, RunOutcome]:
+    return {outcome.seed: outcome for outcome in outcomes}
 
 
-def test_a_worker_that_dies_costs_its_seed_alone() -> None:
-    outcomes = list(Campaign(REQUEST.with_seed, range(1, 7), jobs=1, work=dies_at_3).outcomes())
-    assert sorted(outcome.seed for outcome in outcomes) == [1, 2, 3, 4, 5, 6]
-    (lost,) = [outcome for outcome in outcomes if not outcome.sound]
-    assert lost.seed == 3
-    assert lost.failure is not None
-    assert lost.failure.text == "the process that ran it died (signal 9)"
+def test_every_seed_is_told_once(outcomes: list[RunOutcome]) -> None:
+    assert sorted(outcome.seed for outcome in outcomes) == list(range(1, 21))
+    assert sorted(outcome.seed for outcome in outcomes if not outcome.sound) == [3, 4]
 
 
-def test_an_exception_outside_the_run_costs_its_seed_alone() -> None:
-    outcomes = list(Campaign(REQUEST.with_seed, range(1, 6), jobs=1, work=fails_at_3).outcomes())
-    (lost,) = [outcome for outcome in outcomes if not outcome.sound]
-    assert (lost.seed, len(outcomes)) == (3, 5)
-    assert lost.failure is not None
-    assert lost.failure.text == "ValueError: planted"
-    assert "fails_at_3" in lost.failure.traceback
+def test_workers_find_the_same_as_this_process(by_seed: dict[int, RunOutcome]) -> None:
+    for seed in (1, 2):
+        assert by_seed[seed].digest == run(REQUEST.with_seed(seed)).digest
+
+
+def test_many_seeds_share_a_process(by_seed: dict[int, RunOutcome]) -> None:
+    (worker,) = {by_seed[seed].rpcs for seed in range(5, 21)}
+    assert worker != os.getpid()
+
+
+def test_a_worker_that_dies_costs_its_seed_alone(by_seed: dict[int, RunOutcome]) -> None:
+    failure = by_seed[3].failure
+    assert failure is not None
+    assert failure.text == "the process that ran it died (signal 9)"
+
+
+def test_an_exception_outside_the_run_costs_its_seed_alone(by_seed: dict[int, RunOutcome]) -> None:
+    failure = by_seed[4].failure
+    assert failure is not None
+    assert failure.text == "ValueError: planted"
+    assert "some_go_wrong" in failure.traceback
 
 
 def test_an_interrupt_ends_what_runs_and_keeps_what_was_found() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -45,25 +44,6 @@ def test_one_seed_gives_one_digest_whoever_looks_on() -> None:
     other = run(request.with_seed(2))
     assert first.digest == second.digest != other.digest
     assert looker.looks == 121  # every tick of a second, and the end
-
-
-def test_one_seed_gives_one_digest_in_processes_with_other_hashes() -> None:
-    program = (
-        "from tests.simulated.small import small_request, with_orders\n"
-        "from cluster.simulated.run import run\n"
-        "print(run(with_orders(small_request(for_s=120.0))).digest)"
-    )
-    digests = {
-        subprocess.run(
-            [sys.executable, "-c", program],
-            env={**os.environ, "PYTHONHASHSEED": hash_seed},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        for hash_seed in ("1", "2")
-    }
-    assert len(digests) == 1
 
 
 def test_the_world_is_looked_at_in_the_middle_of_ticks() -> None:
