@@ -1,6 +1,13 @@
 """Options of the whole suite."""
 
 import pytest
+from hypothesis import settings
+
+# Few examples every time, many with --hypothesis-profile=thorough. Whatever is slow is so because
+# the machine is busy: no deadlines.
+settings.register_profile("fast", max_examples=40, deadline=None)
+settings.register_profile("thorough", max_examples=1000, deadline=None)
+settings.load_profile("fast")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from functools import cache
+from typing import Any
 
 import typer
 
@@ -55,12 +57,16 @@ def main() -> None:
     sys.exit(code)
 
 
+@cache
+def _command() -> Any:
+    """Return the command with all its parts, which are dear to make."""
+    return typer.main.get_command(app)
+
+
 def run(arguments: Sequence[str]) -> int:
     """Carry out ``arguments``; return the exit code after having said what went wrong."""
     try:
-        ended = typer.main.get_command(app).main(
-            list(arguments), prog_name="fusion", standalone_mode=False
-        )
+        ended = _command().main(list(arguments), prog_name="fusion", standalone_mode=False)
         return ended if isinstance(ended, int) else ExitCode.DONE
     except FusionError as problem:
         return _failed(problem, arguments)

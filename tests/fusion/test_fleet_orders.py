@@ -236,7 +236,7 @@ class Orders(RuleBasedStateMachine):
         assert self.fleet.now_s <= change_s <= due_s
 
 
-Orders.TestCase.settings = settings(max_examples=50, stateful_step_count=40, deadline=None)
+Orders.TestCase.settings = settings(stateful_step_count=40)
 TestOrders = Orders.TestCase
 
 

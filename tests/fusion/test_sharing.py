@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fusion.compute.sharing import EXACTNESS_MHZ, Sharing, share_cpu
@@ -155,7 +155,6 @@ class TestPromises:
     @given(
         st.lists(st.tuples(st.floats(0, 20_000), wishes), min_size=1, max_size=5), st.integers(0)
     )
-    @settings(max_examples=50)
     def test_hosts_do_not_notice_each_other_nor_the_order(
         self, hosts: list[tuple[float, list[Wish]]], seed: int
     ) -> None:

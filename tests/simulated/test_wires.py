@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.network import Plane
@@ -111,7 +111,6 @@ def test_latencies_have_the_stated_distribution() -> None:
     assert sum(arrivals) / len(arrivals) == pytest.approx(0.015, rel=0.03)
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     sends=st.lists(
         st.tuples(st.integers(0, 3), st.floats(0.0, 5.0), st.floats(1.0, 1e6)),
