@@ -350,3 +350,9 @@ def test_a_damaged_record_is_named(
     assert said.code == 1
     assert "run.json: damaged" in said.err
     assert "Traceback" not in said.err
+
+
+def test_no_command_shows_help_and_exits_2(fusion: Fusion) -> None:
+    said = fusion()
+    assert said.code == 2
+    assert "Usage: fusion" in said.out + said.err
