@@ -152,13 +152,6 @@ def test_a_failed_run_is_a_finding(
     assert f"replay: fusion sim '{file}' --for 10m --seed 11 --log" in said.out
 
 
-def test_many_seeds_are_tallied(file: str, fusion: Fusion) -> None:
-    said = fusion("sim", file, "--for", "5s", "--seeds", "1..3", "--jobs", "2")
-    assert said.code == 0
-    assert said.out.startswith("3 seeds in ")
-    assert said.out.endswith("0 with violations, 0 failed\n")
-
-
 class HereCampaign(Campaign):
     """A campaign without processes of its own, for what does not depend on them."""
 
@@ -218,15 +211,16 @@ def test_a_folder_in_use_is_refused_before_anything_runs(
     assert fusion("replay", str(tmp_path)).code == 2
 
 
-def test_many_seeds_are_recorded_in_a_folder_each(
+def test_many_seeds_are_tallied_and_recorded_in_a_folder_each(
     file: str, tmp_path: Path, fusion: Fusion
 ) -> None:
     folder = tmp_path / "runs"
-    said = fusion(
-        "sim", file, "--for", "5s", "--seeds", "4..5", "--out", str(folder), "--jobs", "1"
-    )
+    options = ("--for", "5s", "--seeds", "4..6", "--jobs", "2")
+    said = fusion("sim", file, *options, "--out", str(folder))
     assert said.code == 0
-    assert sorted(path.name for path in folder.iterdir()) == ["seed-4", "seed-5"]
+    assert said.out.startswith("3 seeds in ")
+    assert said.out.endswith("0 with violations, 0 failed\n")
+    assert sorted(path.name for path in folder.iterdir()) == ["seed-4", "seed-5", "seed-6"]
     assert fusion("replay", str(folder / "seed-5")).code == 0
 
 
