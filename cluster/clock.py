@@ -1,5 +1,7 @@
 """The seam to time."""
 
+from asyncio import TimerHandle
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -17,4 +19,8 @@ class Clock(Protocol):
 
     def timeout(self, duration_s: float | None) -> AbstractAsyncContextManager[object]:
         """Bound a block: ``TimeoutError`` leaves it after ``duration_s`` emulated seconds."""
+        ...
+
+    def call_later(self, duration_s: float, callback: Callable[[], object]) -> TimerHandle:
+        """Have ``callback`` called after ``duration_s`` emulated seconds, unless cancelled."""
         ...

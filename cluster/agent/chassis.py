@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ import numpy as np
 import structlog
 
 from cluster.agent.changes import changed_vms
-from cluster.agent.rhythm import Rhythm, happened
+from cluster.agent.rhythm import News, Rhythm
 from cluster.clock import Clock
 from fusion.arrays import Codes
 from fusion.errors import FusionError, NotFound
@@ -58,8 +57,8 @@ class Chassis:
 
     def __init__(self, hosts: Sequence[tuple[HostSpec, int]], clock: Clock) -> None:
         self.specs = tuple(spec for spec, _ in hosts)
-        self.vms_changed = asyncio.Event()
-        self._timers_changed = asyncio.Event()
+        self.vms_changed = News()
+        self._timers_changed = News()
         self._clock = clock
         self._fleet = Fleet(self.specs, clock.now())
         self._incarnation = {spec.name: incarnation for spec, incarnation in hosts}
@@ -182,7 +181,7 @@ class Chassis:
         while True:
             change_s = max(self._fleet.next_change(), self._fleet.now_s + gap_s)
             wake_s = min(ticks.due_s, change_s)
-            if await happened(self._timers_changed, self._clock, wake_s):
+            if await self._timers_changed.within(self._clock, wake_s):
                 continue  # something may be due earlier now
             now_s = self._clock.now()
             self._fleet.advance(now_s)

@@ -50,6 +50,48 @@ def report_request(
     )
 
 
+class ReportMessage:
+    """The heartbeats of a process, each written over the one before it: what did not change stays.
+
+    So only one of them may be under way at a time.
+    """
+
+    def __init__(self) -> None:
+        self._request = registry_pb2.ReportRequest()
+        self._states: object = None
+        self._incarnations: Mapping[str, int] = {}
+        self._sessions: Mapping[str, int] = {}
+
+    def write(
+        self,
+        view: FleetView,
+        incarnations: Mapping[str, int],
+        sessions: Mapping[str, int],
+        sequence: int,
+    ) -> registry_pb2.ReportRequest:
+        """Return what ``report_request`` would, until the next call of this."""
+        hosts, vms = view.hosts, view.vms
+        if (
+            vms.state is not self._states
+            or incarnations != self._incarnations
+            or sessions != self._sessions
+            or len(incarnations) < len(hosts.names)
+        ):
+            self._states, self._incarnations, self._sessions = vms.state, incarnations, sessions
+            self._request = report_request(view, incarnations, sessions, sequence)
+            return self._request
+        # With the states, VMs and what they hold of the memory are as they were.
+        request = self._request
+        request.sequence = sequence
+        request.cpu_demand_mhz[:] = hosts.cpu_demand_mhz.tolist()
+        request.cpu_used_mhz[:] = hosts.cpu_used_mhz.tolist()
+        rows = request.vms
+        rows.cpu_demand_mhz[:] = vms.cpu_demand_mhz.tolist()
+        rows.cpu_used_mhz[:] = vms.cpu_used_mhz.tolist()
+        rows.cpu_ready_s[:] = vms.cpu_ready_s.tolist()
+        return request
+
+
 def register_request(
     endpoint: Endpoint,
     specs: Sequence[HostSpec],

@@ -9,8 +9,8 @@ import structlog
 
 from cluster.agent.chassis import Chassis
 from cluster.agent.membership import Membership
-from cluster.agent.messages import register_request, report_request
-from cluster.agent.rhythm import Rhythm, happened
+from cluster.agent.messages import ReportMessage, register_request
+from cluster.agent.rhythm import Rhythm
 from cluster.clock import Clock
 from cluster.metrics.agent import AgentCounters, Outcome
 from cluster.network import Network
@@ -70,6 +70,7 @@ class Reporter:
         self._counters = counters
         self._registration_outage = Outage("registration at the VRM")
         self._report_outage = Outage("heartbeat to the VRM")
+        self._message = ReportMessage()
         self._stub: tuple[grpc.aio.Channel, registry_pb2_grpc.RegistryStub] | None = None
 
     async def keep_registered(self) -> None:
@@ -96,7 +97,7 @@ class Reporter:
             if heartbeats.interval_s != self._interval_s:  # the VRM wants another
                 heartbeats = Rhythm(self._clock.now(), self._interval_s)
             due_s, gap_s = heartbeats.due_s, PROMPT_GAP * self._interval_s
-            if await happened(self._chassis.vms_changed, self._clock, due_s):
+            if await self._chassis.vms_changed.within(self._clock, due_s):
                 now_s = self._clock.now()
                 prompt_s = min(max(now_s, last_s + gap_s), due_s)
                 await self._clock.sleep(prompt_s - now_s)  # what else changes goes with it
@@ -146,7 +147,7 @@ class Reporter:
         snapshot = self._chassis.snapshot()
         self._chassis.vms_changed.clear()
         try:
-            request = report_request(snapshot.view, incarnations, sessions, snapshot.sequence)
+            request = self._message.write(snapshot.view, incarnations, sessions, snapshot.sequence)
             reply = await self._registry().Report(request, timeout=time_limit_s)
             self._membership.hear(reply.vrm_generation)
         except (grpc.aio.AioRpcError, Refused) as failure:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
 
@@ -24,3 +25,6 @@ class LiveClock:
 
     def timeout(self, duration_s: float | None) -> AbstractAsyncContextManager[object]:
         return asyncio.timeout(None if duration_s is None else duration_s / self.speed)
+
+    def call_later(self, duration_s: float, callback: Callable[[], object]) -> asyncio.TimerHandle:
+        return asyncio.get_running_loop().call_later(max(0.0, duration_s / self.speed), callback)

@@ -1,6 +1,7 @@
 """Virtual time as one incarnation sees it."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
 from cluster.simulated.loop import VirtualLoop
@@ -28,6 +29,11 @@ class SimulatedClock:
 
     def timeout(self, duration_s: float | None) -> AbstractAsyncContextManager[object]:
         return _Timeout(self._loop, duration_s)
+
+    def call_later(self, duration_s: float, callback: Callable[[], object]) -> asyncio.TimerHandle:
+        if self._cut:
+            raise asyncio.CancelledError
+        return self._loop.call_later(max(0.0, duration_s), callback)
 
     def cut(self) -> None:
         """The incarnation that used it is dead."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from asyncio import TimerHandle
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
 
@@ -15,4 +17,7 @@ class StoppedClock:
         raise AssertionError("nothing here sleeps")
 
     def timeout(self, duration_s: float | None) -> AbstractAsyncContextManager[object]:
+        raise AssertionError("nothing here waits")
+
+    def call_later(self, duration_s: float, callback: Callable[[], object]) -> TimerHandle:
         raise AssertionError("nothing here waits")

@@ -8,7 +8,12 @@ from hypothesis import strategies as st
 
 from cluster.agent.changes import changed_vms
 from cluster.agent.membership import Membership
-from cluster.agent.messages import list_hosts_reply, register_request, report_request
+from cluster.agent.messages import (
+    ReportMessage,
+    list_hosts_reply,
+    register_request,
+    report_request,
+)
 from cluster.agent.rhythm import Rhythm
 from cluster.role import Endpoint
 from fusion.errors import Refused
@@ -43,6 +48,26 @@ def test_a_report_counts_hosts_by_their_place_in_the_message() -> None:
     assert list(report.vms.vm_number) == [5, 11, 2]
     assert list(report.vms.host_row) == [0, 0, 1]
     assert list(report.vms.state) == [RUNNING, RUNNING, STARTING]
+
+
+def test_a_report_that_is_written_over_the_last_one_is_as_a_new_one() -> None:
+    hosts, kept = fleet(), ReportMessage()
+    every = {host.name: 1 for host in HOSTS}
+
+    def check(incarnations: dict[str, int], sessions: dict[str, int], sequence: int) -> None:
+        told = hosts.view(), incarnations, sessions, sequence
+        assert kept.write(*told) == report_request(*told)
+
+    check(every, every, 1)
+    hosts.advance(31.0)  # only figures change
+    check(every, every, 2)
+    check(every, {**every, "cna-02": 2}, 3)
+    check({**every, "cna-03": 2}, every, 4)
+    check({"cna-03": 1}, {"cna-03": 1}, 5)
+    hosts.advance(62.0)  # a guest has booted
+    check(every, every, 6)
+    hosts.power_off("cna-01")
+    check(every, every, 7)
 
 
 def test_what_is_not_to_be_told_is_left_out_with_its_vms() -> None:

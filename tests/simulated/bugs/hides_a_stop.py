@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from cluster.agent import reporting
+from cluster.agent import messages
 from cluster.agent.chassis import Chassis
 from cluster.rpc.convert import VM_STATES
 from cluster.rpc.v1 import registry_pb2
@@ -29,5 +29,5 @@ def _as_before(true: Any) -> Any:
 @contextmanager
 def planted() -> Iterator[None]:
     keep = replaced(Chassis, "forget_stopped", lambda _: lambda *told: None)
-    with keep, replaced(reporting, "report_request", _as_before):
+    with keep, replaced(messages, "report_request", _as_before):
         yield
