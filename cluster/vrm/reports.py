@@ -37,6 +37,8 @@ class Reports:
         self._changes = changes
         self._events = events
         self._clock = clock
+        #: By rows of hosts: the last report of theirs that was as known, and at which revision.
+        self._as_known_at: dict[bytes, tuple[int, tuple[bytes, ...]]] = {}
         self._strays: set[tuple[int, int]] = set()  # (host row, VM number) that were reported
 
     def take_hosts(
@@ -102,12 +104,18 @@ class Reports:
         is missing if there are as many as the hosts hold.
         """
         figures = self._inventory.vm_figures
+        key = (rows.tobytes(), number.tobytes(), on.tobytes(), state.tobytes())
+        if self._as_known_at.get(key[0]) == (self._inventory.revision, key):
+            return True  # neither side has changed since that was found
         if len(number) != int(self._inventory.host_figures.vms[rows].sum()):
             return False
         if number.max(initial=0) >= len(figures.state):
             return False
         as_known = (figures.host_row[number] == on) & (figures.state[number] == state)
-        return bool(as_known.all())
+        if not as_known.all():
+            return False
+        self._as_known_at[key[0]] = self._inventory.revision, key
+        return True
 
     def _take_figures(
         self, where: Integers, which: NDArray[np.bool_] | slice, message: registry_pb2.VmRows
@@ -228,17 +236,17 @@ def _rows(hosts: Sequence[Host | None]) -> Integers:
 
 def check_columns(hosts: int, rows: registry_pb2.VmRows) -> None:
     """Raise ``InvalidInput`` where ``rows`` are no rows of VMs on so many hosts."""
-    vms = len(rows.vm_number)
+    vms, host_row = len(rows.vm_number), rows.host_row
     if not (
-        len(rows.host_row) == vms
+        len(host_row) == vms
         and len(rows.state) == vms
         and len(rows.cpu_demand_mhz) == vms
         and len(rows.cpu_used_mhz) == vms
         and len(rows.cpu_ready_s) == vms
     ):
         raise InvalidInput("vms: the columns are not of one length")
-    if vms and max(rows.host_row) >= hosts:
-        raise InvalidInput(f"vms.host_row: there is no row {max(rows.host_row)} of {hosts} hosts")
+    if vms and (most := max(host_row)) >= hosts:
+        raise InvalidInput(f"vms.host_row: there is no row {most} of {hosts} hosts")
 
 
 def _integers(column: Collection[int]) -> Integers:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from cluster.stores import Stores
@@ -90,27 +89,28 @@ class Store:
                     self._connection.execute(statement)
                 self._connection.execute(f"PRAGMA user_version = {SCHEMA}")
 
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self) -> Transaction:
         """Commit everything in the block at once; a block within a block joins the outer one.
 
         There must be no ``await`` in the block, and whatever may be refused is checked before it.
         A block that writes nothing, as nearly all heartbeats do, does not touch the database.
         """
+        return Transaction(self)
+
+    def _enter(self) -> bool:
+        """Begin a transaction; return False where one is under way."""
         if self._in_transaction:
-            yield
-            return
+            return False
         self._in_transaction = True
+        return True
+
+    def _leave(self, error: BaseException | None) -> None:
+        """End the transaction: with ``error``, as if nothing of it had been."""
         try:
-            yield
-        except BaseException as error:
-            self._failed(error)
+            if error is not None:
+                self._failed(error)
             if self._begun:
-                self._connection.execute("ROLLBACK")
-            raise
-        else:
-            if self._begun:
-                self._connection.execute("COMMIT")
+                self._connection.execute("COMMIT" if error is None else "ROLLBACK")
         finally:
             self._in_transaction = self._begun = False
 
@@ -149,3 +149,20 @@ class Store:
 
     def close(self) -> None:
         self._connection.close()
+
+
+class Transaction:
+    """The block of ``Store.transaction``; as a generator it would cost more than a heartbeat's."""
+
+    __slots__ = ("_outermost", "_store")
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._outermost = False
+
+    def __enter__(self) -> None:
+        self._outermost = self._store._enter()
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if self._outermost:
+            self._store._leave(error)
