@@ -186,6 +186,14 @@ def test_a_repeated_request_finds_the_task_that_it_started(tmp_path: Path) -> No
         stop = await world.stub.StopVm(order("db", "r2"))
         await world.end(stop)
         assert (await world.stub.StopVm(order("db", "r2"))).id == stop.id
+        assert (await world.stub.StopVm(order(stop.entity, "r2"))).id == stop.id
+        for other in (
+            world.stub.StartVm(order("db", "r2")),
+            world.stub.StopVm(order("web", "r2")),
+            world.stub.CreateVm(create(vm("db-2"), request_id="r1")),
+        ):
+            sentence = await refused(other, grpc.StatusCode.INVALID_ARGUMENT)
+            assert "give each order an id of its own" in sentence
 
     in_a_lab(tmp_path, scenario)
 
