@@ -63,7 +63,7 @@ def check(
 
 
 def _check_times(file: DatacenterFile, mistakes: Mistakes) -> None:
-    if file.tick > file.heartbeat.interval:
+    if file.tick is not None and file.tick > file.heartbeat.interval:
         mistakes.add(
             "tick",
             f"{format_duration(file.tick)} is longer than the heartbeat interval of "

@@ -21,7 +21,7 @@ def expand(
         vms=tuple(vm for plan in vms for vm in _vms(plan)),
         seed=file.seed,
         speed=file.speed,
-        tick_s=file.tick,
+        tick_s=file.heartbeat.interval if file.tick is None else file.tick,
         heartbeat_interval_s=file.heartbeat.interval,
         heartbeat_misses=file.heartbeat.misses,
         hosts_per_actor=file.hosts_per_actor,

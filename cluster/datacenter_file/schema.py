@@ -233,7 +233,7 @@ class DatacenterFile(Entry):
     datacenter: Name
     seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 1
     speed: Annotated[float, Field(gt=0)] = 1.0
-    tick: Duration = 1.0
+    tick: Duration | None = None
     heartbeat: Heartbeat = Heartbeat()
     hosts_per_actor: Annotated[int, Field(ge=1, le=MAX_COUNT)] = 1
     first_port: Annotated[int, Field(ge=1024, le=65535)] | None = None

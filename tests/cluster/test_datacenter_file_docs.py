@@ -37,7 +37,8 @@ def test_defaults_are_those_that_the_reference_states(tmp_path: Path) -> None:
     datacenter = load(str(path))
     rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]+?) \|", REFERENCE.read_text("utf-8"), re.M))
     vm = datacenter.vms[0].spec
-    assert rows["tick"] == f"{datacenter.tick_s:g}s"
+    assert rows["tick"] == "`heartbeat.interval`"
+    assert datacenter.tick_s == datacenter.heartbeat_interval_s
     assert rows["seed"] == str(datacenter.seed)
     assert rows["boot"] == f"{vm.boot_s:g}s"
     assert rows["shutdown"] == f"{vm.shutdown_s:g}s"
