@@ -153,6 +153,9 @@ def test_what_cannot_be_created_is_refused_with_its_place(tmp_path: Path) -> Non
         "cpu.reservation: 500 MHz is more than the limit of 400": vm(
             "db", cpu=CpuQos(1000, 400.0, 500.0)
         ),
+        "cpu.reservation: 2001 MHz is more than VM db can use": vm(
+            "db", cpu=CpuQos(1000, reservation_mhz=2001.0)
+        ),
         "vm.boot": vm("db", boot_s=math.nan),
         "500 % is no load": vm("db", workload=Constant(500)),
         "nan % is no load": vm("db", workload=Bursts(5, math.nan, 10, 10)),
@@ -309,7 +312,7 @@ def test_cpu_settings_that_cannot_be_are_refused(tmp_path: Path) -> None:
             (vrm_pb2.SetVmCpuOrder(vm="web", shares=0), "cpu.shares"),
             (vrm_pb2.SetVmCpuOrder(vm="web", limit_mhz=-1.0), "cpu.limit"),
             (vrm_pb2.SetVmCpuOrder(vm="web", limit_mhz=1.0, reservation_mhz=2.0), "than the limit"),
-            (vrm_pb2.SetVmCpuOrder(vm="web", reservation_mhz=99_000.0), "larger than every host"),
+            (vrm_pb2.SetVmCpuOrder(vm="web", reservation_mhz=2_001.0), "(2 vCPUs of 1000 MHz)"),
         ]:
             assert place in await refused(world.stub.SetVmCpu(wrong), bad)
         reserved = vm("db", cpu=CpuQos(1000, reservation_mhz=9_000.0))
