@@ -248,7 +248,7 @@ class Fleet:
     def _host(self, host: str) -> int:
         row = self._row_of.get(host)
         if row is None:
-            raise NotFound(f"no host {host} here; there are {', '.join(self._names)}")
+            raise NotFound(f"no host {host!r} here; there are {', '.join(self._names)}")
         return row
 
     def _vm(self, host: str, number: int) -> int:

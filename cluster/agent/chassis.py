@@ -111,7 +111,7 @@ class Chassis:
 
     def _check(self, host: str) -> None:
         if host not in self._incarnation:
-            raise NotFound(f"no host {host} here; this agent has {', '.join(self._incarnation)}")
+            raise NotFound(f"no host {host!r} here; this agent has {', '.join(self._incarnation)}")
 
     # Orders
 

@@ -73,7 +73,10 @@ def traces(
         raise InvalidInput(f"{folder}: not a folder; name one that is empty or is still to be made")
     if folder.is_dir() and any(folder.iterdir()):
         raise Refused(f"{folder}: not empty, and nothing is overwritten; name another folder")
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInput(f"{folder}: cannot be made: {error.strerror}; name another") from error
     digits = max(4, len(str(count)))
     for number, trace in enumerate(
         synthetic_traces(count, samples, generator(seed, "traces")), start=1

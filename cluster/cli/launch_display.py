@@ -17,6 +17,8 @@ from cluster.cli.output import watched
 from cluster.live.progress import Progress, Step
 
 TITLES = {Step.RAY: "Ray", Step.VRM: "VRM", Step.HOSTS: "hosts", Step.VMS: "VMs"}
+#: What comes up one by one; the other steps are done or not.
+COUNTED = (Step.HOSTS, Step.VMS)
 BAR_WIDTH = 24
 #: Plain lines about one step come no closer than this.
 LINE_INTERVAL_S = 2.0
@@ -95,7 +97,7 @@ class LaunchDisplay:
             self._console.print(self._line(progress), soft_wrap=True, markup=False)
 
     def _line(self, progress: Progress) -> str:
-        count = f" {progress.done}/{progress.of}" if progress.of > 1 else ""
+        count = f" {progress.done}/{progress.of}" if progress.step in COUNTED else ""
         text = f": {progress.text}" if progress.text else ""
         return f"[{self.elapsed_s:5.1f}s] {TITLES[progress.step]}{count}{text}"
 
@@ -119,16 +121,15 @@ class LaunchDisplay:
             return "", Text(title, "dim"), "", "", "", ""
         ended = stage.ended_s is not None
         took_s = (stage.ended_s if stage.ended_s is not None else now) - stage.began_s
+        counted = step in COUNTED and stage.of > 0
         bar: RenderableType = (
-            ProgressBar(total=stage.of, completed=stage.done, width=BAR_WIDTH)
-            if stage.of > 1
-            else ""
+            ProgressBar(total=stage.of, completed=stage.done, width=BAR_WIDTH) if counted else ""
         )
         return (
             self._mark(ended),
             Text(title, "bold"),
             bar,
-            f"{stage.done}/{stage.of}" if stage.of > 1 else "",
+            f"{stage.done}/{stage.of}" if counted else "",
             f"{took_s:.1f}s",
             "" if ended else Text(stage.text, "dim"),
         )

@@ -72,10 +72,10 @@ class LauncherProcess:
         finally:
             pipe.close()
         code = await self.ended()
-        raise FusionError(
-            f"the launcher ended ({_manner(code)}) before the datacenter was up: "
-            f"{self.last_words() or 'it said nothing'}"
-        )
+        ended = f"the launcher ended ({_manner(code)}) before the datacenter was up"
+        if code < 0:  # what it happened to write before is no reason
+            raise FusionError(ended)
+        raise FusionError(f"{ended}: {self.last_words() or 'it said nothing'}")
 
     async def ended(self) -> int:
         """Return its exit code once it has ended."""

@@ -96,6 +96,7 @@ def _failed(problem: FusionError, arguments: Sequence[str]) -> int:
 
 def _misused(problem: Exception, arguments: Sequence[str]) -> int:
     sentence = problem.format_message()  # type: ignore[attr-defined]
+    sentence = sentence.replace(": Value error, ", ": ")  # pydantic's words, which say nothing
     context = getattr(problem, "ctx", None)
     if type(problem).__name__ == "NoArgsIsHelpError":
         print(sentence, file=sys.stderr)

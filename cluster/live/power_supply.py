@@ -111,7 +111,7 @@ class PowerSupply:
     async def on(self, host: str) -> int:
         slot = self._slot(host)
         async with slot.changing:
-            if host in slot.on:
+            if host in slot.on and await self._still_on(slot, host):
                 return slot.on[host]
             return await self._switch_on(slot, host)
 
@@ -131,8 +131,20 @@ class PowerSupply:
             raise Refused("the datacenter is being shut down")
         slot = self._slots.get(host)
         if slot is None:
-            raise NotFound(f"there is no host {host} to switch on or off")
+            raise NotFound(f"there is no host {host!r} to switch on or off")
         return slot
+
+    async def _still_on(self, slot: _Slot, host: str) -> bool:
+        """Tell whether ``host`` has not been switched off at its process, behind our back."""
+        if not slot.chassis.packed:
+            return True
+        try:
+            await self._switches_of(slot).on(host, slot.on[host])
+        except Refused:  # it has been this incarnation already
+            return False
+        except FusionError:
+            pass  # a process that does not answer has power all the same
+        return True
 
     async def _switch_on(self, slot: _Slot, host: str) -> int:
         incarnation = self._incarnations.next(host)

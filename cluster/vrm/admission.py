@@ -14,7 +14,6 @@ from fusion.spec import (
     SHARES_PER_VCPU,
     Bursts,
     Constant,
-    CpuQos,
     HostSpec,
     Sine,
     Step,
@@ -49,14 +48,15 @@ def admit(spec: VmSpec, hosts: Sequence[HostSpec]) -> VmSpec:
             raise InvalidInput(f"vm.{field}: {duration_s:g} is no duration; write for example 10s")
     if spec.cpu.shares == 0:
         spec = spec.with_cpu(replace(spec.cpu, shares=SHARES_PER_VCPU * spec.vcpus))
-    check_cpu(spec.cpu)
+    check_cpu(spec)
     check_workload(spec.workload)
     check_fits_some(spec, hosts)
     return spec
 
 
-def check_cpu(cpu: CpuQos) -> None:
+def check_cpu(spec: VmSpec) -> None:
     """Raise ``InvalidInput`` where limit, shares and reservation contradict themselves."""
+    cpu = spec.cpu
     if cpu.shares < 1:
         raise InvalidInput(f"cpu.shares: {cpu.shares} is too few; shares are at least 1")
     if not cpu.limit_mhz > 0:
@@ -67,6 +67,11 @@ def check_cpu(cpu: CpuQos) -> None:
         raise InvalidInput(
             f"cpu.reservation: {cpu.reservation_mhz:g} MHz is more than the limit of "
             f"{cpu.limit_mhz:g} MHz; raise the limit or lower the reservation"
+        )
+    if cpu.reservation_mhz > spec.vcpus * spec.vcpu_mhz + ROUNDING_MHZ:
+        raise InvalidInput(
+            f"cpu.reservation: {cpu.reservation_mhz:g} MHz is more than VM {spec.name} can use "
+            f"({spec.vcpus} vCPUs of {spec.vcpu_mhz:g} MHz); reserve less"
         )
 
 

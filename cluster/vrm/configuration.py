@@ -64,7 +64,7 @@ class Configuration:
             )
         if vm.state is VmState.UNKNOWN:
             raise Refused(f"VM {vm.title} is unknown; wait until its host reports again")
-        check_cpu(cpu)
+        check_cpu(vm.spec.with_cpu(cpu))
         hosts = [host.spec for host in self._inventory.hosts_of(vm.spec.cluster)]
         check_fits_some(vm.spec.with_cpu(cpu), hosts)
         if vm.host is None:

@@ -20,6 +20,7 @@ from cluster.vrm.inventory import Inventory
 from cluster.vrm.lifecycle import Lifecycle
 from cluster.vrm.records import Host, Vm
 from cluster.vrm.tasks import Task, Tasks
+from fusion.errors import InvalidInput
 
 #: After so many VMs a long answer lets heartbeats through.
 CHUNK = 250
@@ -96,6 +97,8 @@ class Operator(vrm_pb2_grpc.VrmServicer):
     async def CreateVm(self, request: vrm_pb2.CreateVmRequest, context: Any) -> vrm_pb2.Task:
         return self._once(
             request.request_id,
+            "vm.create",
+            request.spec.name,
             lambda: self._lifecycle.create(
                 convert.vm_from_message(request.spec), request.start, request.request_id
             ),
@@ -103,37 +106,51 @@ class Operator(vrm_pb2_grpc.VrmServicer):
 
     @unary
     async def StartVm(self, request: vrm_pb2.VmOrder, context: Any) -> vrm_pb2.Task:
-        return self._order(request, lambda vm: self._lifecycle.start(vm, request.request_id))
+        return self._order(
+            request, "vm.start", lambda vm: self._lifecycle.start(vm, request.request_id)
+        )
 
     @unary
     async def StopVm(self, request: vrm_pb2.VmOrder, context: Any) -> vrm_pb2.Task:
         return self._order(
-            request, lambda vm: self._lifecycle.stop(vm, request.mode, request.request_id)
+            request,
+            "vm.stop",
+            lambda vm: self._lifecycle.stop(vm, request.mode, request.request_id),
         )
 
     @unary
     async def RebootVm(self, request: vrm_pb2.VmOrder, context: Any) -> vrm_pb2.Task:
         return self._order(
-            request, lambda vm: self._lifecycle.reboot(vm, request.mode, request.request_id)
+            request,
+            "vm.reboot",
+            lambda vm: self._lifecycle.reboot(vm, request.mode, request.request_id),
         )
 
     @unary
     async def PauseVm(self, request: vrm_pb2.VmOrder, context: Any) -> vrm_pb2.Task:
-        return self._order(request, lambda vm: self._lifecycle.pause(vm, request.request_id))
+        return self._order(
+            request, "vm.pause", lambda vm: self._lifecycle.pause(vm, request.request_id)
+        )
 
     @unary
     async def ResumeVm(self, request: vrm_pb2.VmOrder, context: Any) -> vrm_pb2.Task:
-        return self._order(request, lambda vm: self._lifecycle.resume(vm, request.request_id))
+        return self._order(
+            request, "vm.resume", lambda vm: self._lifecycle.resume(vm, request.request_id)
+        )
 
     @unary
     async def DeleteVm(self, request: vrm_pb2.VmOrder, context: Any) -> vrm_pb2.Task:
-        return self._order(request, lambda vm: self._lifecycle.delete(vm, request.request_id))
+        return self._order(
+            request, "vm.delete", lambda vm: self._lifecycle.delete(vm, request.request_id)
+        )
 
     @unary
     async def SetVmCpu(self, request: vrm_pb2.SetVmCpuOrder, context: Any) -> vrm_pb2.Task:
         limit_mhz = (request.limit_mhz or math.inf) if request.HasField("limit_mhz") else None
         return self._once(
             request.request_id,
+            "vm.set-cpu",
+            request.vm,
             lambda: self._configuration.set_cpu(
                 self._inventory.vm(request.vm),
                 shares=request.shares if request.HasField("shares") else None,
@@ -174,12 +191,26 @@ class Operator(vrm_pb2_grpc.VrmServicer):
         async for event in self._events.watch(request.after, request.last, request.follow):
             yield answers.event_answer(event)
 
-    def _order(self, request: vrm_pb2.VmOrder, give: Callable[[Vm], Task]) -> vrm_pb2.Task:
-        return self._once(request.request_id, lambda: give(self._inventory.vm(request.vm)))
+    def _order(
+        self, request: vrm_pb2.VmOrder, kind: str, give: Callable[[Vm], Task]
+    ) -> vrm_pb2.Task:
+        return self._once(
+            request.request_id, kind, request.vm, lambda: give(self._inventory.vm(request.vm))
+        )
 
-    def _once(self, request_id: str, give: Callable[[], Task]) -> vrm_pb2.Task:
-        """Return the task that this request started before, or else starts now."""
-        return answers.task_answer(self._tasks.of_request(request_id) or give())
+    def _once(self, request_id: str, kind: str, vm: str, give: Callable[[], Task]) -> vrm_pb2.Task:
+        """Return the task that this request started before, or else starts now.
+
+        Raises ``InvalidInput`` where it was another request: its task would say that this one is
+        done as well.
+        """
+        task = self._tasks.of_request(request_id)
+        if task is not None and (task.kind != kind or vm not in (task.entity, task.entity_name)):
+            raise InvalidInput(
+                f"request_id: {request_id!r} was that of task {task.id} ({task.kind} of "
+                f"{task.entity_name}); give each order an id of its own"
+            )
+        return answers.task_answer(task or give())
 
     def _clusters(self, names: list[str]) -> list[vrm_pb2.Cluster]:
         wanted = names or list(self._inventory.clusters)

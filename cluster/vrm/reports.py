@@ -175,12 +175,14 @@ class Reports:
             self._take_state(vm, host, VmState.STOPPED)
 
     def _take_state(self, vm: Vm, host: Host, state: VmState) -> None:
-        lasting = vm.state not in TRANSIENT and vm.state is not VmState.UNKNOWN
+        lasting = vm.state not in TRANSIENT
         if lasting and vm.change is None and state is VmState.STOPPED:
+            doubted = vm.state is VmState.UNKNOWN
+            why = "it ended while it was unknown" if doubted else "nobody ordered it to stop"
             self._events.emit(
                 Severity.WARNING,
                 "vm.halted",
-                f"VM {vm.title} is no longer on {host.name}: nobody ordered it to stop",
+                f"VM {vm.title} is no longer on {host.name}: {why}",
                 cluster=vm.spec.cluster,
                 host=host.name,
                 vm=vm.id,

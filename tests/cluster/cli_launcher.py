@@ -37,6 +37,9 @@ def main() -> int:
     if manner == "dies":
         print("Traceback\nOSError: something unheard of", file=sys.stderr)
         return 7
+    if manner == "shot":
+        print("some library: a warning", file=sys.stderr, flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
     print("a library says hello", flush=True)
     tell(Progress(Step.RAY, 0, 1, "starting Ray"))
     if manner == "broken":

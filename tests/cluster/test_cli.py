@@ -249,7 +249,7 @@ def test_set_sends_only_what_was_given(served: ServedVrm, fusion: Fusion) -> Non
         (("vm", "set", "web-01"), "nothing to change: give --cpu-shares"),
         (("vm", "set", "web-01", "--cpu-limit", "0"), "--cpu-limit: a limit is above 0 MHz"),
         (("vm", "set", "web-01", "--cpu-shares", "0"), "'--cpu-shares'"),
-        (("vm", "stop", "web-01", "--mode", "gently"), "'--mode'"),
+        (("vm", "stop", "web-01", "--mode", "gently"), "'--mode': 'gently' is not one of"),
         (("vm", "start"), "Missing argument"),
         (("vm", "strat", "web-01"), "No such command 'strat'"),
         (("status", "--jsn"), "No such option"),

@@ -72,6 +72,8 @@ def test_traces_overwrite_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "nothing is overwritten" in capsys.readouterr().err
     assert [file.name for file in tmp_path.iterdir()] == ["mine"]
     assert run(["traces", str(tmp_path / "mine"), "--count", "1"]) == 2
+    assert run(["traces", str(tmp_path / "mine" / "below"), "--count", "1"]) == 2
+    assert "below: cannot be made: Not a directory" in capsys.readouterr().err
     assert run(["traces", str(tmp_path / "new"), "--count", "0"]) == 2
     assert not (tmp_path / "new").exists()
 

@@ -52,6 +52,32 @@ def test_nothing_heavy_is_imported(served: ServedVrm) -> None:
     assert said.stderr.splitlines() == [f"{command} []" for command in commands]
 
 
+def test_ctrl_c_while_it_is_still_being_imported_ends_quietly() -> None:
+    interrupted = """
+import os, signal, sys
+from cluster.cli.entry import main
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == "cluster.cli.main":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupting())
+main()
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", interrupted], capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGINT, "", "")
+
+
+def test_the_console_script_is_the_command(served: ServedVrm) -> None:
+    code = "from cluster.cli.entry import main; main()"
+    said = subprocess.run(
+        [sys.executable, "-c", code, "vm", "lst"], capture_output=True, text=True, check=False
+    )
+    assert said.returncode == 2
+    assert said.stderr.startswith("error: No such command 'lst'")
+
+
 def test_ctrl_c_while_following_events_ends_quietly(served: ServedVrm) -> None:
     with subprocess.Popen(
         [*COMMAND, "events", "--follow", "--json"],

@@ -204,6 +204,17 @@ def test_without_a_terminal_it_waits_until_the_signal(home: Path, json_wanted: b
         assert said.startswith("demo is up after ")
 
 
+def test_what_a_killed_launcher_wrote_before_is_not_taken_for_the_reason(
+    launch: Launch, fusion: Fusion
+) -> None:
+    launch("shot")
+    said = fusion("up")
+    assert said.code == 1
+    assert said.err.splitlines() == [
+        "error: the launcher ended (killed by signal 9) before the datacenter was up"
+    ]
+
+
 def test_a_launcher_that_is_killed_later_fails_the_command(launch: Launch, fusion: Fusion) -> None:
     launch("killed")
     said = fusion("up")

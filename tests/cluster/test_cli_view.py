@@ -149,6 +149,16 @@ def test_the_steps_of_a_launch_are_shown_as_they_come() -> None:
     assert grid[3].strip() == "VMs"
 
 
+def test_one_host_and_no_vms_are_counted_too() -> None:
+    file = StringIO()
+    display = LaunchDisplay(Console(file=file, width=80))
+    display.update(Progress(Step.VRM, 1, 1, "the VRM answers"))
+    display.update(Progress(Step.HOSTS, 1, 1))
+    display.update(Progress(Step.VMS, 0, 0))
+    shown = [line.split("] ")[1] for line in file.getvalue().splitlines()]
+    assert shown == ["VRM: the VRM answers", "hosts 1/1", "VMs 0/0"]
+
+
 def test_what_did_not_come_up_is_kept_for_a_warning() -> None:
     display = LaunchDisplay(Console(file=StringIO()))
     display.update(Progress(Step.VMS, 9, 10))

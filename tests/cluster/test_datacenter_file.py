@@ -751,6 +751,8 @@ def test_dom0_leaves_something(write: Write, host: str, mistake: str) -> None:
 
 
 def test_reports_do_not_repeat(write: Write) -> None:
+    faster = f"datacenter: d\nheartbeat: {{interval: 500ms}}\nhosts: [{HOST}]\n"
+    assert write.load(faster).tick_s == 0.5
     assert write.mistakes(f"datacenter: d\ntick: 2s\nhosts: [{HOST}]\n") == (
         "tick: 2s is longer than the heartbeat interval of 1s, so reports would repeat; "
         "write a tick no longer than that",

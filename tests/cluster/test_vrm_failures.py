@@ -60,6 +60,7 @@ def test_a_dead_host_is_disconnected_and_its_vms_unknown_until_it_is_back() -> N
             kinds = await world.kinds()
             assert kinds.count("host.disconnected") == 1
             assert kinds.count("host.registered") == 3
+            assert kinds.count("vm.halted") == 1
 
     in_virtual_time(scenario())
 

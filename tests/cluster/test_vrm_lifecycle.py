@@ -149,6 +149,9 @@ def test_what_cannot_be_created_is_refused_with_its_place() -> None:
         "cpu.reservation: 500 MHz is more than the limit of 400": vm(
             "db", cpu=CpuQos(1000, 400.0, 500.0)
         ),
+        "cpu.reservation: 2001 MHz is more than VM db can use": vm(
+            "db", cpu=CpuQos(1000, reservation_mhz=2001.0)
+        ),
         "vm.boot": vm("db", boot_s=math.nan),
         "500 % is no load": vm("db", workload=Constant(500)),
         "nan % is no load": vm("db", workload=Bursts(5, math.nan, 10, 10)),
@@ -182,6 +185,14 @@ def test_a_repeated_request_finds_the_task_that_it_started() -> None:
         stop = await world.stub.StopVm(order("db", "r2"))
         await world.end(stop)
         assert (await world.stub.StopVm(order("db", "r2"))).id == stop.id
+        assert (await world.stub.StopVm(order(stop.entity, "r2"))).id == stop.id
+        for other in (
+            world.stub.StartVm(order("db", "r2")),
+            world.stub.StopVm(order("web", "r2")),
+            world.stub.CreateVm(create(vm("db-2"), request_id="r1")),
+        ):
+            sentence = await refused(other, grpc.StatusCode.INVALID_ARGUMENT)
+            assert "give each order an id of its own" in sentence
 
     in_a_lab(scenario)
 
@@ -295,7 +306,7 @@ def test_cpu_settings_that_cannot_be_are_refused() -> None:
             (vrm_pb2.SetVmCpuOrder(vm="web", shares=0), "cpu.shares"),
             (vrm_pb2.SetVmCpuOrder(vm="web", limit_mhz=-1.0), "cpu.limit"),
             (vrm_pb2.SetVmCpuOrder(vm="web", limit_mhz=1.0, reservation_mhz=2.0), "than the limit"),
-            (vrm_pb2.SetVmCpuOrder(vm="web", reservation_mhz=99_000.0), "larger than every host"),
+            (vrm_pb2.SetVmCpuOrder(vm="web", reservation_mhz=2_001.0), "(2 vCPUs of 1000 MHz)"),
         ]:
             assert place in await refused(world.stub.SetVmCpu(wrong), bad)
         reserved = vm("db", cpu=CpuQos(1000, reservation_mhz=9_000.0))

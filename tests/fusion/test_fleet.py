@@ -186,7 +186,7 @@ class TestRefusals:
 
     def test_unknown_hosts_and_vms(self) -> None:
         fleet = running(VM)
-        with pytest.raises(NotFound, match="no host cna-09"):
+        with pytest.raises(NotFound, match="no host 'cna-09'"):
             fleet.start("cna-09", 1, VM, seed=1)
         with pytest.raises(NotFound, match="cna-01 has no VM i-00000007"):
             fleet.pause("cna-01", 7)

@@ -69,3 +69,20 @@ def test_a_killed_process_takes_its_hosts_and_they_can_be_switched_on_again(
     becomes(packed.host_states, ["normal", "normal", "normal", "disconnected"])
     assert power(packed, lambda bmc: bmc.on("cna-04")) == 2
     becomes(packed.host_states, ["normal"] * 4)
+
+
+def test_a_host_that_its_process_switched_off_can_be_switched_on_again(packed: Launched) -> None:
+    """A crash may be declared at the process itself, which the launcher hears nothing of."""
+
+    async def crash() -> int:
+        network = LiveNetwork(packed.state.addresses.__getitem__)
+        try:
+            return await LivePower(network, "chassis-1").off("cna-04")
+        finally:
+            await network.close()
+
+    last = asyncio.run(crash())
+    becomes(packed.host_states, ["normal", "normal", "normal", "disconnected"])
+    assert power(packed, lambda bmc: bmc.on("cna-04")) == last + 1
+    becomes(packed.host_states, ["normal"] * 4)
+    assert power(packed, lambda bmc: bmc.on("cna-04")) == last + 1  # it was on

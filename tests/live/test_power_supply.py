@@ -139,7 +139,7 @@ def test_a_host_that_does_not_start_says_why(supply: PowerSupply, workshop: Work
 
 
 def test_unknown_hosts_and_orders_after_the_end_are_refused(supply: PowerSupply) -> None:
-    with pytest.raises(NotFound, match="no host c"):
+    with pytest.raises(NotFound, match="no host 'c'"):
         asyncio.run(supply.on("c"))
     supply.close()
     with pytest.raises(Refused, match="shut down"):
@@ -157,7 +157,7 @@ def test_over_the_wire_an_order_goes_on_when_its_caller_gives_up(
             await LivePower(network, timeout_s=0.2).on("a")
         workshop.held.set()
         incarnation = await LivePower(network).on("a")
-        with pytest.raises(NotFound, match="no host c"):
+        with pytest.raises(NotFound, match="no host 'c'"):
             await LivePower(network).off("c")
         await server.stop()
         await network.close()
