@@ -30,6 +30,16 @@ StatusCode = grpc.StatusCode
 class Inbox:
     """One direction of a stream: messages in their order, with room for so many unread bytes."""
 
+    __slots__ = (
+        "_ended",
+        "_loop",
+        "_messages",
+        "_reader",
+        "_released",
+        "_unread_bytes",
+        "_writer",
+    )
+
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._messages: deque[bytes] = deque()
@@ -110,6 +120,8 @@ class Exchange:
         self.unary = False
         self.opened_s = self.loop.now_s
         self.silent_since_s: float | None = None
+        #: Those who wait for news of it, at the client's end.
+        self.waiters: list[asyncio.Future[None]] = []
         self._out = Lane()
         self._in = Lane()
         # the client's end
@@ -140,8 +152,7 @@ class Exchange:
                 self.client_finish(*_TOO_LATE)
                 return
             self._deadline = self.loop.call_at(self.deadline_s, self._client_expire)
-        wires = self.fabric.wires
-        quality = wires.quality(*self.outward)
+        wires, quality = self.fabric.wires, self._out_link.quality
         if wires.chance(quality.loss):
             self._lost()
             return
@@ -276,7 +287,7 @@ class Exchange:
         if self.service is not None:
             self.service.drop(self)
         wires = self.fabric.wires
-        if wires.chance(wires.quality(*self.inward).loss):
+        if wires.chance(self._in_link.quality.loss):
             self._lost()
             return
         if last is not None:
@@ -318,18 +329,20 @@ class Exchange:
         self.inward = (outward[1], outward[0], outward[2])
         self.target = self.fabric.node_of(outward[1])
         self._local = self.target == outward[0]
+        self._out_link = self.fabric.wires.link(self.outward)
+        self._in_link = self.fabric.wires.link(self.inward)
 
     def _send_out(self, size_bytes: int, arrive: Callable[[], None]) -> None:
         if self._local:
             self.loop.call_soon(arrive, context=NOBODY)
         else:
-            self.fabric.wires.send(self.outward, self._out, size_bytes, arrive)
+            self.fabric.wires.send_over(self._out_link, self._out, size_bytes, arrive)
 
     def _send_in(self, size_bytes: int, arrive: Callable[[], None]) -> None:
         if self._local:
             self.loop.call_soon(arrive, context=NOBODY)
         else:
-            self.fabric.wires.send(self.inward, self._in, size_bytes, arrive)
+            self.fabric.wires.send_over(self._in_link, self._in, size_bytes, arrive)
 
     def time_remaining(self) -> float | None:
         return None if self.deadline_s is None else max(0.0, self.deadline_s - self.loop.now_s)

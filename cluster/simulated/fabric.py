@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 from cluster.simulated.bandwidth import NOBODY
@@ -28,7 +27,6 @@ class Fabric:
         self._node_of: dict[str, str] = {}
         self._services: dict[str, Service] = {}
         self._open: dict[Exchange, Party | None] = {}
-        self._waiters: dict[Exchange, list[asyncio.Future[None]]] = {}
         #: Where processes with several hosts meet the network.
         self.edge = Edge(wires)
         wires.changed = self.watch_silence
@@ -74,14 +72,16 @@ class Fabric:
 
     def touch(self, exchange: Exchange) -> None:
         """Something about a call is new: wake who waits for news of it."""
-        for waiter in self._waiters.pop(exchange, ()):
-            if not waiter.done():
-                waiter.set_result(None)
+        if exchange.waiters:
+            waiters, exchange.waiters = exchange.waiters, []
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
 
     async def until(self, exchange: Exchange, holds: Callable[[], bool]) -> None:
         while not holds():
             waiter = self.loop.create_future()
-            self._waiters.setdefault(exchange, []).append(waiter)
+            exchange.waiters.append(waiter)
             await waiter
 
     # --- death and silence

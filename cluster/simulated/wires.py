@@ -45,7 +45,9 @@ class Lane:
 
 
 @dataclass(slots=True)
-class _Link:
+class Link:
+    """One direction between two names on one plane."""
+
     quality: Quality
     cuts: int = 0
     held: deque[tuple[Lane, int, Callable[[], None]]] = field(default_factory=deque)
@@ -63,7 +65,7 @@ class Wires:
         self._loop = loop
         self._rng = rng
         self._quality = quality
-        self._links: dict[LinkKey, _Link] = {}
+        self._links: dict[LinkKey, Link] = {}
         self._jitter: Iterator[float] = iter(())
         self.messages = 0
         self.bytes = 0
@@ -78,7 +80,7 @@ class Wires:
 
         Cuts of one link add up: it takes as many to mend it.
         """
-        link = self._link((source, target, plane))
+        link = self.link((source, target, plane))
         link.cuts += 1
         self.cuts += 1
         if link.cuts == 1:
@@ -88,7 +90,7 @@ class Wires:
 
     def mend(self, source: str, target: str, plane: Plane) -> None:
         """Undo one ``cut``; after the last one, what was held arrives in its order."""
-        link = self._link((source, target, plane))
+        link = self.link((source, target, plane))
         if not link.cuts:
             raise ValueError(f"the {plane} link from {source} to {target} is not cut")
         link.cuts -= 1
@@ -108,13 +110,13 @@ class Wires:
 
     def shape(self, source: str, target: str, plane: Plane, quality: Quality | None) -> None:
         """Give a link its own quality from now on, or (None) the common one again."""
-        link = self._link((source, target, plane))
+        link = self.link((source, target, plane))
         link.quality = quality or self._quality
         if link.share is not None:
             link.share.change(link.quality.bandwidth_bps)
 
     def quality(self, source: str, target: str, plane: Plane) -> Quality:
-        return self._link((source, target, plane)).quality
+        return self.link((source, target, plane)).quality
 
     # --- carrying
 
@@ -123,16 +125,23 @@ class Wires:
 
     def send(self, key: LinkKey, lane: Lane, size_bytes: int, arrive: Callable[[], None]) -> None:
         """Call ``arrive`` when ``size_bytes`` have gone over the link, in the lane's order."""
-        link = self._links.get(key) or self._link(key)
+        self.send_over(self.link(key), lane, size_bytes, arrive)
+
+    def send_over(
+        self, link: Link, lane: Lane, size_bytes: int, arrive: Callable[[], None]
+    ) -> None:
+        """The same, for who has the link at hand."""
         self.messages += 1
         self.bytes += size_bytes
         if link.cuts or lane.held:
             lane.held += 1
             link.held.append((lane, size_bytes, arrive))
+        elif link.share is None and link.quality.bandwidth_bps == math.inf:
+            self._travel(link, lane, arrive)
         else:
             self._carry(link, lane, size_bytes, arrive)
 
-    def _carry(self, link: _Link, lane: Lane, size_bytes: int, arrive: Callable[[], None]) -> None:
+    def _carry(self, link: Link, lane: Lane, size_bytes: int, arrive: Callable[[], None]) -> None:
         share = link.share
         if share is None:
             if math.isinf(link.quality.bandwidth_bps):
@@ -144,7 +153,7 @@ class Wires:
         size_bits = 8.0 * (size_bytes + FRAMING_BYTES)
         share.send(lane.flow, size_bits, lambda: self._travel(link, lane, arrive))
 
-    def _travel(self, link: _Link, lane: Lane, arrive: Callable[[], None]) -> None:
+    def _travel(self, link: Link, lane: Lane, arrive: Callable[[], None]) -> None:
         quality = link.quality
         arrival_s = self._loop.now_s + quality.latency_s + quality.jitter_s * self._draw()
         lane.last_arrival_s = max(lane.last_arrival_s, arrival_s)
@@ -156,8 +165,9 @@ class Wires:
         self._jitter = iter(self._rng.standard_exponential(4096).tolist())
         return next(self._jitter)
 
-    def _link(self, key: LinkKey) -> _Link:
+    def link(self, key: LinkKey) -> Link:
+        """Return the link of ``key``, for ever the same object."""
         link = self._links.get(key)
         if link is None:
-            link = self._links[key] = _Link(self._quality)
+            link = self._links[key] = Link(self._quality)
         return link
