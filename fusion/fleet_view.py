@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +22,7 @@ CODE_OF: dict[VmState, int] = {state: code for code, state in enumerate(STATES)}
 HOLDS: Bools = np.array([state in ON_HOST for state in STATES])
 
 
-@dataclass(frozen=True, slots=True)
-class HostColumns:
+class HostColumns(NamedTuple):
     """One entry a host, in the order in which the fleet was given them.
 
     Capacities are what VMs can have. The VMs of host *i* are the rows
@@ -72,8 +71,7 @@ class VmColumns:
         return STATES[int(self.state[row])]
 
 
-@dataclass(frozen=True, slots=True)
-class FleetView:
+class FleetView(NamedTuple):
     """All hosts and VMs of a fleet at one instant."""
 
     now_s: float

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import structlog
@@ -37,8 +37,7 @@ class PoweredOff(FusionError):
         super().__init__(f"host {host} does not answer: it has no power")
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """The hosts as they were told to the VRM, after so many changes from outside.
 
     ``sequence`` tells the order in which things were said: see ``Chassis.next_sequence``.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +27,7 @@ class HostFact:
     incarnation: int
 
 
-@dataclass(frozen=True, slots=True)
-class VmFact:
+class VmFact(NamedTuple):
     """A VM of the inventory; ``host`` is empty where it is on none."""
 
     number: int
