@@ -47,6 +47,9 @@ class Gathering:
         self._host_row: Ints = np.zeros(0, dtype=np.int64)
         self._vm_number: Ints = np.zeros(0, dtype=np.int64)
         self._vm_host_row: Ints = np.zeros(0, dtype=np.int64)
+        self._on: Bools = np.zeros(self._hosts, dtype=np.bool_)
+        self._vms: Ints = np.zeros(self._hosts, dtype=np.int64)
+        self._vm_state: Codes = np.zeros(0, dtype=np.int8)
 
     def look(self, world: SimulatedWorld) -> Columns:
         """Return everything as it is now."""
@@ -56,19 +59,22 @@ class Gathering:
         hosts = [view.hosts for _, view in there]
         vms = [view.vms for _, view in there]
         return Columns(
-            on=self._spread([columns.on for columns in hosts]).astype(np.bool_),
+            on=self._on,
             cpu_capacity_mhz=self._spread([columns.cpu_capacity_mhz for columns in hosts]),
             cpu_used_mhz=self._spread([columns.cpu_used_mhz for columns in hosts]),
-            vms=self._spread([columns.vms for columns in hosts]).astype(np.int64),
+            vms=self._vms,
             vm_number=self._vm_number,
             vm_host_row=self._vm_host_row,
-            vm_state=_joined([columns.state for columns in vms]).astype(np.int8),
+            vm_state=self._vm_state,
             vm_ready_s=_joined([columns.cpu_ready_s for columns in vms]),
         )
 
     def _arrange(self, there: list[tuple[Ints, FleetView]], agents: Sequence[Agent | None]) -> None:
-        """Find out whose rows are where, if that is not as it was."""
-        shown: list[object] = [*agents, *(view.vms.names for _, view in there)]
+        """Find out what is where and in which state, if that is not as it was.
+
+        States are another object whenever anything but figures of a view is.
+        """
+        shown: list[object] = [*agents, *(view.vms.state for _, view in there)]
         if len(shown) == len(self._shown) and all(map(_is, shown, self._shown)):
             return
         self._shown = shown
@@ -77,6 +83,9 @@ class Gathering:
         self._vm_host_row = _joined([rows[view.vms.host_row] for rows, view in there]).astype(
             np.int64
         )
+        self._on = self._spread([view.hosts.on for _, view in there]).astype(np.bool_)
+        self._vms = self._spread([view.hosts.vms for _, view in there]).astype(np.int64)
+        self._vm_state = _joined([view.vms.state for _, view in there]).astype(np.int8)
 
     def _spread(self, parts: list[Floats] | list[Ints] | list[Bools]) -> Floats:
         """Return a column over all hosts, zero where a host has no process."""

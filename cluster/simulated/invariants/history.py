@@ -72,12 +72,14 @@ class History:
     def _compare(self, before: Instances, after: Instances) -> None:
         names = self._scene.names
         was, now = self._places(before), self._places(after)
-        news = np.setdiff1d(now * STATES + after.state, was * STATES + before.state)
+        news = _without(now * STATES + after.state, was * STATES + before.state)
+        if not len(news) and len(was) == len(now):
+            return
         for place, state in zip(*np.divmod(news, STATES), strict=True):
             number, row = divmod(int(place), len(names))
             text = f"VM {vm_id(number)} is {VM_STATE_OF[int(state)]} on host {names[row]}"
             self._note((vm_id(number), names[row]), text)
-        for place in np.setdiff1d(was, now).tolist():
+        for place in _without(was, now).tolist():
             number, row = divmod(place, len(names))
             text = f"VM {vm_id(number)} is no longer on host {names[row]}"
             self._note((vm_id(number), names[row]), text)
@@ -85,3 +87,8 @@ class History:
     def _places(self, instances: Instances) -> Ints:
         """Return VM and host of each instance as one number."""
         return instances.number * len(self._scene.names) + instances.host_row
+
+
+def _without(some: Ints, others: Ints) -> Ints:
+    """Return what is in ``some`` and not in ``others``; within one nothing comes twice."""
+    return some[np.isin(some, others, assume_unique=True, invert=True)]

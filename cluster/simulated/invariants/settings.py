@@ -31,6 +31,9 @@ class Settings:
         self._since_s: dict[int, float] = {}
         self._seen: _Seen | None = None
         self._differing = False
+        #: By seat: the states of its VMs, another object whenever anything but figures changes,
+        #: and the settings that went with them.
+        self._held: dict[str, tuple[object, dict[Key, _Settings]]] = {}
 
     def check(self, scene: Scene, report: Report) -> None:
         if scene.now_s < self._looked_s + scene.datacenter.heartbeat_interval_s:
@@ -49,7 +52,7 @@ class Settings:
             return
         self._seen, self._differing = seen, False
         connected = {host.name for host in scene.facts.hosts() if host.state is HostState.NORMAL}
-        held = {key: cpu for seat in scene.seats() for key, cpu in _held(seat.view)}
+        held = self._all_held(scene)
         before, self._since_s = self._since_s, {}
         for vm in scene.facts.vms():
             there = held.get((vm.number, vm.host))
@@ -67,6 +70,18 @@ class Settings:
                     text=f"since {since_s:.3f} s VM {identity} has had other settings on host "
                     f"{vm.host} than the VRM: {there}, not {_wanted(vm)}",
                 )
+
+    def _all_held(self, scene: Scene) -> dict[Key, _Settings]:
+        """Return what the agents' views say, looking only at those that are not as they were."""
+        held: dict[Key, _Settings] = {}
+        for seat in scene.seats():
+            if seat.view is not None:
+                states, before = self._held.get(seat.name, (None, {}))
+                if states is not seat.view.vms.state:
+                    states, before = seat.view.vms.state, dict(_held(seat.view))
+                    self._held[seat.name] = states, before
+                held.update(before)
+        return held
 
     def finish(self, scene: Scene, report: Report) -> None:
         self._looked_s = -scene.datacenter.heartbeat_interval_s
@@ -98,9 +113,7 @@ def _wanted(vm: VmFact) -> _Settings:
     return vm.spec.cpu, vm.spec.vcpus, vm.spec.memory_bytes
 
 
-def _held(view: FleetView | None) -> Iterator[tuple[Key, _Settings]]:
-    if view is None:
-        return
+def _held(view: FleetView) -> Iterator[tuple[Key, _Settings]]:
     vms = view.vms
     for row, number in enumerate(vms.number.tolist()):
         state: VmState = vms.state_of(row)
