@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,18 @@ _ON_HOST[[VM_STATES[state] for state in ON_HOST]] = True
 _CONNECTED = (HostState.NORMAL, HostState.MAINTENANCE)
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What reports last said of VMs that was as the inventory has it, at one revision of that.
+
+    For as long as neither changes, there is nothing to compare.
+    """
+
+    revision: int
+    said: tuple[Sequence[int], ...]
+    number: Integers
+
+
 class Reports:
     """Brings the inventory to what registrations and reports say."""
 
@@ -37,8 +50,7 @@ class Reports:
         self._changes = changes
         self._events = events
         self._clock = clock
-        #: By rows of hosts: the last report of theirs that was as known, and at which revision.
-        self._as_known_at: dict[bytes, tuple[int, tuple[bytes, ...]]] = {}
+        self._known: dict[tuple[int, ...], _Known] = {}  # by the rows of those that report
         self._strays: set[tuple[int, int]] = set()  # (host row, VM number) that were reported
 
     def take_hosts(
@@ -84,10 +96,17 @@ class Reports:
         ``hosts`` are those of the message's rows, ``None`` where that is not to be taken over. What
         those ``in_part`` do not mention they may have or get all the same: it is unknown.
         """
-        rows = _rows(hosts)
-        number, state = _integers(message.vm_number), _integers(message.state)
-        on = rows[_integers(message.host_row)]
+        key = tuple([NOWHERE if host is None else host.row for host in hosts])
+        said = message.vm_number[:], message.host_row[:], message.state[:]
+        known = self._known.get(key)
+        if known and known.revision == self._inventory.revision and known.said == said:
+            self._take_figures(known.number, slice(None), message)
+            return
+        rows = np.array(key, dtype=np.int64)
+        number, state = _integers(said[0]), _integers(said[2])
+        on = rows[_integers(said[1])]
         if None not in hosts and self._as_known(rows, number, on, state):
+            self._known[key] = _Known(self._inventory.revision, said, number)
             self._take_figures(number, slice(None), message)
         else:
             mentioned = self._take_states(number, on, state, message)
@@ -104,18 +123,12 @@ class Reports:
         is missing if there are as many as the hosts hold.
         """
         figures = self._inventory.vm_figures
-        key = (rows.tobytes(), number.tobytes(), on.tobytes(), state.tobytes())
-        if self._as_known_at.get(key[0]) == (self._inventory.revision, key):
-            return True  # neither side has changed since that was found
         if len(number) != int(self._inventory.host_figures.vms[rows].sum()):
             return False
         if number.max(initial=0) >= len(figures.state):
             return False
         as_known = (figures.host_row[number] == on) & (figures.state[number] == state)
-        if not as_known.all():
-            return False
-        self._as_known_at[key[0]] = self._inventory.revision, key
-        return True
+        return bool(as_known.all())
 
     def _take_figures(
         self, where: Integers, which: NDArray[np.bool_] | slice, message: registry_pb2.VmRows
@@ -230,10 +243,6 @@ class Reports:
                 cluster=host.spec.cluster,
                 host=host.name,
             )
-
-
-def _rows(hosts: Sequence[Host | None]) -> Integers:
-    return np.array([NOWHERE if host is None else host.row for host in hosts], dtype=np.int64)
 
 
 def check_columns(hosts: int, rows: registry_pb2.VmRows) -> None:
