@@ -240,9 +240,9 @@ def test_the_live_view_on_a_terminal_until_ctrl_c(home: Path) -> None:
     os.write(terminal, b"\x03")
     said = read_until(terminal, "nothing is left of it")
     assert "\x1b[?1049l" in said  # the screen was given back first
-    status = os.waitpid(command, 0)[1]  # before the terminal closes, which would hang it up
-    os.close(terminal)
-    assert os.waitstatus_to_exitcode(status) == 0
+    ended = os.waitpid(command, 0)[1]
+    os.close(terminal)  # not earlier: it would be the end of a command that is about to end
+    assert os.waitstatus_to_exitcode(ended) == 0
     assert not processes.alive(run.launcher)
 
 
