@@ -56,8 +56,8 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         self._buried = 0
         self._collecting = False
         self._resume_gc = False
-        self._ready: deque[asyncio.Handle] = deque()
-        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._ready: deque[Any] = deque()  # handles
+        self._timers: list[tuple[float, int, _TimerHandle]] = []
         self._sequence = 0
         self._cancelled_timers = 0
         self._running = False
@@ -188,7 +188,12 @@ class VirtualLoop(asyncio.AbstractEventLoop):
                     continue
                 if self.frozen and self._put_aside(handle):
                     continue
-                handle._run()
+                try:  # as handle._run() does, which is one more call
+                    handle._context.run(handle._callback, *handle._args)
+                except (SystemExit, KeyboardInterrupt):
+                    raise
+                except BaseException as error:
+                    self._tell(handle, error)
                 self.callbacks += 1
                 if not self.callbacks % COLLECT_EVERY:
                     self._look_after()
@@ -213,7 +218,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
             self._instant_began = self.callbacks
         while timers and timers[0][0] <= self.now_s:
             handle = heapq.heappop(timers)[2]
-            handle._scheduled = False  # type: ignore[attr-defined]
+            handle._scheduled = False
             self._ready.append(handle)
         return True
 
@@ -282,6 +287,11 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         failure.__cause__ = error
         self.fail(failure)
 
+    def _tell(self, handle: asyncio.Handle, error: BaseException) -> None:
+        message = f"Exception in callback {_described(handle)}"
+        context = {"message": message, "exception": error, "handle": handle}
+        self.call_exception_handler(context)
+
     def _by_the_dead(self, context: dict[str, Any]) -> bool:
         if self._collecting and self._buried:
             return True  # whose garbage it was cannot be told any more
@@ -331,6 +341,10 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         raise RuntimeError("the simulated world has no threads; do the work in the loop")
 
 
+def _nothing() -> None:
+    """Stands in for what a cancelled timer would have called, so that it is let go of."""
+
+
 class _Handle(asyncio.Handle):
     """asyncio's, made at half its cost: there is no debug mode to ask after."""
 
@@ -374,6 +388,12 @@ class _TimerHandle(asyncio.TimerHandle):
         self._source_traceback = None
         self._when = when
         self._scheduled = True
+
+    def cancel(self) -> None:
+        if not self._cancelled:
+            self._loop._timer_handle_cancelled(self)
+            self._cancelled = True
+            self._callback, self._args = _nothing, ()
 
 
 def _described(handle: asyncio.Handle) -> str:

@@ -88,12 +88,13 @@ class Scene:
     @property
     def stale(self) -> bool:
         """Whether anything has been published, or the VRM has changed, since the last look."""
-        vrm = self._world.vrm
-        if self._published or vrm is None or vrm.facts is not self.facts:
+        # Asked at every instant of a run.
+        vrm, facts, known = self._world.vrm, self.facts, self.known
+        if self._published or vrm is None or vrm.facts is not facts:
             return True
         if self._world.fabric.population != self._population:
             return True
-        return self.facts is not None and self._outdated(self.facts)
+        return facts is not None and (known is None or facts.revision != known.revision)
 
     def look(self) -> None:
         """See everything as it is now."""
