@@ -9,8 +9,9 @@ from tests.cluster.cli_said import Fusion, Said
 
 
 @pytest.fixture
-def fusion(capsys: pytest.CaptureFixture[str]) -> Fusion:
-    """Give the command line, to be run in this process."""
+def fusion(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Fusion:
+    """Give the command line, to be run in this process, where nothing is set for it."""
+    monkeypatch.delenv("FUSION_DATASETS", raising=False)
 
     def command(*arguments: str) -> Said:
         code = run(arguments)

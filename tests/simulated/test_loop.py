@@ -304,6 +304,19 @@ def test_other_threads_are_left_alone(loop: VirtualLoop) -> None:
     assert len(instants) == 1
 
 
+@pytest.fixture
+def plain_records() -> Iterator[None]:
+    """Log records as they are without Ray, which stamps them with a clock of its own.
+
+    Nothing simulated imports it, but live tests before this one may have.
+    """
+    before = logging.getLogRecordFactory()
+    logging.setLogRecordFactory(logging.LogRecord)
+    yield
+    logging.setLogRecordFactory(before)
+
+
+@pytest.mark.usefixtures("plain_records")
 def test_log_records_bear_the_emulated_instant(
     loop: VirtualLoop, caplog: pytest.LogCaptureFixture
 ) -> None:
