@@ -19,7 +19,7 @@ from tests.simulated.bugs.replacing import replaced
 from tests.simulated.trial import PLAN, STRAGGLING, run_trial, small_datacenter
 
 #: Seeds of each kind; more on demand, to look for what is rare.
-TRIALS = int(os.environ.get("FUSION_TRIALS", "3"))
+TRIALS = int(os.environ.get("FUSION_TRIALS", "2"))
 
 PACKED = small_datacenter(hosts=6, vms=16, hosts_per_actor=3)
 
