@@ -7,6 +7,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from cluster.live.ports import choose
+from fusion.chassis import chassis_of
 from fusion.errors import InvalidInput
 from fusion.spec import Datacenter, HostSpec
 
@@ -45,9 +46,9 @@ def lay_out(datacenter: Datacenter, reserved: Iterable[int] = ()) -> Layout:
 
     Raises ``FusionError`` where a wanted port is taken (see ``ports.choose``).
     """
-    groups = _groups(datacenter.hosts, datacenter.hosts_per_actor)
+    held = chassis_of(datacenter)
     packed = datacenter.hosts_per_actor > 1
-    names = [f"chassis-{k}" if packed else hosts[0].name for k, hosts in enumerate(groups)]
+    names = [each.name for each in held]
     _check_names(datacenter.hosts, {VRM, BMC, *(names if packed else ())})
     purposes = [VRM, _metrics_of(VRM), BMC]
     for name in names:
@@ -58,8 +59,8 @@ def lay_out(datacenter: Datacenter, reserved: Iterable[int] = ()) -> Layout:
         vrm_metrics_port=ports[_metrics_of(VRM)],
         bmc_port=ports[BMC],
         chassis=tuple(
-            Chassis(name, hosts, ports[name], ports[_metrics_of(name)], packed)
-            for name, hosts in zip(names, groups, strict=True)
+            Chassis(each.name, each.hosts, ports[each.name], ports[_metrics_of(each.name)], packed)
+            for each in held
         ),
     )
 
@@ -75,7 +76,3 @@ def _check_names(hosts: Sequence[HostSpec], ours: AbstractSet[str]) -> None:
                 f"hosts: {host.name!r} is the name of another party of every datacenter; call the "
                 "host something else"
             )
-
-
-def _groups(hosts: Sequence[HostSpec], size: int) -> list[tuple[HostSpec, ...]]:
-    return [tuple(hosts[start : start + size]) for start in range(0, len(hosts), size)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from fusion.errors import FusionError
@@ -68,9 +68,6 @@ class RunState:
 
     def remove(self) -> None:
         self.file.unlink(missing_ok=True)
-
-    def with_process(self, process: Process) -> RunState:
-        return replace(self, processes=(*self.processes, process))
 
 
 def home() -> Path:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from cluster.agent.agent import Agent
-from cluster.simulated.power import chassis_of
 from cluster.simulated.world import SimulatedWorld
 from fusion.arrays import Bools, Codes, Floats, Ints
+from fusion.chassis import chassis_of
 from fusion.fleet_view import FleetView
 from fusion.spec import Datacenter
 

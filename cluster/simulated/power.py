@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -17,6 +16,7 @@ from cluster.rpc.errors import error_of
 from cluster.rpc.v1 import power_pb2, power_pb2_grpc
 from cluster.simulated.party import Party
 from cluster.simulated.process import Process
+from fusion.chassis import Chassis, chassis_of
 from fusion.errors import FusionError, NotFound, Refused
 from fusion.spec import Datacenter, HostSpec
 
@@ -25,23 +25,6 @@ POWER_ON_S = 1.0
 
 #: How long a packed host's process may take to switch it; a hung one does not.
 BUTTON_S = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Chassis:
-    """One process and the hosts in it; with one host it bears the host's name."""
-
-    name: str
-    hosts: tuple[HostSpec, ...]
-
-
-def chassis_of(datacenter: Datacenter) -> list[Chassis]:
-    """Return the processes that hold ``datacenter``'s hosts, in their order."""
-    size = datacenter.hosts_per_actor
-    groups = [datacenter.hosts[k : k + size] for k in range(0, len(datacenter.hosts), size)]
-    if size == 1:
-        return [Chassis(group[0].name, group) for group in groups]
-    return [Chassis(f"chassis-{k}", group) for k, group in enumerate(groups)]
 
 
 class PowerSupply:

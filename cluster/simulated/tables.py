@@ -12,10 +12,10 @@ from types import TracebackType
 from typing import Any
 
 from cluster.simulated.journal import Entry
-from cluster.simulated.power import chassis_of
 from cluster.simulated.run import RunRequest
 from cluster.simulated.world import SimulatedWorld
 from cluster.vrm.facts import Facts
+from fusion.chassis import chassis_of
 from fusion.fleet_view import FleetView
 from fusion.host import HostState
 from fusion.vm import vm_id

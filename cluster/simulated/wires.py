@@ -67,8 +67,6 @@ class Wires:
         self._quality = quality
         self._links: dict[LinkKey, Link] = {}
         self._jitter: Iterator[float] = iter(())
-        self.messages = 0
-        self.bytes = 0
         self.cuts = 0
         #: Called whenever a link was cut or mended.
         self.changed: Callable[[], None] = lambda: None
@@ -131,8 +129,6 @@ class Wires:
         self, link: Link, lane: Lane, size_bytes: int, arrive: Callable[[], None]
     ) -> None:
         """The same, for who has the link at hand."""
-        self.messages += 1
-        self.bytes += size_bytes
         if link.cuts or lane.held:
             lane.held += 1
             link.held.append((lane, size_bytes, arrive))

@@ -15,7 +15,7 @@ from cluster.simulated.clock import SimulatedClock
 from cluster.simulated.fabric import Fabric
 from cluster.simulated.loop import VirtualLoop
 from cluster.simulated.network import SimulatedNetwork
-from cluster.simulated.power import PowerSupply, SimulatedPower, chassis_of
+from cluster.simulated.power import PowerSupply, SimulatedPower
 from cluster.simulated.process import Process
 from cluster.simulated.stores import Disk
 from cluster.simulated.trace import Trace
@@ -23,6 +23,7 @@ from cluster.simulated.watchdog import Watchdog
 from cluster.simulated.wires import Quality, Wires
 from cluster.vrm.vrm import Vrm
 from fusion import seeds
+from fusion.chassis import chassis_of
 from fusion.errors import FusionError
 from fusion.spec import Datacenter
 

@@ -68,7 +68,6 @@ class Scene:
         self.known: Known | None = None
         self.facts: Facts | None = None
         self.vrm_up = False
-        self.vrm_up_since_s = 0.0
         self.instances = NOTHING
         #: Which hosts have power and answer, by their row.
         self.answers: Bools = np.zeros(len(self.hosts), dtype=np.bool_)
@@ -161,8 +160,6 @@ class Scene:
         facts = world.vrm.facts if world.vrm is not None else None
         if facts is None:
             up = False  # it lives, but has yet to read its store
-        elif facts is not self.facts or not self.vrm_up:
-            self.vrm_up_since_s = self.now_s
         self.vrm_up = up
         self.known_changed = False
         if facts is not None and (facts is not self.facts or self._outdated(facts)):
