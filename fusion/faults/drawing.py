@@ -1,6 +1,6 @@
 """From the statistics of faults to a schedule, by the seed alone: nothing depends on the run.
 
-Each host, the VRM and each VM draws from streams of its own, one a kind of fault, so that adding a
+Each host, the VRM, each array and each VM draws from streams of its own, one a kind of fault, so that adding a
 host changes nothing of what befalls the others. Each episode takes the same number of values from
 its stream whatever the shares are, so that changing a share moves no instant.
 """
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from fusion.spec import Datacenter
 
 VRM = "vrm"
+GATEWAY = "gateway"
 
 #: What one entity may go through in a run; a plan that asks for more is a slip of the unit.
 MOST_PER_ENTITY = 10_000
@@ -60,6 +61,7 @@ def draw(plan: FaultPlan, datacenter: Datacenter, for_s: float, seed: int) -> Sc
         [
             *drawing.host_faults(),
             *drawing.vrm_faults(),
+            *drawing.array_faults(),
             *drawing.network_faults(),
             *drawing.vm_faults(),
         ]
@@ -74,6 +76,8 @@ class _Drawing:
         self._vms = [planned.spec for planned in datacenter.vms]
         self._rack_of = {host.name: host.rack for host in datacenter.hosts}
         self._ring = _Ring(list(self._rack_of))
+        self._arrays = [array.name for array in datacenter.arrays]
+        self._gateway = bool(datacenter.clients)
 
     def host_faults(self) -> Iterator[Fault]:
         crash, hang = self._plan.host_crash, self._plan.host_hang
@@ -93,6 +97,13 @@ class _Drawing:
         if crash is not None:
             for each in self._episodes(kind, VRM, crash.after, crash.lasts):
                 yield Fault(kind, each.at_s, each.lasts_s, (VRM,))
+
+    def array_faults(self) -> Iterator[Fault]:
+        crash, kind = self._plan.array_crash, FaultKind.ARRAY_CRASH
+        if crash is not None:
+            for array in self._arrays:
+                for each in self._episodes(kind, array, crash.after, crash.lasts):
+                    yield Fault(kind, each.at_s, each.lasts_s, (array,))
 
     def network_faults(self) -> Iterator[Fault]:
         faults: Sequence[tuple[FaultKind, NetworkFault | None]] = (
@@ -154,8 +165,14 @@ class _Drawing:
         """Return the two ends of a fault of ``host``'s network, no peers where there are none."""
         between = fault.between[int(chances[0] * len(fault.between))]
         targets = self._rack(host) if chances[1] < fault.rack_share else (host,)
-        if between is Between.HOST_VRM:
-            return targets, (VRM,)
+        match between:
+            case Between.HOST_VRM:
+                return targets, (VRM,)
+            case Between.HOST_ARRAY:
+                first = int(chances[3] * len(self._arrays))
+                return targets, tuple(self._arrays[first : first + 1])
+            case Between.HOST_GATEWAY:
+                return targets, (GATEWAY,) if self._gateway else ()
         outside = tuple(name for name in self._rack_of if name not in targets)
         if len(targets) > 1 and outside:
             return targets, outside
