@@ -4,6 +4,7 @@ isort:skip_file
 What the VRM orders of hosts. One server may answer for several hosts: every call names its host."""
 
 from cluster.rpc.v1 import common_pb2 as _common_pb2
+from cluster.rpc.v1 import registry_pb2 as _registry_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -363,6 +364,7 @@ class ListHostsReply(_message.Message):
         CPU_USED_MHZ_FIELD_NUMBER: _builtins.int
         CPU_READY_S_FIELD_NUMBER: _builtins.int
         MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+        HELD_FIELD_NUMBER: _builtins.int
         vm: _builtins.str
         name: _builtins.str
         state: _common_pb2.VmState.ValueType
@@ -370,6 +372,8 @@ class ListHostsReply(_message.Message):
         cpu_used_mhz: _builtins.float
         cpu_ready_s: _builtins.float
         memory_bytes: _builtins.int
+        held: _registry_pb2.HoldCause.ValueType
+        """why the host froze it by itself, where it did"""
         @_builtins.property
         def cpu(self) -> _common_pb2.CpuQos: ...
         def __init__(
@@ -383,10 +387,11 @@ class ListHostsReply(_message.Message):
             cpu_used_mhz: _builtins.float = ...,
             cpu_ready_s: _builtins.float = ...,
             memory_bytes: _builtins.int = ...,
+            held: _registry_pb2.HoldCause.ValueType = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _typing.Literal["cpu", b"cpu"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu", b"cpu", "cpu_demand_mhz", b"cpu_demand_mhz", "cpu_ready_s", b"cpu_ready_s", "cpu_used_mhz", b"cpu_used_mhz", "memory_bytes", b"memory_bytes", "name", b"name", "state", b"state", "vm", b"vm"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu", b"cpu", "cpu_demand_mhz", b"cpu_demand_mhz", "cpu_ready_s", b"cpu_ready_s", "cpu_used_mhz", b"cpu_used_mhz", "held", b"held", "memory_bytes", b"memory_bytes", "name", b"name", "state", b"state", "vm", b"vm"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -423,6 +423,7 @@ class RenewReply(_message.Message):
     LEASE_S_FIELD_NUMBER: _builtins.int
     BARRED_FIELD_NUMBER: _builtins.int
     FULL_FIELD_NUMBER: _builtins.int
+    HOST_FIELD_NUMBER: _builtins.int
     lease_s: _builtins.float
     @_builtins.property
     def barred(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
@@ -432,16 +433,21 @@ class RenewReply(_message.Message):
     def full(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """datastores without a free byte"""
 
+    @_builtins.property
+    def host(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The hosts of the request, all of them: what a network took out of it was not renewed."""
+
     def __init__(
         self,
         *,
         lease_s: _builtins.float = ...,
         barred: _abc.Iterable[_builtins.int] | None = ...,
         full: _abc.Iterable[_builtins.str] | None = ...,
+        host: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["barred", b"barred", "full", b"full", "lease_s", b"lease_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["barred", b"barred", "full", b"full", "host", b"host", "lease_s", b"lease_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
