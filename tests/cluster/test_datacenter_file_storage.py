@@ -156,6 +156,18 @@ def test_clients_are_one_for_each_vm(tmp_path: Path) -> None:
             "clusters[0].admission.hosts[0]: 'cna-9' is no host of the cluster c",
         ),
         (
+            "clusters: [{name: c, admission: {policy: slots, tolerated_hosts: 3}}]",
+            "",
+            "clusters[0].admission: the cluster c has 0 slots of 32 MHz and 2 GiB without cna-01, "
+            "cna-02 and cna-03, and 2 are needed; add hosts",
+        ),
+        (
+            "clusters: [{name: c, admission: {policy: percentage, memory: 99}}]",
+            "",
+            "clusters[0].admission: the cluster c keeps 25 % of its CPU and 99 % of its memory "
+            "free for failures, and only",
+        ),
+        (
             "clusters: [{name: c, admission: slots}]",
             "",
             "clusters[0].admission: 'slots' is no admission control; write none, or a mapping",
