@@ -168,24 +168,19 @@ def _judge_spares(
     spares: Sequence[str], hosts: Sequence[Member], room: _Columns, loads: _Columns
 ) -> Verdict:
     tolerated = _tolerated(room, loads)
-    regular = np.array([host.name not in spares for host in hosts], dtype=np.bool_)
-    kept = f"keeps {_listed(list(spares))} free for failures"
-    others = _Columns(room.cpu_mhz[regular], room.memory_bytes[regular])
-    cpu_free = _free_percent(others.cpu_mhz, loads.cpu_mhz)
-    memory_free = _free_percent(others.memory_bytes, loads.memory_bytes)
+    others = np.array([host.name not in spares for host in hosts], dtype=np.bool_)
+    cpu_free = _free_percent(room.cpu_mhz[others], loads.cpu_mhz)
+    memory_free = _free_percent(room.memory_bytes[others], loads.memory_bytes)
+    kept = f"keeps {_listed(spares)} free for failures"
     if min(cpu_free, memory_free) < -100 * _ROUNDING:
-        lacking = [
-            f"{what} would be {100 - free:.1f} % taken"
-            for what, free in (("the CPU", cpu_free), ("the memory", memory_free))
-            if free < -100 * _ROUNDING
-        ]
+        count = _counted(int(others.sum()), "other host")
         why = (
-            f"{kept}, and {' and '.join(lacking)} on its {_counted(int(regular.sum()), 'other host')}; "
+            f"{kept}, and {100 - cpu_free:.1f} % of the CPU and {100 - memory_free:.1f} % of the "
+            f"memory of its {count} would be taken; "
             "add hosts, lower reservations, or keep fewer spare"
         )
         return Verdict(False, why, tolerated)
-    present = len(hosts) - int(regular.sum())
-    return Verdict(True, kept + ("" if present else ", of which none is in use"), tolerated)
+    return Verdict(True, kept + (", of which none is in use" if others.all() else ""), tolerated)
 
 
 def _free_percent(have: Floats | Ints, taken: Floats | Ints) -> float:

@@ -179,8 +179,8 @@ class TestSpareHosts:
         verdict = judge(by_spares("cna-01", "cna-02"), HOSTS, [*VMS, VMS[2]])
         assert not verdict.admitted
         assert verdict.why == (
-            "keeps cna-01 and cna-02 free for failures, and the CPU would be 133.3 % taken and the "
-            "memory would be 133.3 % taken on its 1 other host; "
+            "keeps cna-01 and cna-02 free for failures, and 133.3 % of the CPU and 133.3 % of the "
+            "memory of its 1 other host would be taken; "
             "add hosts, lower reservations, or keep fewer spare"
         )
 
