@@ -15,6 +15,7 @@ from cluster.cli.down import down
 from cluster.cli.events import events
 from cluster.cli.exits import BrokeDown, ExitCode, exit_code_of
 from cluster.cli.files import traces, validate
+from cluster.cli.host_orders import host_orders
 from cluster.cli.inventory import clusters, hosts, status
 from cluster.cli.replay import replay
 from cluster.cli.sim import sim
@@ -36,6 +37,7 @@ app.command()(up)
 app.command()(down)
 app.command()(status)
 app.add_typer(clusters, name="cluster")
+hosts.add_typer(host_orders)
 app.add_typer(hosts, name="host")
 vms.add_typer(vm_orders)
 app.add_typer(vms, name="vm")
