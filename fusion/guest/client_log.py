@@ -7,6 +7,7 @@ sent again under the same number. Instants are the clients' own, emulated second
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import pairwise
@@ -102,11 +103,11 @@ def gaps(attempts: Attempts, session: int, now_s: float) -> Gaps:
     return Gaps(starts_s, np.concatenate(to_s), lasts and len(starts_s) > 0)
 
 
-def latency_percentiles_s(attempts: Attempts, percents: ArrayLike) -> Floats:
+def latency_percentiles_s(attempts: Attempts, percents: Sequence[float]) -> Floats:
     """Return how long answered requests took, at each of ``percents``; 0 where none was."""
     answered = attempts[attempts["outcome"] == Outcome.ANSWERED]
     if len(answered) == 0:
-        return np.zeros(np.shape(percents))
+        return np.zeros(len(percents))
     return np.asarray(np.percentile(answered["ended_s"] - answered["sent_s"], percents))
 
 
