@@ -182,7 +182,7 @@ class ArrayActor(_Actor):
             )
 
         array = start_role(setting.name, make)
-        Exporter(setting.metrics_address, array.collectors(), tls=setting.tls)
+        Exporter(setting.metrics_address, array.collectors(setting.datacenter), tls=setting.tls)
 
 
 class GatewayActor(_Actor):
@@ -210,7 +210,7 @@ class GatewayActor(_Actor):
             )
 
         gateway = start_role(setting.name, make)
-        Exporter(setting.metrics_address, gateway.collectors(), tls=setting.tls)
+        Exporter(setting.metrics_address, gateway.collectors(setting.datacenter), tls=setting.tls)
 
 
 class VrmActor(_Actor):
