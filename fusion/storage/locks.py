@@ -54,7 +54,7 @@ class Locks:
         self._number: Ints = np.array([-1], dtype=np.int64)
         self._epoch: Ints = np.zeros(1, dtype=np.int64)
         self._usable: Bools = np.zeros(1, dtype=np.bool_)  # whether it has volumes here
-        self._renewed_s: Floats = np.full(1, _NEVER)  # at the current epoch
+        self._granted_s: Floats = np.full(1, _NEVER)  # the last lease, at whatever epoch
         self._older_end_s: Floats = np.full(1, _NEVER)  # of any lease of an older epoch
 
     # --- which VMs there are
@@ -63,7 +63,7 @@ class Locks:
         """Take up the epochs that were raised before the array went down."""
         rows = self._rows_for(vm_number)
         self._epoch[rows] = epoch
-        self._renewed_s[rows] = self._up_s
+        self._granted_s[rows] = self._up_s
         self._older_end_s[rows] = self._up_s + self._lease_s
 
     def allow(self, vm_number: Ints) -> None:
@@ -87,7 +87,7 @@ class Locks:
         usable = known & self._usable[rows]
         raised = self._raise(rows[usable], epoch[usable], now_s)
         granted = usable & (epoch == self._epoch[rows])
-        self._renewed_s[rows[granted]] = now_s
+        self._granted_s[rows[granted]] = now_s
         return Taken(vm_number[~granted], raised)
 
     def fence(self, vm_number: Ints, epoch: Ints, now_s: float) -> Fenced:
@@ -121,10 +121,7 @@ class Locks:
         if not len(higher):
             return Raised(higher, higher)
         np.maximum.at(self._epoch, rows, epoch)
-        self._older_end_s[higher] = np.maximum(
-            self._older_end_s[higher], self._renewed_s[higher] + self._lease_s
-        )
-        self._renewed_s[higher] = _NEVER
+        self._older_end_s[higher] = self._granted_s[higher] + self._lease_s
         return Raised(self._number[higher], self._epoch[higher])
 
     # --- rows
@@ -142,6 +139,6 @@ class Locks:
             self._number = np.insert(self._number, at, fresh)
             self._epoch = np.insert(self._epoch, at, 0)
             self._usable = np.insert(self._usable, at, False)
-            self._renewed_s = np.insert(self._renewed_s, at, _NEVER)
+            self._granted_s = np.insert(self._granted_s, at, _NEVER)
             self._older_end_s = np.insert(self._older_end_s, at, _NEVER)
         return np.searchsorted(self._number, vm_number)
