@@ -157,7 +157,7 @@ class StorageService(storage_pb2_grpc.StorageArrayServicer):
         if barred:
             log.warning("renewal barred", hosts=list(request.host), vms=_named(barred))
         full = [each.name for each in self._controller.volumes.datastores if each.full]
-        return pb.RenewReply(lease_s=self._lease_s, barred=barred, full=full)
+        return pb.RenewReply(lease_s=self._lease_s, barred=barred, full=full, host=request.host)
 
     @unary
     async def Write(self, request: pb.WriteRequest, context: Any) -> pb.WriteReply:
