@@ -20,7 +20,7 @@ from fusion.spec import DetectorKind, DetectorSpec
 class Detector(Protocol):
     """Listens to the heartbeats of hosts, one row each; instants are seconds of one clock.
 
-    A row that is not watched yet is never suspected.
+    A row is watched before it is heard; until then it is never suspected.
     """
 
     def watch(self, rows: int | Ints, now_s: float) -> None:
@@ -74,8 +74,10 @@ class FixedCount:
         )
 
 
-#: Gaps between heartbeats that are remembered of every host.
+#: Gaps between heartbeats that are remembered of every host, and how many it takes to judge by
+#: them: as long as there are fewer, the rest are as configured.
 WINDOW = 100
+ENOUGH = 10
 
 #: The least standard deviation, in intervals. At a threshold of 8 a host that was always in time is
 #: suspected after 3.2 intervals of silence: two heartbeats in a row may be lost.
@@ -90,10 +92,11 @@ class PhiAccrual:
     Phi rises with silence, so it is above the threshold after mean + z · deviation, where z is the
     normal quantile of the threshold; that limit is compared, and nothing can overflow.
 
-    Three things differ from the paper. Before there is a history, gaps are as configured. Reports
-    that come early, on an occasion, neither shorten the expected gap nor fill the window. A gap
-    that is longer than the limit counts as long as the limit: it was an outage, of the host or of
-    the VRM itself, after which the detector should not be blind.
+    Four things differ from the paper. Before there is a history, gaps are as configured. Where all
+    come in time, the deviation is held up, by ``LEAST_DEVIATION``. Reports that come early, on an
+    occasion, neither shorten the expected gap nor fill the window. A gap that is longer than the
+    limit counts as long as the limit: it was an outage, of the host or of the VRM itself, after
+    which the detector should not be blind.
     """
 
     def __init__(self, rows: int, *, interval_s: float, threshold: float) -> None:
@@ -102,11 +105,11 @@ class PhiAccrual:
         self._quantile = quantile_of(threshold)
         self._last_s: Floats = np.full(rows, np.inf)  # in the future: not watched
         self._counted_s: Floats = np.full(rows, np.inf)  # the last report taken for a heartbeat
-        self._gap_s: Floats = np.full((rows, WINDOW), interval_s)  # a ring for each row
-        self._place: Ints = np.zeros(rows, dtype=np.int64)
-        self._limit_s: Floats = np.zeros(rows)
-        self._mean_s: Floats = np.zeros(rows)
-        self._deviation_s: Floats = np.zeros(rows)
+        self._late_s: Floats = np.zeros((rows, WINDOW))  # gaps less the interval: a ring each
+        self._gaps: Ints = np.zeros(rows, dtype=np.int64)  # ever, not only those in the window
+        self._mean_s: Floats
+        self._deviation_s: Floats
+        self._limit_s: Floats
         self._learn()
 
     def watch(self, rows: int | Ints, now_s: float) -> None:
@@ -121,10 +124,10 @@ class PhiAccrual:
             rows, gap_s = rows[heartbeat], gap_s[heartbeat]
         elif not heartbeat:
             return
-        place = self._place[rows]
         longest_s = np.maximum(self._limit_s[rows], self._interval_s)
-        self._gap_s[rows, place] = np.minimum(np.maximum(gap_s, self._interval_s), longest_s)
-        self._place[rows] = (place + 1) % WINDOW
+        late_s = np.maximum(np.minimum(gap_s, longest_s) - self._interval_s, 0.0)
+        self._late_s[rows, self._gaps[rows] % WINDOW] = late_s
+        self._gaps[rows] += 1
         self._counted_s[rows] = now_s
 
     def suspicion(self, now_s: float) -> Bools:
@@ -144,10 +147,13 @@ class PhiAccrual:
         )
 
     def _learn(self) -> None:
-        np.mean(self._gap_s, axis=1, out=self._mean_s)
-        np.std(self._gap_s, axis=1, out=self._deviation_s)
-        np.maximum(self._deviation_s, LEAST_DEVIATION * self._interval_s, out=self._deviation_s)
-        np.add(self._mean_s, self._quantile * self._deviation_s, out=self._limit_s)
+        gaps = np.clip(self._gaps, ENOUGH, WINDOW)
+        late_s = self._late_s.sum(axis=1) / gaps
+        variance = np.einsum("hw,hw->h", self._late_s, self._late_s) / gaps - late_s**2
+        least_s = LEAST_DEVIATION * self._interval_s
+        self._mean_s = self._interval_s + late_s
+        self._deviation_s = np.sqrt(np.maximum(variance, least_s**2))
+        self._limit_s = self._mean_s + self._quantile * self._deviation_s
 
 
 class Verdict(IntEnum):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from itertools import product
 
 import numpy as np
@@ -19,6 +20,7 @@ from fusion.policy.detector import (
     verdicts,
 )
 from fusion.policy.normal_tail import phi_of, quantile_of
+from fusion.seeds import generator
 from fusion.spec import DetectorKind, DetectorSpec
 
 INTERVAL_S = 2.0
@@ -202,6 +204,65 @@ def accrual_at(now_s: float, threshold: float = 8.0) -> PhiAccrual:
     detector = accrual(threshold=threshold)
     detector.watch(0, now_s)
     return detector
+
+
+FIXED, PHI = DetectorSpec(DetectorKind.FIXED), DetectorSpec(DetectorKind.PHI)
+HOSTS, BEATS = 50, 600
+
+
+@cache
+def lossy(spec: DetectorSpec, loss: float, seed: int) -> tuple[int, float]:
+    """Return how often ``HOSTS`` that live were suspected, and the mean silence that it takes.
+
+    Of two losses, the higher loses whatever the lower does.
+    """
+    rng = generator(seed, "heartbeats")
+    detector = detector_of(spec, HOSTS, interval_s=INTERVAL_S, misses=3)
+    detector.watch(np.arange(HOSTS), 0.0)
+    suspected = np.zeros(HOSTS, dtype=np.bool_)
+    last_s, mistakes = np.zeros(HOSTS), 0
+    for beats in range(1, BEATS):
+        now_s = INTERVAL_S * beats + 0.01 * float(rng.random())
+        arrived = rng.random(HOSTS) >= loss
+        detector.watch(np.flatnonzero(arrived & suspected), now_s)
+        detector.heard(np.flatnonzero(arrived & ~suspected), now_s)
+        last_s[arrived] = now_s
+        found = detector.suspicion(now_s + 0.5 * INTERVAL_S)
+        mistakes += int((found & ~suspected).sum())
+        suspected = found
+    needed_s = np.full(HOSTS, np.nan)
+    for silence_s in np.arange(0.0, 200.0, 0.25):
+        found = detector.suspicion(INTERVAL_S * BEATS + silence_s)
+        fresh = found & np.isnan(needed_s)
+        needed_s[fresh] = (INTERVAL_S * BEATS + silence_s - last_s)[fresh]
+    assert not np.isnan(needed_s).any()
+    return mistakes, float(needed_s.mean())
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+class TestUnderLoss:
+    LOSSES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
+
+    def test_more_loss_means_more_mistakes_of_a_fixed_count(self, seed: int) -> None:
+        mistakes = [lossy(FIXED, loss, seed)[0] for loss in self.LOSSES]
+        assert mistakes == sorted(set(mistakes))
+        assert mistakes[0] == 0
+
+    def test_phi_waits_longer_the_more_is_lost(self, seed: int) -> None:
+        needed_s = [lossy(PHI, loss, seed)[1] for loss in self.LOSSES]
+        assert needed_s == sorted(needed_s)
+        assert needed_s[-1] > 1.5 * needed_s[0]
+
+    def test_phi_is_mistaken_less_often_where_much_is_lost(self, seed: int) -> None:
+        for loss in (0.2, 0.3, 0.4, 0.5):
+            assert lossy(PHI, loss, seed)[0] < lossy(FIXED, loss, seed)[0] / 3
+
+    def test_a_higher_threshold_trades_mistakes_for_time(self, seed: int) -> None:
+        found = [lossy(DetectorSpec(DetectorKind.PHI, phi), 0.3, seed) for phi in (4.0, 8.0, 16.0)]
+        mistakes, needed_s = [count for count, _ in found], [needed for _, needed in found]
+        assert mistakes == sorted(mistakes, reverse=True)
+        assert mistakes[0] > mistakes[-1]
+        assert needed_s == sorted(needed_s)
 
 
 class TestTail:
