@@ -57,6 +57,14 @@ class VrmClient:
         request = vrm.ListTasksQuery(ids=ids)
         return list((await self._call(self._stub.ListTasks, request)).tasks)
 
+    async def failovers(self) -> list[vrm.Failover]:
+        request = vrm.ListFailoversQuery()
+        return list((await self._call(self._stub.ListFailovers, request)).failovers)
+
+    async def datastores(self) -> list[vrm.Datastore]:
+        request = vrm.ListDatastoresQuery()
+        return list((await self._call(self._stub.ListDatastores, request)).datastores)
+
     async def create_vm(self, spec: common.VmSpec, start: bool) -> vrm.Task:
         request = vrm.CreateVmRequest(request_id=_request_id(), spec=spec, start=start)
         return await self._call(self._stub.CreateVm, request)

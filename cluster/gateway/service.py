@@ -21,8 +21,10 @@ from fusion.guest import client_log
 from fusion.guest.client_log import Attempts, Outcome
 from fusion.spec import ClientSpec
 
-#: How long a guest may take where a caller does not say it, and to tell a whole ledger.
+#: How long a call may take where the caller does not say it.
 PATIENCE_S = 10.0
+#: The share of that for ledgers, where there is more to do than to read them.
+LEDGER_SHARE = 0.8
 
 PERCENTS = (50, 95, 99)
 
@@ -54,8 +56,11 @@ class Service(GatewayServicer):
             self._client(self._facts.clients[row], attempts[row], request.gaps) for row in rows
         ]
         if request.verify:
+            limit_s = LEDGER_SHARE * _time_limit_s(context)
             pairs = zip(clients, rows, strict=True)
-            await asyncio.gather(*(self._verify(client, attempts[row]) for client, row in pairs))
+            await asyncio.gather(
+                *(self._verify(client, attempts[row], limit_s) for client, row in pairs)
+            )
         return pb.ReadClientsReply(clients=clients)
 
     def _rows(self, names: list[str]) -> list[int]:
@@ -91,10 +96,12 @@ class Service(GatewayServicer):
                 client.gaps[-1].to_s = -1.0
         return client
 
-    async def _verify(self, client: pb.ReadClientsReply.Client, attempts: Attempts) -> None:
+    async def _verify(
+        self, client: pb.ReadClientsReply.Client, attempts: Attempts, limit_s: float
+    ) -> None:
         request = pb.ReadLedgerRequest(vm=client.vm, client=client.name)
         try:
-            _, ledger = await self._guests.read_ledger(request, PATIENCE_S)
+            _, ledger = await self._guests.read_ledger(request, limit_s)
         except Unanswered:
             return  # it stays unverified
         lost = client_log.lost(attempts, ledger.first, ledger.last)
