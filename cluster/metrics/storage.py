@@ -49,7 +49,8 @@ class ArrayView:
     wait_s: float
     service_s: float
     refused: int
-    utilisation: float
+    channels: int
+    busy: int  # channels at this instant
 
 
 class ArrayMetrics(Collector):
@@ -94,13 +95,14 @@ class ArrayMetrics(Collector):
         )
         refused.add_metric(list(self._labels.values()), view.refused)
         yield refused
-        utilisation = GaugeMetricFamily(
-            "fusion_array_utilisation_ratio",
-            "Work that was offered in the last minute or so, over what the channels can do",
-            labels=list(self._labels),
+        yield self._gauge(
+            "fusion_array_channels", "Reads and writes that it can serve at once", view.channels
         )
-        utilisation.add_metric(list(self._labels.values()), view.utilisation)
-        yield utilisation
+        yield self._gauge(
+            "fusion_array_utilisation_ratio",
+            "Share of its channels that are busy at this instant",
+            view.busy / view.channels,
+        )
 
     def _datastores(self, uses: tuple[DatastoreUse, ...]) -> Iterator[Metric]:
         columns: tuple[tuple[str, str, Callable[[DatastoreUse], int]], ...] = (
@@ -124,6 +126,11 @@ class ArrayMetrics(Collector):
             for use in uses:
                 family.add_metric([*self._labels.values(), use.name], value(use))
             yield family
+
+    def _gauge(self, name: str, documentation: str, value: float) -> Metric:
+        family = GaugeMetricFamily(name, documentation, labels=list(self._labels))
+        family.add_metric(list(self._labels.values()), value)
+        return family
 
     def _summary(self, name: str, documentation: str, count: int, total: float) -> Metric:
         family = SummaryMetricFamily(name, documentation, labels=list(self._labels))

@@ -56,7 +56,7 @@ class StorageArray:
         #: What it holds, for whoever looks on from the same thread; nothing before it serves.
         self.facts: ArrayFacts | None = None
 
-    def collectors(self, datacenter: str = "") -> list[Collector]:
+    def collectors(self, datacenter: str) -> list[Collector]:
         """Return what a scrape of the array shows; they may be used from any thread."""
         return [ArrayMetrics(datacenter, self._spec.name, self._view)]
 
@@ -126,5 +126,6 @@ class StorageArray:
             wait_s=self._queue.wait_s,
             service_s=self._queue.service_s,
             refused=self._controller.refused,
-            utilisation=self._queue.load(self._clock.now()).utilisation,
+            channels=self._queue.channels,
+            busy=self._queue.busy(self._clock.now()),
         )

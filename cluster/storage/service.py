@@ -204,12 +204,9 @@ def _check_lengths(rows: int, *columns: Sequence[object]) -> None:
 def _locks_of(vm_number: Sequence[int], epoch: Sequence[int]) -> tuple[Ints, Ints]:
     """Return VM numbers and their epochs as columns."""
     _check_lengths(len(vm_number), epoch)
-    try:
-        epochs: Ints = np.array(epoch, dtype=np.int64)
-    except OverflowError as error:
-        raise InvalidInput("epoch: too high to be one") from error
-    if not epochs.all():
-        raise InvalidInput("epoch: 0 is none; the first that a VM is given is 1")
+    epochs: Ints = np.array(epoch, dtype=np.uint64).astype(np.int64)  # too high: below 0
+    if (epochs < 1).any():
+        raise InvalidInput("epoch: the first that a VM is given is 1, the last 2^63 - 1")
     return np.array(vm_number, dtype=np.int64), epochs
 
 

@@ -11,13 +11,19 @@ RECENT_S = 60.0
 
 
 class Load(NamedTuple):
-    """How busy an array is of late; ``utilisation`` is the work offered over what it can do,
-    at most 1.
-    """
+    """How busy an array is of late, by the operations that were through."""
 
     mean_wait_s: float
     mean_service_s: float
-    utilisation: float
+    utilisation: float  # the share of the time that its channels are busy, 0 to 1
+
+
+class _Passage(NamedTuple):
+    """An operation on its way; the first to be through comes first."""
+
+    finish_s: float
+    wait_s: float
+    service_s: float
 
 
 class ServiceQueue:
@@ -34,7 +40,9 @@ class ServiceQueue:
         self.service_s = 0.0
         self._up_s = up_s
         self._free_s = [-math.inf] * channels  # a heap of when each channel is through
-        self._recent_s = up_s  # when the sums below were right; each fades with RECENT_S
+        self._under_way: list[_Passage] = []  # a heap
+        # Of what was through: sums that fade, as of the instant to which they are right.
+        self._recent_s = up_s
         self._recent_operations = 0.0
         self._recent_wait_s = 0.0
         self._recent_service_s = 0.0
@@ -44,29 +52,41 @@ class ServiceQueue:
 
         ``now_s`` never goes back.
         """
-        start_s = max(now_s, self._free_s[0])
-        finish_s = start_s + service_s
+        wait_s = max(self._free_s[0] - now_s, 0.0)
+        finish_s = now_s + wait_s + service_s
         heapq.heapreplace(self._free_s, finish_s)
         self.operations += 1
-        self.wait_s += start_s - now_s
+        self.wait_s += wait_s
         self.service_s += service_s
-        self._fade(now_s)
-        self._recent_operations += 1.0
-        self._recent_wait_s += start_s - now_s
-        self._recent_service_s += service_s
+        self._pass_until(now_s)
+        heapq.heappush(self._under_way, _Passage(finish_s, wait_s, service_s))
         return finish_s
 
+    def busy(self, now_s: float) -> int:
+        """Return how many channels are busy at this instant."""
+        return sum(free_s > now_s for free_s in self._free_s)
+
     def load(self, now_s: float) -> Load:
-        """Return how busy it is of late; an array that had nothing to do waits and serves 0 s."""
+        """Return how busy it is of late: all 0 where nothing was through yet."""
+        self._pass_until(now_s)
         window_s = RECENT_S * -math.expm1((self._up_s - now_s) / RECENT_S)
-        if window_s <= 0.0 or self._recent_operations == 0.0:
+        if self._recent_operations == 0.0 or window_s <= 0.0:
             return Load(0.0, 0.0, 0.0)
-        faded = math.exp((self._recent_s - now_s) / RECENT_S)
         return Load(
             self._recent_wait_s / self._recent_operations,
             self._recent_service_s / self._recent_operations,
-            min(1.0, self._recent_service_s * faded / (self.channels * window_s)),
+            min(1.0, self._recent_service_s / (self.channels * window_s)),
         )
+
+    def _pass_until(self, now_s: float) -> None:
+        """Count what is through by now."""
+        while self._under_way and self._under_way[0].finish_s <= now_s:
+            passage = heapq.heappop(self._under_way)
+            self._fade(passage.finish_s)
+            self._recent_operations += 1.0
+            self._recent_wait_s += passage.wait_s
+            self._recent_service_s += passage.service_s
+        self._fade(now_s)
 
     def _fade(self, now_s: float) -> None:
         faded = math.exp((self._recent_s - now_s) / RECENT_S)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 
 import grpc
@@ -174,8 +174,8 @@ async def running(spec: ArraySpec = SAN_1, lease_s: float = LEASE_S) -> AsyncIte
         world.process.kill()
 
 
-@asynccontextmanager
-async def fails_with(status: grpc.StatusCode, said: str = "") -> AsyncIterator[None]:
+@contextmanager
+def fails_with(status: grpc.StatusCode, said: str | None = None) -> Iterator[None]:
     """The call in the block fails with ``status``, and says ``said``."""
     with pytest.raises(grpc.aio.AioRpcError, match=said) as caught:
         yield

@@ -77,10 +77,22 @@ def test_what_is_long_ago_is_forgotten() -> None:
     assert queue.load(600.0).mean_service_s == pytest.approx(0.1, rel=0.02)
 
 
-def test_more_than_can_be_done_is_full_load_and_not_more() -> None:
+def test_a_backlog_keeps_it_busy_until_it_is_worked_off() -> None:
     queue = ServiceQueue(1, up_s=0.0)
-    for second in range(10):
+    for second in range(100):
         queue.admit(second, 3.0)
-    load = queue.load(9.0)
-    assert load.utilisation == 1.0
-    assert load.mean_wait_s == pytest.approx(9.0, rel=0.1)  # 0, 2, … 18 s, the late ones heavier
+    for now_s in (30.0, 99.0, 300.0):
+        load = queue.load(now_s)
+        assert load.utilisation == pytest.approx(1.0, rel=0.03)
+        assert load.mean_service_s == pytest.approx(3.0)
+        assert queue.busy(now_s - 0.5) == 1
+    assert queue.busy(300.0) == 0
+    assert load.mean_wait_s > 100.0  # 0, 2, … 198 s, of which the last count most
+    assert queue.load(360.0).utilisation == pytest.approx(1.0 / math.e, rel=0.03)
+
+
+def test_channels_are_busy_until_they_are_through() -> None:
+    queue = ServiceQueue(3, up_s=0.0)
+    for service_s in (2.0, 5.0):
+        queue.admit(1.0, service_s)
+    assert [queue.busy(now_s) for now_s in (1.0, 3.0, 5.9, 6.0)] == [2, 1, 1, 0]
