@@ -23,8 +23,8 @@ from fusion.fleet_view import (
 )
 from fusion.guest.workload import WorkloadBank
 from fusion.spec import CpuQos, HostSpec, VmSpec
-from fusion.units import format_mhz, format_size
 from fusion.suspension import Suspension
+from fusion.units import format_mhz, format_size
 from fusion.vm import ON_HOST, TRANSITIONS, VmAction, VmState, next_state, vm_id
 from fusion.vm_table import VmTable
 

@@ -8,6 +8,7 @@ import grpc
 import structlog
 
 from cluster.agent.chassis import Chassis
+from cluster.agent.findings import Findings
 from cluster.agent.membership import Membership
 from cluster.agent.messages import ReportMessage, register_request
 from cluster.agent.rhythm import Rhythm
@@ -55,6 +56,7 @@ class Reporter:
         *,
         chassis: Chassis,
         membership: Membership,
+        findings: Findings,
         endpoint: Endpoint,
         interval_s: float,
         clock: Clock,
@@ -63,6 +65,7 @@ class Reporter:
     ) -> None:
         self._chassis = chassis
         self._membership = membership
+        self._findings = findings
         self._endpoint = endpoint
         self._interval_s = interval_s
         self._clock = clock
@@ -123,6 +126,7 @@ class Reporter:
         request = register_request(
             self._endpoint, self._chassis.specs, snapshot.view, incarnations, snapshot.sequence
         )
+        self._findings.add_to_registration(request)
         try:
             reply = await self._registry().Register(request, timeout=self._interval_s)
             self._membership.hear(reply.vrm_generation)
@@ -131,6 +135,7 @@ class Reporter:
             self._registration_outage.failed(_reason(failure), self._clock.now())
             return False
         self._counters.registrations[Outcome.DONE] += 1
+        self._findings.vrm_answered()
         self._registration_outage.over(self._clock.now())
         self._membership.registered(incarnations, reply.session)
         if reply.heartbeat_interval_s > 0:
@@ -148,6 +153,7 @@ class Reporter:
         self._chassis.vms_changed.clear()
         try:
             request = self._message.write(snapshot.view, incarnations, sessions, snapshot.sequence)
+            told = self._findings.add_to_report(request)
             reply = await self._registry().Report(request, timeout=time_limit_s)
             self._membership.hear(reply.vrm_generation)
         except (grpc.aio.AioRpcError, Refused) as failure:
@@ -156,6 +162,7 @@ class Reporter:
                 self._report_outage.failed(_reason(failure), self._clock.now())
             return
         self._counters.reports[Outcome.DONE] += 1
+        self._findings.vrm_answered(told, incarnations)
         self._report_outage.over(self._clock.now())
         taken_over = incarnations
         if reply.unregistered:

@@ -30,6 +30,7 @@ class AgentCounters:
         self.orders: Counter[tuple[str, Outcome]] = Counter()
         self.registrations: Counter[Outcome] = Counter()
         self.reports: Counter[Outcome] = Counter()
+        self.renewals: Counter[tuple[str, Outcome]] = Counter()  # by array
         self.lateness_counts = [0] * len(LATENESS_BOUNDS_S)
         self.lateness_sum_s = 0.0
 

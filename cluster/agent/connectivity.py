@@ -1,0 +1,49 @@
+"""Whom the hosts of a process have reached of late."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+
+class Connectivity:
+    """When the VRM answered last, when each host last reached each array, and who is isolated.
+
+    ``silence_s`` is how long the VRM may be silent, ``lease_s`` how long an array.
+    """
+
+    def __init__(
+        self, arrays: Iterable[str], *, lease_s: float, silence_s: float, now_s: float
+    ) -> None:
+        self._arrays = tuple(arrays)
+        self._lease_s = lease_s
+        self._silence_s = silence_s
+        self._reached: dict[tuple[str, str], tuple[int, float]] = {}
+        self.vrm_heard_s = now_s
+        #: Hosts that reach neither VRM, nor peers, nor arbitration, as they themselves see it.
+        self.isolated: dict[str, int] = {}
+
+    @property
+    def vrm_silent_from_s(self) -> float:
+        """The instant from which on the VRM counts as silent, unless it is heard before."""
+        return self.vrm_heard_s + self._silence_s
+
+    def reached(self, array: str, host: str, incarnation: int, sent_s: float) -> None:
+        """Note that ``array`` answered what ``host`` sent at ``sent_s``."""
+        self._reached[array, host] = incarnation, sent_s
+
+    def expect(self, array: str, powered: Mapping[str, int], now_s: float) -> None:
+        """Count the silence of ``array`` from now on for hosts that have just come on."""
+        for host, incarnation in powered.items():
+            if self._reached.get((array, host), (0, 0.0))[0] != incarnation:
+                self._reached[array, host] = incarnation, now_s
+
+    def storage_less(self, hosts: Iterable[str], now_s: float) -> list[str]:
+        """Return those of ``hosts`` to which any array has been silent for longer than a lease."""
+        if not self._arrays:
+            return []
+        never, oldest_s = (0, now_s), now_s - self._lease_s
+        return [
+            host
+            for host in hosts
+            if any(self._reached.get((array, host), never)[1] < oldest_s for array in self._arrays)
+        ]

@@ -1,0 +1,144 @@
+"""Leases on arrays: renewed for all hosts of a process, and what happens when they end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import grpc
+import structlog
+
+from cluster.agent.arrays import Arrays
+from cluster.agent.chassis import Chassis
+from cluster.agent.connectivity import Connectivity
+from cluster.agent.copies import Copies
+from cluster.agent.holdings import HoldCause, Holding, renewed
+from cluster.agent.reporting import Outage
+from cluster.agent.rhythm import News, Rhythm
+from cluster.agent.surroundings import Surroundings
+from cluster.clock import Clock
+from cluster.metrics.agent import AgentCounters, Outcome
+from cluster.rpc.v1 import storage_pb2
+
+log = structlog.get_logger()
+
+#: Shares of the interval between renewals: what one may take, and the pause after one that failed.
+TIME_LIMIT = 0.5
+RETRY_GAP = 0.125
+
+
+class Renewals:
+    """One loop per array, so that one that hangs holds up no other, and one that watches leases.
+
+    A renewal is the storage heartbeat of all powered hosts too. ``full_changed`` is called with an
+    array and its full datastores at every answer.
+    """
+
+    def __init__(
+        self,
+        *,
+        surroundings: Surroundings,
+        arrays: Arrays,
+        chassis: Chassis,
+        copies: Copies,
+        connectivity: Connectivity,
+        clock: Clock,
+        counters: AgentCounters,
+    ) -> None:
+        self._lease_s = surroundings.lease_s
+        self._renewal_s = surroundings.renewal_s
+        self._arrays = arrays
+        self._chassis = chassis
+        self._copies = copies
+        self._connectivity = connectivity
+        self._clock = clock
+        self._counters = counters
+        self._leased = News()  # there may be a lease that ends earlier than was known
+        self.full_changed: Callable[[str, Sequence[str]], None] = lambda array, full: None
+
+    def watch(self) -> None:
+        """Look at the leases again: one has begun."""
+        self._leased.set()
+
+    async def keep_renewing(self, array: str) -> None:
+        """Renew on ``array`` at every multiple of the interval, and sooner after a failure."""
+        beats = Rhythm(self._clock.now(), self._renewal_s)
+        outage = Outage(f"renewal on array {array}")
+        while True:
+            if await self._renew(array, outage):
+                beats.kept(self._clock.now())
+                await self._clock.sleep(beats.due_s - self._clock.now())
+            else:
+                await self._clock.sleep(RETRY_GAP * self._renewal_s)
+
+    async def keep_to_leases(self) -> None:
+        """Freeze every VM as soon as one of its leases ends."""
+        while True:
+            now_s = self._clock.now()
+            self.freeze_ended(now_s)
+            running = [one for one in self._copies.active() if HoldCause.LEASE not in one.causes]
+            end_s = min((one.lease_until_s for one in running), default=now_s + self._lease_s)
+            await self._leased.within(self._clock, min(end_s, now_s + self._lease_s))
+
+    def freeze_ended(self, now_s: float) -> None:
+        """Freeze the VMs that have no lease any more."""
+
+        def why(holding: Holding) -> str:
+            return f"its lease on {' and '.join(holding.ended(now_s))} has ended"
+
+        ended = [one for one in self._copies.active() if not one.leased(now_s)]
+        self._copies.hold(ended, HoldCause.LEASE, why)
+
+    async def _renew(self, array: str, outage: Outage) -> bool:
+        powered, sent_s = self._chassis.powered, self._clock.now()
+        if not powered:
+            return True
+        self._connectivity.expect(array, powered, sent_s)
+        sent = [one for one in self._copies.active() if array in one.until_s]
+        request = self._request(powered, sent)
+        try:
+            reply = await self._arrays[array].Renew(request, timeout=TIME_LIMIT * self._renewal_s)
+        except grpc.aio.AioRpcError as failure:
+            self._counters.renewals[array, Outcome.FAILED] += 1
+            outage.failed(f"{failure.code().name}: {failure.details()}", self._clock.now())
+            return False
+        self._counters.renewals[array, Outcome.DONE] += 1
+        outage.over(self._clock.now())
+        for host in powered.keys() & frozenset(reply.host):
+            self._connectivity.reached(array, host, powered[host], sent_s)
+        self._heard(array, sent, reply, sent_s)
+        self.full_changed(array, reply.full)
+        return True
+
+    def _request(
+        self, powered: Mapping[str, int], sent: Sequence[Holding]
+    ) -> storage_pb2.RenewRequest:
+        row_of = {host: row for row, host in enumerate(powered)}
+        isolated = self._connectivity.isolated
+        return storage_pb2.RenewRequest(
+            host=powered,
+            incarnation=powered.values(),
+            isolated=[isolated.get(host) == number for host, number in powered.items()],
+            vm_number=[one.vm for one in sent],
+            host_row=[row_of[one.host] for one in sent],
+            epoch=[one.epoch for one in sent],
+        )
+
+    def _heard(
+        self,
+        array: str,
+        sent: Sequence[Holding],
+        reply: storage_pb2.RenewReply,
+        sent_s: float,
+    ) -> None:
+        """Take over what a renewal says: leases, and copies that are void."""
+        void = renewed(
+            sent,
+            array,
+            hosts=frozenset(reply.host),
+            barred=frozenset(reply.barred),
+            until_s=sent_s + reply.lease_s,
+        )
+        self._copies.discard(void, f"array {array} has a later epoch of it")
+        now_s = self._clock.now()
+        again = [one for one in sent if HoldCause.LEASE in one.causes and one.leased(now_s)]
+        self._copies.release(again, HoldCause.LEASE, "its lease was renewed")
