@@ -12,6 +12,7 @@ from typing import Any
 
 import grpc
 
+from cluster.clock import Clock
 from cluster.gateway.facts import Facts
 from cluster.gateway.gateway import Gateway
 from cluster.network import Plane, Server
@@ -84,7 +85,7 @@ class Host(service_pb2_grpc.GuestServicer):
 class LocatingVrm(vrm_pb2_grpc.VrmServicer):
     """Knows where VMs are, by name, and keeps what it was asked."""
 
-    def __init__(self, clock: SimulatedClock) -> None:
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.places: dict[str, tuple[int, str, int]] = {}
         self.asked: list[tuple[float, list[str]]] = []
