@@ -46,6 +46,8 @@ class Changes:
         """
         vm = change.vm
         change.answered.set()
+        if change.void:
+            return
         current = vm.change is change or state is VmState.STOPPED
         if current and vm.state in TRANSIENT:
             self.observed(vm, state)
@@ -69,6 +71,8 @@ class Changes:
         vm = change.vm
         superseded = vm.change is not change
         self.end(change)
+        if change.void:
+            return
         if not superseded:
             self._inventory.want(vm, change.desired_before)
         # A stop that superseded a start which never was has reached its goal by that.
@@ -80,11 +84,16 @@ class Changes:
         vm = change.vm
         superseded = vm.change is not change
         self.end(change)
-        if superseded:
+        if superseded or change.void:
             return
         self._inventory.want(vm, change.desired_before)
         if vm.host is not None and vm.state in TRANSIENT:
             self._inventory.set_state(vm, VmState.UNKNOWN)
+
+    def void(self, vm: Vm) -> None:
+        """``vm`` was taken from its host: what was ordered there has no effect any more."""
+        if vm.change is not None:
+            self.end(vm.change)
 
 
 def wants(action: VmAction) -> Desired | None:

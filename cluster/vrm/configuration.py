@@ -7,9 +7,9 @@ from dataclasses import replace
 from cluster.vrm.admission import check_cpu, check_fits_some
 from cluster.vrm.events import Events, Severity
 from cluster.vrm.inventory import Inventory
-from cluster.vrm.lifecycle import Spawn
 from cluster.vrm.orders import Orders, Unanswered
 from cluster.vrm.records import Host, Vm
+from cluster.vrm.spawn import Spawn
 from cluster.vrm.tasks import Task, Tasks
 from fusion.errors import FusionError, Refused
 from fusion.policy.placement import ROUNDING_MHZ

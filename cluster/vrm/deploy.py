@@ -12,6 +12,7 @@ from cluster.vrm.inventory import Inventory
 from cluster.vrm.starting import Failure, Starting
 from cluster.vrm.store import Store
 from cluster.vrm.tasks import Task, Tasks
+from cluster.vrm.volumes import Volumes
 from fusion.spec import PlannedVm
 from fusion.vm import VmAction
 
@@ -42,6 +43,7 @@ class Deploy:
         events: Events,
         changes: Changes,
         starting: Starting,
+        volumes: Volumes,
     ) -> None:
         self._store = store
         self._inventory = inventory
@@ -49,6 +51,7 @@ class Deploy:
         self._events = events
         self._changes = changes
         self._starting = starting
+        self._volumes = volumes
 
     def plan(self, vms: Sequence[PlannedVm]) -> list[Deployment]:
         """Open a task for every group that has not been created yet; each can be cancelled."""
@@ -75,20 +78,22 @@ class Deploy:
         if taken:
             self._fail(deployment, f"there is a VM named {taken[0]} already")
             return
+        vms = self._inventory.create_group(
+            deployment.group, [planned.spec for planned in deployment.vms]
+        )
+        refused = await self._volumes.create(vms)
+        failures = [Failure(vm, refused[vm.number]) for vm in vms if vm.number in refused]
         with self._store.transaction():
-            vms = self._inventory.create_group(
-                deployment.group, [planned.spec for planned in deployment.vms]
-            )
             changes = [
                 self._changes.begin(vm, VmAction.START, task)
                 for vm, planned in zip(vms, deployment.vms, strict=True)
-                if planned.start
+                if planned.start and vm.number not in refused
             ]
-        failures = await self._starting.start(
+        failures += await self._starting.start(
             changes, lambda running: self._tasks.progress(task, running / len(changes))
         )
         if failures:
-            self._fail(deployment, _summary(failures, len(changes)))
+            self._fail(deployment, _summary(failures, len(vms)))
             return
         self._tasks.succeed(task)
         self._events.emit(

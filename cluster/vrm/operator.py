@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -14,13 +15,15 @@ from cluster.rpc import convert
 from cluster.rpc.errors import streaming, unary
 from cluster.rpc.v1 import vrm_pb2, vrm_pb2_grpc
 from cluster.vrm import answers
+from cluster.vrm.arrays import Arrays
 from cluster.vrm.configuration import Configuration
 from cluster.vrm.events import Events
+from cluster.vrm.failovers import Failovers
 from cluster.vrm.inventory import Inventory
 from cluster.vrm.lifecycle import Lifecycle
 from cluster.vrm.records import Host, Vm
 from cluster.vrm.tasks import Task, Tasks
-from fusion.errors import InvalidInput
+from fusion.errors import FusionError, InvalidInput, NotFound
 
 #: After so many VMs a long answer lets heartbeats through.
 CHUNK = 250
@@ -38,6 +41,8 @@ class Operator(vrm_pb2_grpc.VrmServicer):
         events: Events,
         lifecycle: Lifecycle,
         configuration: Configuration,
+        failovers: Failovers,
+        arrays: Arrays,
         clock: Clock,
     ) -> None:
         self._about = about
@@ -46,6 +51,8 @@ class Operator(vrm_pb2_grpc.VrmServicer):
         self._events = events
         self._lifecycle = lifecycle
         self._configuration = configuration
+        self._failovers = failovers
+        self._arrays = arrays
         self._clock = clock
 
     @unary
@@ -161,6 +168,56 @@ class Operator(vrm_pb2_grpc.VrmServicer):
                 request_id=request.request_id,
             ),
         )
+
+    @unary
+    async def Locate(self, request: vrm_pb2.LocateRequest, context: Any) -> vrm_pb2.LocateReply:
+        reply = vrm_pb2.LocateReply()
+        for name in request.vms:
+            try:
+                vm = self._inventory.vm(name)
+            except NotFound:
+                row = 0, "", 0
+            else:
+                row = vm.number, vm.host.name if vm.host is not None else "", vm.epoch
+            reply.vm_number.append(row[0])
+            reply.host.append(row[1])
+            reply.epoch.append(row[2])
+        return reply
+
+    @unary
+    async def ListFailovers(
+        self, request: vrm_pb2.ListFailoversQuery, context: Any
+    ) -> vrm_pb2.ListFailoversAnswer:
+        number = self._inventory.vm(request.vm).number if request.vm else 0
+        return vrm_pb2.ListFailoversAnswer(
+            failovers=[
+                answers.failover_answer(failover)
+                for failover in self._failovers.all()
+                if failover.number > request.after and number in (0, failover.vm_number)
+            ]
+        )
+
+    @unary
+    async def ListDatastores(
+        self, request: vrm_pb2.ListDatastoresQuery, context: Any
+    ) -> vrm_pb2.ListDatastoresAnswer:
+        for name in request.names:
+            if name not in self._arrays.array_of:
+                known = ", ".join(self._arrays.array_of) or "none"
+                raise NotFound(f"there is no datastore {name!r}; there are: {known}")
+        wanted = request.names or list(self._arrays.array_of)
+        arrays = list(dict.fromkeys(self._arrays.array_of[name] for name in wanted))
+        found = await asyncio.gather(*(self._datastores(array) for array in arrays))
+        return vrm_pb2.ListDatastoresAnswer(
+            datastores=[each for some in found for each in some if each.name in wanted]
+        )
+
+    async def _datastores(self, array: str) -> list[vrm_pb2.Datastore]:
+        spec = self._arrays.specs[array]
+        try:
+            return answers.datastore_answers(spec, await self._arrays.datastores(array))
+        except FusionError:
+            return answers.datastore_answers(spec, None)
 
     @unary
     async def ListTasks(

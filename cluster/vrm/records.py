@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from cluster.rpc import convert
-from cluster.rpc.v1 import common_pb2
+from cluster.rpc.v1 import common_pb2, registry_pb2
 from cluster.vrm.tasks import Task
 from fusion.host import HostState
 from fusion.spec import HostSpec, VmSpec
@@ -43,6 +43,7 @@ class Host:
     address: str = ""
     metrics_url: str = ""
     pid: int = 0
+    storage_less: bool = False  # it says so, or an array hears nothing of it
     message: common_pb2.HostSpec = field(init=False)
 
     def __post_init__(self) -> None:
@@ -63,7 +64,7 @@ class Change:
 
     While ``ordering``, an agent may or may not have executed the order: what reports say of the
     VM's state is not taken over. ``answered`` is set when that is past, ``arrival`` with the first
-    state that lasts.
+    state that lasts. Where the VM was taken from its host meanwhile, the change is ``void``.
     """
 
     vm: Vm
@@ -74,15 +75,29 @@ class Change:
     arrival: asyncio.Future[VmState]
     previous: asyncio.Event | None = None  # the answer to the order that this one supersedes
     answered: asyncio.Event = field(default_factory=asyncio.Event)
+    epoch: int = 0  # at which the host of a start has the VM
+    takings: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.takings = self.vm.takings
 
     @property
     def ordering(self) -> bool:
         return not self.answered.is_set()
 
+    @property
+    def void(self) -> bool:
+        return self.takings != self.vm.takings
+
 
 @dataclass(slots=True, eq=False)
 class Vm:
-    """A virtual machine; ``host`` is the one that holds it, or may hold it."""
+    """A virtual machine; ``host`` is the one that holds it, or may hold it.
+
+    ``takings`` counts how often it was taken from a host that was lost, without being asked. While
+    it is ``fenced_off``, what is said of it is void: that host's copy may still run, and what
+    becomes of the VM is decided by the failover that took it.
+    """
 
     number: int
     spec: VmSpec
@@ -94,6 +109,11 @@ class Vm:
     cpu_unsure: bool = False  # its host may have other CPU settings than the inventory
     configuring: Task | None = None
     change: Change | None = None
+    held: registry_pb2.HoldCause.ValueType = registry_pb2.HOLD_CAUSE_UNSPECIFIED
+    takings: int = 0
+    fenced_off: bool = False
+    failing_over: bool = False
+    settled: asyncio.Future[VmState] | None = None  # the next state that lasts, for who asked
     message: common_pb2.VmSpec = field(init=False)
 
     def __post_init__(self) -> None:
@@ -112,7 +132,22 @@ class Vm:
         """Name and identity, for sentences."""
         return f"{self.spec.name} ({self.id})"
 
+    @property
+    def frozen(self) -> bool:
+        """Whether its host froze it, for the end of a lease."""
+        return self.state is VmState.PAUSED and self.held == registry_pb2.HOLD_CAUSE_LEASE
+
     def settle(self, state: VmState) -> None:
         """Tell who waits for the VM that it is in ``state``, where that lasts."""
-        if self.change is not None and state not in TRANSIENT and not self.change.arrival.done():
+        if state in TRANSIENT:
+            return
+        if self.change is not None and not self.change.arrival.done():
             self.change.arrival.set_result(state)
+        if self.settled is not None:
+            self.settled.set_result(state)
+            self.settled = None
+
+    def next_settled(self) -> asyncio.Future[VmState]:
+        """Return what will tell of the next state that lasts; one at a time may wait for it."""
+        self.settled = asyncio.get_running_loop().create_future()
+        return self.settled

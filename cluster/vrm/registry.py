@@ -15,21 +15,24 @@ from cluster.clock import Clock
 from cluster.metrics.vrm import Lateness
 from cluster.rpc.errors import unary
 from cluster.rpc.v1 import registry_pb2, registry_pb2_grpc
+from cluster.vrm.copies import VoidCopies
 from cluster.vrm.events import Events, Severity
 from cluster.vrm.inventory import Inventory
+from cluster.vrm.notices import Notices
 from cluster.vrm.records import Host
 from cluster.vrm.reports import Reports, check_columns
 from cluster.vrm.store import Store
 from fusion.errors import InvalidInput
 from fusion.host import HostEvent, HostState
+from fusion.policy.detector import Detector
 
 log = structlog.get_logger()
 
 #: A host that falls silent or reports again changes from or into one of these.
-_LOST = (HostState.DISCONNECTED, HostState.ISOLATED)
+_LOST = (HostState.DISCONNECTED, HostState.ISOLATED, HostState.FAULTY)
 
 #: States of a host to which nothing has been ordered in its present incarnation.
-_OFF = (HostState.POWERED_OFF, HostState.BOOTING, HostState.FAULTY)
+_OFF = (HostState.POWERED_OFF, HostState.BOOTING)
 
 
 class _Verdict(Enum):
@@ -60,6 +63,9 @@ class Registry(registry_pb2_grpc.RegistryServicer):
         store: Store,
         inventory: Inventory,
         reports: Reports,
+        copies: VoidCopies,
+        notices: Notices,
+        detector: Detector,
         events: Events,
         clock: Clock,
         generation: int,
@@ -70,6 +76,9 @@ class Registry(registry_pb2_grpc.RegistryServicer):
         self._store = store
         self._inventory = inventory
         self._reports = reports
+        self._copies = copies
+        self._notices = notices
+        self._detector = detector
         self._events = events
         self._clock = clock
         self._generation = generation
@@ -97,6 +106,7 @@ class Registry(registry_pb2_grpc.RegistryServicer):
                     host, request.address, request.metrics_url, request.pid
                 )
                 taken.append(host)
+            self._copies.learn(taken, request.vms)
             initialising = [host for host in taken if host is not None and not host.reachable]
             self._reports.take_vms(taken, request.vms, in_part=initialising)
         for ready in [host for host in taken if host is not None and host.reachable]:
@@ -121,6 +131,7 @@ class Registry(registry_pb2_grpc.RegistryServicer):
         host.session, host.sequence = session, sequence
         self._inventory.move_host(host, HostEvent.REGISTERED)
         self._inventory.host_figures.last_report_s[host.row] = self._clock.now()
+        self._detector.watch(host.row, self._clock.now())
         if host.state is HostState.INITIALISING and (came_on or was in _OFF):
             self._inventory.move_host(host, HostEvent.READY)
         if was in _LOST and not came_on:
@@ -166,6 +177,7 @@ class Registry(registry_pb2_grpc.RegistryServicer):
             for host in initialised:
                 self._inventory.move_host(host, HostEvent.READY)
             self._reports.take_vms(taken, request.vms)
+            self._notices.take(taken, request)
         for host in initialised:
             self._ready(host)
         return registry_pb2.ReportReply(vrm_generation=self._generation, unregistered=unregistered)

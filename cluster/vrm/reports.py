@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,12 +12,14 @@ from cluster.clock import Clock
 from cluster.rpc.convert import VM_STATE_OF, VM_STATES
 from cluster.rpc.v1 import registry_pb2
 from cluster.vrm.changes import Changes
+from cluster.vrm.copies import VoidCopies
 from cluster.vrm.events import Events, Severity
 from cluster.vrm.figures import NO_VM, NOWHERE
 from cluster.vrm.inventory import Inventory
 from cluster.vrm.records import Host, Vm
 from fusion.errors import InvalidInput
 from fusion.host import HostState
+from fusion.policy.detector import Detector
 from fusion.vm import ON_HOST, TRANSIENT, VmState
 
 Integers = NDArray[np.int64]
@@ -44,11 +46,22 @@ class Reports:
     """Brings the inventory to what registrations and reports say."""
 
     def __init__(
-        self, inventory: Inventory, changes: Changes, events: Events, clock: Clock
+        self,
+        *,
+        inventory: Inventory,
+        changes: Changes,
+        events: Events,
+        detector: Detector,
+        copies: VoidCopies,
+        lost_by: Callable[[Host, Vm, float], None],
+        clock: Clock,
     ) -> None:
         self._inventory = inventory
         self._changes = changes
         self._events = events
+        self._detector = detector
+        self._copies = copies
+        self._lost_by = lost_by
         self._clock = clock
         self._known: dict[tuple[int, ...], _Known] = {}  # by the rows of those that report
         self._strays: set[tuple[int, int]] = set()  # (host row, VM number) that were reported
@@ -77,6 +90,7 @@ class Reports:
             figures.memory_used_bytes[rows] = _integers(message.memory_used_bytes)[which]
             last_s = figures.last_report_s[rows].tolist()
         figures.last_report_s[rows] = now_s
+        self._detector.heard(rows if isinstance(rows, int) else _integers(rows), now_s)
         connected = [host.state in _CONNECTED for host in hosts if host is not None]
         return [
             now_s - last
@@ -172,20 +186,24 @@ class Reports:
         return np.flatnonzero(expected)
 
     def _take_vm(self, vm: Vm, host: Host, state: VmState) -> None:
+        if vm.fenced_off or self._copies.void(host, vm):
+            return  # what is said of a copy that nobody counts with any more
         if vm.host is host:
             if not self._changes.ordering(vm):
                 self._take_state(vm, host, state)
         elif state not in ON_HOST or self._changes.ordering(vm):
             return  # the last words of an instance that is known to have ended
         elif vm.host is None:
-            self._adopt(vm, host, state)
+            if not vm.failing_over:
+                self._adopt(vm, host, state)
         else:
             self._warn_of_second(vm, vm.host, host)
 
     def take_loss(self, host: Host) -> None:
         """``host`` came on anew: it holds nothing of before, whatever is being ordered."""
         for vm in self._inventory.vms_on(host):
-            self._take_state(vm, host, VmState.STOPPED)
+            if not vm.fenced_off:
+                self._take_state(vm, host, VmState.STOPPED)
 
     def _take_state(self, vm: Vm, host: Host, state: VmState) -> None:
         lasting = vm.state not in TRANSIENT
@@ -200,10 +218,13 @@ class Reports:
                 host=host.name,
                 vm=vm.id,
             )
+        last_seen_s = float(self._inventory.host_figures.last_report_s[host.row])
         self._changes.observed(vm, state)
+        if state is VmState.STOPPED and not self._changes.ordering(vm):
+            self._lost_by(host, vm, last_seen_s)
 
     def _adopt(self, vm: Vm, host: Host, state: VmState) -> None:
-        self._inventory.give(vm, host)
+        self._inventory.take_back(vm, host)
         self._changes.observed(vm, state)
         self._events.emit(
             Severity.WARNING,
@@ -254,6 +275,7 @@ def check_columns(hosts: int, rows: registry_pb2.VmRows) -> None:
         and len(rows.cpu_demand_mhz) == vms
         and len(rows.cpu_used_mhz) == vms
         and len(rows.cpu_ready_s) == vms
+        and len(rows.epoch) in (0, vms)
     ):
         raise InvalidInput("vms: the columns are not of one length")
     if vms and (most := max(host_row)) >= hosts:

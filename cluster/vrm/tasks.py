@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -126,6 +126,11 @@ class Tasks:
             task.progress_percent = percent
             self._tell(task)
 
+    def wait(self, task: Task, reason: str) -> None:
+        """Tell what a task under way is waiting for; nothing any more where that is empty."""
+        if task.reason != reason and not task.ended:
+            self._turn(task, task.status, reason)
+
     def succeed(self, task: Task) -> None:
         task.progress_percent = 100
         self._end(task, TaskStatus.SUCCEEDED, "")
@@ -141,9 +146,9 @@ class Tasks:
             raise Refused(f"task {task.id} ({task.kind}) is under way and cannot be cancelled now")
         self._end(task, TaskStatus.CANCELLED, "cancelled by the operator")
 
-    def end_open(self, reason: str) -> int:
-        """Fail every open task, as after a restart; return how many there were."""
-        open_tasks = [task for task in self._tasks.values() if not task.ended]
+    def end_open(self, reason: str, *, but: Collection[Task] = ()) -> int:
+        """Fail every open task ``but`` these, as after a restart; return how many that were."""
+        open_tasks = [task for task in self._tasks.values() if not task.ended and task not in but]
         with self._store.transaction():
             for task in open_tasks:
                 self.fail(task, reason)

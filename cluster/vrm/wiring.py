@@ -12,15 +12,23 @@ from cluster.network import Network
 from cluster.power import Power
 from cluster.role import Endpoint
 from cluster.rpc.v1 import registry_pb2_grpc, vrm_pb2, vrm_pb2_grpc
+from cluster.vrm.arrays import Arrays
 from cluster.vrm.changes import Changes
 from cluster.vrm.configuration import Configuration
+from cluster.vrm.copies import VoidCopies
 from cluster.vrm.deploy import Deploy
+from cluster.vrm.detection import Detection
 from cluster.vrm.events import Events, Severity
 from cluster.vrm.facts import Facts
+from cluster.vrm.failover import HighAvailability
+from cluster.vrm.failovers import Failovers
+from cluster.vrm.fencing import Fencing
+from cluster.vrm.heartbeats import Heartbeats
 from cluster.vrm.inventory import Inventory
 from cluster.vrm.launch import Launch
-from cluster.vrm.lifecycle import Lifecycle, Spawn
+from cluster.vrm.lifecycle import Lifecycle
 from cluster.vrm.liveness import Liveness
+from cluster.vrm.notices import Notices
 from cluster.vrm.observation import observe, take_census
 from cluster.vrm.operator import Operator
 from cluster.vrm.orders import Orders
@@ -28,9 +36,14 @@ from cluster.vrm.placing import Placing
 from cluster.vrm.records import Host
 from cluster.vrm.registry import Registry
 from cluster.vrm.reports import Reports
+from cluster.vrm.reserve import Reserve
+from cluster.vrm.restarts import Restarts
+from cluster.vrm.spawn import Spawn
 from cluster.vrm.starting import Starting
 from cluster.vrm.store import Store
 from cluster.vrm.tasks import Tasks
+from cluster.vrm.volumes import Volumes
+from fusion.policy.detector import detector_of
 from fusion.policy.placement import PlacementPolicy
 from fusion.spec import Datacenter
 
@@ -58,6 +71,7 @@ class Wiring:
         self._store = store
         self._spawn = spawn
         self._interval_s = datacenter.heartbeat_interval_s
+        self._renewal_s = datacenter.renewal_s
 
         self._generation = store.raise_counter("generation")
         self._tasks = Tasks(store, clock)
@@ -65,13 +79,20 @@ class Wiring:
         self._inventory = Inventory.open(store, datacenter)
         self._changes = Changes(self._inventory)
         self._placing = Placing(self._inventory, clock, policies)
+        self._reserve = Reserve(self._inventory)
+        self._detector = detector_of(
+            datacenter.detector,
+            len(self._inventory.hosts),
+            interval_s=self._interval_s,
+            misses=datacenter.heartbeat_misses,
+        )
         self.liveness = Liveness(
             store=store,
             inventory=self._inventory,
             events=self._events,
             clock=clock,
+            detector=self._detector,
             interval_s=self._interval_s,
-            misses=datacenter.heartbeat_misses,
         )
         self._orders = Orders(
             network=network,
@@ -86,13 +107,40 @@ class Wiring:
             inventory=self._inventory,
             changes=self._changes,
             placing=self._placing,
+            reserve=self._reserve,
             orders=self._orders,
             clock=clock,
         )
+        self._arrays = Arrays(datacenter.arrays, network, limit_s=self._renewal_s)
+        self.volumes = Volumes(
+            store=store,
+            inventory=self._inventory,
+            events=self._events,
+            arrays=self._arrays,
+            clock=clock,
+            retry_s=self._renewal_s,
+        )
+        self._failovers = Failovers(store, self._tasks, clock)
+        self._copies = VoidCopies(self._inventory, self._orders, self._events, spawn)
+        self.restarts = Restarts(
+            store=store,
+            inventory=self._inventory,
+            events=self._events,
+            changes=self._changes,
+            failovers=self._failovers,
+            placing=self._placing,
+            orders=self._orders,
+            clock=clock,
+            spawn=spawn,
+        )
+        self._availability = self._high_availability()
+        self.detection = self._detection(datacenter)
         self._configuration = Configuration(
             self._inventory, self._tasks, self._events, self._orders, spawn
         )
-        self.facts = Facts(self._generation, self._inventory, self._tasks, self._events)
+        self.facts = Facts(
+            self._generation, self._inventory, self._tasks, self._events, self._failovers
+        )
         self._lateness = Lateness()
         self._census = take_census(endpoint, self._inventory)
         self.launch = self._launch(power)
@@ -108,12 +156,62 @@ class Wiring:
         """After a restart: nothing of before is under way any more."""
         if self._generation == 1:
             return
-        ended = self._tasks.end_open(RESTARTED)
+        going_on = [self._failovers.task(each) for each in self._failovers.under_way()]
+        ended = self._tasks.end_open(RESTARTED, but=going_on)
         lost = f"; {ended} tasks were under way and have failed" if ended else ""
         self._events.emit(
             Severity.WARNING,
             "vrm.restarted",
             f"{RESTARTED} (generation {self._generation}){lost}",
+        )
+        self._spawn(self.volumes.finish_creating())
+        self._availability.resume()
+
+    def keep_going(self) -> None:
+        """Start what goes on for as long as the VRM runs."""
+        self._spawn(self.restarts.keep_restarting())
+        if self._arrays.specs:
+            self._spawn(self.volumes.keep_deleting())
+            self._spawn(self.detection.watch())
+
+    def _high_availability(self) -> HighAvailability:
+        fencing = Fencing(
+            arrays=self._arrays,
+            events=self._events,
+            clock=self._clock,
+            spawn=self._spawn,
+            retry_s=self._interval_s,
+        )
+        return HighAvailability(
+            store=self._store,
+            inventory=self._inventory,
+            events=self._events,
+            changes=self._changes,
+            failovers=self._failovers,
+            fencing=fencing,
+            restarts=self.restarts,
+            copies=self._copies,
+            spawn=self._spawn,
+        )
+
+    def _detection(self, datacenter: Datacenter) -> Detection:
+        heartbeats = Heartbeats(
+            arrays=self._arrays,
+            inventory=self._inventory,
+            clock=self._clock,
+            limit_s=self._renewal_s,
+        )
+        return Detection(
+            store=self._store,
+            inventory=self._inventory,
+            events=self._events,
+            detector=self._detector,
+            heartbeats=heartbeats,
+            availability=self._availability,
+            clock=self._clock,
+            renewal_s=self._renewal_s,
+            # So that a host is found dead by the time that the last of its leases has ended.
+            limit_s=datacenter.lease_s - self._renewal_s,
         )
 
     def view(self) -> VrmView:
@@ -138,6 +236,7 @@ class Wiring:
             events=self._events,
             changes=self._changes,
             starting=self._starting,
+            volumes=self.volumes,
         )
         return Launch(
             inventory=self._inventory,
@@ -153,11 +252,24 @@ class Wiring:
         def ready(host: Host) -> None:
             self.launch.ready(host)
             self._configuration.resend(host)
+            self._copies.discard(host)
+            self.restarts.hurry()
 
         return Registry(
             store=self._store,
             inventory=self._inventory,
-            reports=Reports(self._inventory, self._changes, self._events, self._clock),
+            reports=Reports(
+                inventory=self._inventory,
+                changes=self._changes,
+                events=self._events,
+                detector=self._detector,
+                copies=self._copies,
+                lost_by=self._availability.lost_by,
+                clock=self._clock,
+            ),
+            copies=self._copies,
+            notices=Notices(self._inventory, self._events, self.detection.says_storage_less),
+            detector=self._detector,
             events=self._events,
             clock=self._clock,
             generation=self._generation,
@@ -184,6 +296,10 @@ class Wiring:
             changes=self._changes,
             starting=self._starting,
             orders=self._orders,
+            volumes=self.volumes,
+            reserve=self._reserve,
+            failovers=self._failovers,
+            restarts=self.restarts,
             spawn=self._spawn,
         )
         return Operator(
@@ -193,5 +309,7 @@ class Wiring:
             events=self._events,
             lifecycle=lifecycle,
             configuration=self._configuration,
+            failovers=self._failovers,
+            arrays=self._arrays,
             clock=self._clock,
         )

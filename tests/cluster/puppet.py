@@ -128,6 +128,12 @@ class Puppet(agent_pb2_grpc.AgentServicer):
     async def SetVmCpu(self, request: agent_pb2.SetVmCpuRequest, context: Any) -> agent_pb2.VmReply:
         return await self._answer(request, context)
 
+    async def DiscardVms(
+        self, request: agent_pb2.DiscardVmsRequest, context: Any
+    ) -> agent_pb2.DiscardVmsReply:
+        await self._receive(request, context)
+        return agent_pb2.DiscardVmsReply(sequence=self.next_sequence())
+
     async def ListHosts(
         self, request: agent_pb2.ListHostsRequest, context: Any
     ) -> agent_pb2.ListHostsReply:
