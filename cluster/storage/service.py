@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import grpc
@@ -30,6 +30,9 @@ log = structlog.get_logger()
 
 #: Blocks in one message of a Read; each message is one operation of the array.
 BLOCKS_PER_READ = 256
+
+#: As many VMs are named in a line of the log.
+NAMED = 8
 
 
 class StorageService(storage_pb2_grpc.StorageArrayServicer):
@@ -210,5 +213,7 @@ def _locks_of(vm_number: Sequence[int], epoch: Sequence[int]) -> tuple[Ints, Int
     return np.array(vm_number, dtype=np.int64), epochs
 
 
-def _named(vm_numbers: Iterable[int]) -> list[str]:
-    return [vm_id(number) for number in vm_numbers]
+def _named(vm_numbers: Sequence[int]) -> list[str]:
+    """Return the first of some VMs by their identities, for the log."""
+    names = [vm_id(number) for number in vm_numbers[:NAMED]]
+    return names if len(vm_numbers) <= NAMED else [*names, f"and {len(vm_numbers) - NAMED} more"]

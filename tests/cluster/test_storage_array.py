@@ -10,6 +10,7 @@ import pytest
 
 from cluster.rpc.v1 import storage_pb2 as pb
 from cluster.storage.service import BLOCKS_PER_READ
+from fusion import seeds
 from fusion.spec import GIB, DatastoreSpec
 from tests.cluster.array_world import SAN_1, fails_with, running, slow, write_request
 from tests.cluster.virtual_time import in_virtual_time
@@ -216,6 +217,45 @@ def test_operations_of_one_vm_take_effect_in_the_order_in_which_they_came() -> N
                 assert done == sorted(done, reverse=True)
             assert all(done)
             assert await found == {0: b"19"}
+
+    in_virtual_time(scenario())
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_whenever_it_is_killed_nothing_acknowledged_is_lost(seed: int) -> None:
+    async def scenario() -> None:
+        chance = seeds.generator(seed, "kills")
+        acknowledged: dict[tuple[int, int], bytes] = {}
+        async with running(replace(SAN_1, iops=40.0, service_s=0.1)) as world:
+
+            async def keep_writing(vm_number: int) -> None:
+                for number in range(100):
+                    offset, data = 4096 * (number % 60), b"%d" % number
+                    acknowledged.pop((vm_number, offset), None)  # the old or the new one
+                    try:
+                        await world.write(vm_number, 1, (offset, data))
+                    except grpc.aio.AioRpcError:
+                        await world.clock.sleep(0.3)
+                    else:
+                        acknowledged[vm_number, offset] = data
+
+            vms = range(1, 9)
+            for vm_number in vms:
+                await world.create(vm_number, GIB)
+            await world.open(dict.fromkeys(vms, 1))
+            writers = asyncio.gather(*(keep_writing(vm_number) for vm_number in vms))
+            kills = 0
+            while not writers.done():
+                await world.clock.sleep(float(chance.exponential(2.0)))
+                await world.restart()
+                kills += 1
+                for (vm_number, offset), data in acknowledged.items():
+                    assert world.facts.data(vm_number, 0, offset) == data
+            await writers
+            assert kills > 3
+            assert len(acknowledged) > 100
+            blocks = sum(len(world.facts.offsets(vm_number, 0)) for vm_number in vms)
+            assert (await world.datastore()).allocated_bytes == 4096 * blocks
 
     in_virtual_time(scenario())
 

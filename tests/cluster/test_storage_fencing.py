@@ -127,7 +127,7 @@ def test_an_array_that_hung_grants_from_the_instant_at_which_it_hears() -> None:
 def test_heartbeats_age_until_the_host_renews() -> None:
     async def scenario() -> None:
         async with running() as world:
-            await world.renew({}, "cna-01", "cna-02")
+            assert list((await world.renew({}, "cna-01", "cna-02")).host) == ["cna-01", "cna-02"]
             await world.clock.sleep(4.0)
             isolated = pb.RenewRequest(host=["cna-02"], incarnation=[2], isolated=[True])
             await world.stub.Renew(isolated)
