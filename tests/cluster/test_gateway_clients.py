@@ -191,6 +191,8 @@ def test_a_gateway_that_comes_back_goes_on_where_it_was() -> None:
             (gap,) = shop.gaps
             assert (gap.from_s, gap.to_s) == pytest.approx((40.5, 45.5))
             assert shop.failed == 5
+            told = [one for one in world.facts.acknowledged_durable() if one.client == "shop"]
+            assert [one.number for one in told] == entries
             assert new.answered == world.hosts["cna-01"].ledgers["i-00000001", "new"][-1]
 
     in_virtual_time(scenario())

@@ -70,11 +70,25 @@ def test_what_a_customer_gave_up_is_not_asked_again() -> None:
     async def scenario() -> None:
         async with running(World()) as world:
             world.hosts["cna-01"].answering.clear()
-            code, _ = await world.failure(timeout=0.5)
-            assert code is grpc.StatusCode.DEADLINE_EXCEEDED
+            request = pb.AppendRequest(vm="web-01", client="customer", number=1)
+            call = world.stub.Append(request, timeout=60.0)
+            await until(lambda: world.hosts["cna-01"].asked)
+            call.cancel()
             world.give(1, "cna-02", epoch=2)
             await world.at(world.clock.now() + 20.0)
-            assert world.hosts["cna-02"].asked == []
+            assert (len(world.vrm.asked), world.hosts["cna-02"].asked) == (1, [])
+
+    in_virtual_time(scenario())
+
+
+def test_calls_that_are_answered_leave_nothing_behind() -> None:
+    async def scenario() -> None:
+        async with running(World()) as world:
+            for number in range(1, 5):
+                await world.append(number)
+            await world.at(world.clock.now() + 20.0)
+            assert len(world.vrm.asked) == 1
+            assert not any(world.facts._guests._under_way.values())
 
     in_virtual_time(scenario())
 
