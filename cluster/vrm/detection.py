@@ -8,7 +8,7 @@ from cluster.clock import Clock
 from cluster.vrm.events import Events, Severity
 from cluster.vrm.failover import HighAvailability
 from cluster.vrm.failovers import Cause
-from cluster.vrm.heartbeats import Heartbeats, Reading
+from cluster.vrm.heartbeats import LONG_AGO_S, Heartbeats, Reading
 from cluster.vrm.inventory import Inventory
 from cluster.vrm.records import Host
 from cluster.vrm.store import Store
@@ -41,6 +41,7 @@ class Detection:
         heartbeats: Heartbeats,
         availability: HighAvailability,
         clock: Clock,
+        interval_s: float,
         renewal_s: float,
         limit_s: float,
     ) -> None:
@@ -51,8 +52,10 @@ class Detection:
         self._heartbeats = heartbeats
         self._availability = availability
         self._clock = clock
+        self._interval_s = interval_s
         self._renewal_s = renewal_s
         self._limit_s = limit_s
+        self._began_s = clock.now()
         self._says_storage_less: dict[Host, None] = {}
         self._unheard: dict[Host, tuple[str, ...]] = {}  # on which arrays
 
@@ -84,6 +87,8 @@ class Detection:
                 self._inventory.move_host(host, HostEvent.FAILED)
                 self._tell(host, "dead", self._evidence(host, reading))
                 self._availability.lose(host, Cause.DEAD, self._last_seen_s(host, reading))
+            case Verdict.CUT_OFF if not self._outlived_its_reports(host, reading):
+                pass  # it may have died right after its last renewal
             case Verdict.ISOLATED | Verdict.CUT_OFF:
                 if host.state is not HostState.ISOLATED:
                     self._inventory.move_host(host, HostEvent.ISOLATED)
@@ -92,6 +97,12 @@ class Detection:
                     self._availability.lose(host, Cause.ISOLATED, self._last_seen_s(host, reading))
             case _:  # no array can be asked, so nothing can be fenced either
                 pass
+
+    def _outlived_its_reports(self, host: Host, reading: Reading) -> bool:
+        """Whether it renewed leases when it reported no more, nor was about to."""
+        reported_s = float(self._inventory.host_figures.last_report_s[host.row])
+        renewed_s = self._clock.now() - reading.youngest_s(host.row)
+        return renewed_s > max(reported_s, self._began_s) + self._interval_s
 
     def _stops(self, host: Host) -> bool:
         cluster = self._inventory.cluster(host.spec.cluster)
@@ -165,15 +176,20 @@ class Detection:
 
     def _evidence(self, host: Host, reading: Reading) -> str:
         heard = [
-            f"array {name} heard of it {age_s:.1f} s ago"
-            if age_s < self._limit_s
-            else f"array {name} has not heard of it for {age_s:.1f} s"
+            f"array {name} {self._heard(age_s)}"
             for name, age_s in zip(reading.arrays, reading.age_s[:, host.row].tolist(), strict=True)
             if np.isfinite(age_s)
         ]
         if reading.says_isolated[host.row]:
             heard.append("it says itself that nobody else answers it")
         return "; ".join([self._detector.why(host.row, self._clock.now()), *heard])
+
+    def _heard(self, age_s: float) -> str:
+        if age_s >= LONG_AGO_S:
+            return "hears of a later life of it"
+        if age_s > self._limit_s:
+            return f"has not heard of it for {age_s:.1f} s"
+        return f"heard of it {age_s:.1f} s ago"
 
     def _last_seen_s(self, host: Host, reading: Reading) -> float:
         """Return the VRM's instant of the last sign of life, of either kind."""

@@ -145,7 +145,7 @@ class HighAvailability:
             self._tell(
                 Severity.INFO,
                 "vm.failover.fenced",
-                f"VM {vm.title} is fenced: {_arrays(vm)} accept nothing older than epoch "
+                f"VM {vm.title} is fenced: {_arrays(vm)} nothing older than epoch "
                 f"{vm.epoch}, and all leases have ended",
                 failover,
                 vm,
@@ -224,7 +224,8 @@ class HighAvailability:
 
 def _arrays(vm: Vm) -> str:
     arrays = vm.spec.arrays
-    return f"array{'s' if len(arrays) > 1 else ''} {' and '.join(arrays)}"
+    who, accept = ("arrays", "accept") if len(arrays) > 1 else ("array", "accepts")
+    return f"{who} {' and '.join(arrays)} {accept}"
 
 
 def _story(failover: Failover, vm: Vm) -> str:

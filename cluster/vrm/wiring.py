@@ -209,6 +209,7 @@ class Wiring:
             heartbeats=heartbeats,
             availability=self._availability,
             clock=self._clock,
+            interval_s=self._interval_s,
             renewal_s=self._renewal_s,
             # So that a host is found dead by the time that the last of its leases has ended.
             limit_s=datacenter.lease_s - self._renewal_s,
