@@ -9,12 +9,13 @@ import pytest
 
 from cluster.datacenter_file import load
 from cluster.network import Plane
+from cluster.parties import VRM
 from cluster.rpc import convert
 from cluster.rpc.v1 import vrm_pb2, vrm_pb2_grpc
 from cluster.simulated.chaos import Chaos
 from cluster.simulated.loop import RunFailed
 from cluster.simulated.wires import Quality
-from cluster.simulated.world import VRM, SimulatedWorld
+from cluster.simulated.world import SimulatedWorld
 from fusion.errors import NotFound
 from fusion.faults import Fault, FaultKind, draw, from_records, random_plan, to_records
 from fusion.faults.schedule import Cut, Direction, Impaired, Load, Parameters
@@ -421,7 +422,7 @@ def test_names_that_the_world_has_not_are_refused(site: Site) -> None:
         fault(Kind.HOST_CRASH, "h9", 25.0, 30.0),
         fault(Kind.PARTITION, "h0", 25.0, 30.0, Cut(peers=("h9",))),
     ):
-        with pytest.raises(NotFound, match="no host is called h9"):
+        with pytest.raises(NotFound, match="no host or array is called h9"):
             Chaos(site.world, (wrong,))
 
 

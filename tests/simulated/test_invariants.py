@@ -9,9 +9,10 @@ from contextlib import contextmanager
 import pytest
 
 from cluster.network import Plane
+from cluster.parties import VRM
 from cluster.simulated.invariants import Violation, Watch, settling_s
 from cluster.simulated.invariants.watch import INVARIANTS
-from cluster.simulated.world import VRM, SimulatedWorld
+from cluster.simulated.world import SimulatedWorld
 from fusion.faults import FaultPlan
 from fusion.fleet import Fleet
 from fusion.vm import VmState

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cluster.agent.agent import Agent
+from cluster.parties import VRM
 from cluster.rpc.convert import VM_STATES
-from cluster.simulated.world import VRM, SimulatedWorld
+from cluster.simulated.world import SimulatedWorld
 from cluster.vrm.facts import Facts, Known
 from fusion.arrays import Bools, Codes, Floats, Ints
 from fusion.fleet_view import STATES, FleetView
