@@ -70,7 +70,7 @@ class FixedCount:
     def why(self, row: int, now_s: float) -> str:
         return (
             f"silent for {now_s - float(self._last_s[row]):.1f} s, "
-            f"{self._misses} heartbeats of {self._interval_s:g} s are allowed to miss"
+            f"longer than {self._misses} heartbeats of {self._interval_s:g} s"
         )
 
 

@@ -76,23 +76,20 @@ def failover_bound(
 ) -> FailoverBound:
     """Return the bound where ``vms`` that boot in ``boot_s`` are restarted on ``hosts`` others.
 
-    A host is dead once management and storage are both silent; each is silent for its limit after
-    the last sign of life, storage is asked once per renewal, and the VRM looks once per heartbeat.
-    VMs are spread evenly, and boot in waves of ``restarts_per_host`` on each host. Guests start at
-    ticks. Fencing, placing and ordering are calls, for which one heartbeat is allowed.
+    Silence of reports is looked for once per heartbeat, that of storage once per renewal, and then
+    a host that is silent in both is found dead. VMs are spread evenly, and boot in waves of
+    ``restarts_per_host`` on each host. Guests start at ticks. Fencing, placing and ordering are
+    calls, for which one heartbeat is allowed.
     """
     interval_s = datacenter.heartbeat_interval_s
     management_s = timeout_s(
         datacenter.detector, interval_s=interval_s, misses=datacenter.heartbeat_misses
     )
-    storage_s = (
-        storage_limit_s(lease_s=datacenter.lease_s, renewal_s=datacenter.renewal_s)
-        + datacenter.renewal_s
-    )
+    storage_s = storage_limit_s(lease_s=datacenter.lease_s, renewal_s=datacenter.renewal_s)
     waves = -(-vms // (hosts * restarts_per_host))
     wave_s = boot_s + datacenter.tick_s
     return FailoverBound(
-        detection_s=max(management_s, storage_s) + interval_s,
+        detection_s=max(management_s + interval_s, storage_s) + datacenter.renewal_s,
         lease_s=datacenter.lease_s,
         queue_s=max(waves - 1, 0) * wave_s,
         placement_s=interval_s,

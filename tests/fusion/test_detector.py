@@ -106,7 +106,7 @@ def test_a_fixed_count_is_exact() -> None:
     detector.watch(0, 10.0)
     assert not detector.suspicion(16.0)[0]
     assert detector.suspicion(16.001)[0]
-    assert detector.why(0, 16.5) == "silent for 6.5 s, 3 heartbeats of 2 s are allowed to miss"
+    assert detector.why(0, 16.5) == "silent for 6.5 s, longer than 3 heartbeats of 2 s"
 
 
 class TestAccrual:
