@@ -15,7 +15,9 @@ from cluster.agent.commands import Commands
 from cluster.agent.connectivity import Connectivity
 from cluster.agent.copies import Copies
 from cluster.agent.findings import Findings
+from cluster.agent.guests import Guests
 from cluster.agent.isolation import Isolation
+from cluster.agent.ledgers import Ledgers
 from cluster.agent.membership import Membership
 from cluster.agent.notices import Notices
 from cluster.agent.opening import Opening
@@ -29,7 +31,7 @@ from cluster.clock import Clock
 from cluster.metrics.agent import AgentCounters
 from cluster.network import Network
 from cluster.role import Endpoint
-from cluster.rpc.v1 import agent_pb2_grpc, arbiter_pb2_grpc, power_pb2_grpc
+from cluster.rpc.v1 import agent_pb2_grpc, arbiter_pb2_grpc, power_pb2_grpc, service_pb2_grpc
 from fusion.fleet_view import FleetView
 from fusion.spec import HostSpec
 from fusion.vm import vm_id
@@ -66,7 +68,7 @@ class Agent:
         self._chassis = Chassis(hosts, clock)
         self._commands = Commands()
         self._membership = Membership()
-        arrays, notices = Arrays(network), Notices()
+        arrays, notices = Arrays(network), Notices(self.counters.notices)
         connectivity = Connectivity(
             surroundings.arrays,
             lease_s=surroundings.lease_s,
@@ -84,6 +86,14 @@ class Agent:
             clock=clock,
             counters=self.counters,
         )
+        self._ledgers = Ledgers(
+            chassis=self._chassis,
+            copies=self.copies,
+            arrays=arrays,
+            time_limit_s=surroundings.renewal_s,
+            clock=clock,
+        )
+        self._renewals.full_changed = self._ledgers.room_changed
         self._isolation = Isolation(
             surroundings=surroundings,
             interval_s=heartbeat_interval_s,
@@ -146,6 +156,7 @@ class Agent:
         server = await self._network.serve(self._endpoint.name, self._register_services)
         try:
             async with asyncio.TaskGroup() as loops:
+                self._ledgers.run_in(loops)
                 loops.create_task(self._chassis.keep_time(self._tick_s))
                 loops.create_task(self._reporter.keep_registered())
                 loops.create_task(self._reporter.keep_reporting())
@@ -167,6 +178,7 @@ class Agent:
             chassis=self._chassis,
             copies=self.copies,
             starting=self._starting,
+            ledgers=self._ledgers,
             commands=self._commands,
             membership=self._membership,
             counters=self.counters,
@@ -174,4 +186,6 @@ class Agent:
         buttons = PowerButtons(self._chassis, self._commands, self._membership)
         agent_pb2_grpc.add_AgentServicer_to_server(orders, server)
         power_pb2_grpc.add_PowerServicer_to_server(buttons, server)
+        guests = Guests(self._ledgers, self.counters)
+        service_pb2_grpc.add_GuestServicer_to_server(guests, server)
         arbiter_pb2_grpc.add_ArbiterServicer_to_server(Peer(self._chassis), server)

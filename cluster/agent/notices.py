@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Collection
 
 from cluster.rpc.v1 import registry_pb2
@@ -12,15 +12,20 @@ KEPT = 4096
 
 
 class Notices:
-    """Notices in their order, each with a number that tells which of them were told."""
+    """Notices in their order, each with a number that tells which of them were told.
 
-    def __init__(self, kept: int = KEPT) -> None:
+    ``counts`` has how many there were of each kind.
+    """
+
+    def __init__(self, counts: Counter[str], kept: int = KEPT) -> None:
+        self._counts = counts
         self._notices: deque[tuple[int, registry_pb2.Notice]] = deque(maxlen=kept)
         self._last = 0
 
     def add(self, kind: str, message: str, *, host: str, vm: int = 0, severe: bool = False) -> None:
         """Have the VRM told ``message``, of a VM by its number or of the whole host."""
         self._last += 1
+        self._counts[kind] += 1
         notice = registry_pb2.Notice(
             host=host, vm_number=vm, kind=kind, message=message, severe=severe
         )

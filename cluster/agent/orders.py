@@ -17,6 +17,7 @@ from cluster.agent.commands import CommandKey, Commands, HostWentDown
 from cluster.agent.copies import Copies
 from cluster.agent.findings import cause_number
 from cluster.agent.holdings import FREE
+from cluster.agent.ledgers import Ledgers
 from cluster.agent.membership import Membership
 from cluster.agent.messages import list_hosts_reply
 from cluster.agent.starting import Starting, number_of
@@ -45,6 +46,7 @@ class Orders(agent_pb2_grpc.AgentServicer):
         chassis: Chassis,
         copies: Copies,
         starting: Starting,
+        ledgers: Ledgers,
         commands: Commands,
         membership: Membership,
         counters: AgentCounters,
@@ -52,6 +54,7 @@ class Orders(agent_pb2_grpc.AgentServicer):
         self._chassis = chassis
         self._copies = copies
         self._starting = starting
+        self._ledgers = ledgers
         self._commands = commands
         self._membership = membership
         self._counters = counters
@@ -112,6 +115,7 @@ class Orders(agent_pb2_grpc.AgentServicer):
         async def work() -> pb.VmReply:
             with self._chassis.change() as fleet:
                 state = act(fleet, host, number)
+            self._ledgers.flush(host, number)  # a guest that shuts down writes what it has
             name = self._chassis.vm_name(host, number)
             log.info("VM order", order=kind, host=host, vm=request.vm, name=name, state=state.value)
             return pb.VmReply(state=VM_STATES[state])

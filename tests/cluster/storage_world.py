@@ -108,6 +108,10 @@ class StorageWorld(World):
             )
             assert not reply.refusals
 
+    async def delete(self, vm: int, array: str = "san-1") -> None:
+        """Delete the volumes of a VM."""
+        await self.stub(array).DeleteVolumes(storage_pb2.DeleteVolumesRequest(vm_number=[vm]))
+
     async def run_vms(self, *specs: VmSpec, on: str = "cna-01", epoch: int = 1) -> None:
         """Make the volumes of VMs with the numbers from 1, and start them."""
         await self.create(dict(enumerate(specs, start=1)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -94,7 +96,7 @@ def test_an_array_is_missed_after_a_lease_and_by_those_alone_that_were_on() -> N
 
 
 def test_notices_are_told_again_until_they_were_heard() -> None:
-    notices = Notices(kept=3)
+    notices = Notices(counts := Counter(), kept=3)
     notices.add("vm.held", "one", host="a", vm=1)
     notices.add("vm.held", "two", host="b", vm=2)
     told, pending = notices.pending(["a"])
@@ -105,3 +107,4 @@ def test_notices_are_told_again_until_they_were_heard() -> None:
     for k in range(3):
         notices.add("vm.held", f"later {k}", host="a")
     assert len(notices.pending(["a", "b"])[1]) == 3
+    assert counts == {"vm.held": 6}

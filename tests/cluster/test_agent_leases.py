@@ -8,6 +8,7 @@ from cluster.network import Plane
 from cluster.rpc.convert import VM_STATES
 from cluster.rpc.v1 import agent_pb2, common_pb2, registry_pb2, storage_pb2
 from cluster.rpc.v1.power_pb2 import PowerRequest
+from cluster.simulated.wires import Quality
 from fusion.vm import VmState
 from tests.cluster.agent_world import RUNNING, host
 from tests.cluster.storage_world import (
@@ -88,6 +89,22 @@ def test_a_vm_is_frozen_when_a_lease_ends_and_goes_on_when_it_is_renewed() -> No
             await until(lambda: world.notices("vm.resumed"), "the VRM knows")
             assert not list(world.vrm.reports[-1].storage_less)
             assert not list(world.vrm.reports[-1].vms.held_vm)
+
+    in_virtual_time(scenario())
+
+
+def test_a_holder_never_believes_in_its_lease_for_longer_than_the_array_grants_it() -> None:
+    async def scenario() -> None:
+        async with storing(StorageWorld()) as world:
+            for link in (("chassis-1", "san-1"), ("san-1", "chassis-1")):
+                world.fabric.wires.shape(*link, Plane.STORAGE, Quality(latency_s=0.7, jitter_s=0.0))
+            await world.at(1.0)
+            await world.run_vms(disk_vm())
+            assert world.held().lease_until_s == 1.0 + LEASE_S, "opened when it was sent"
+            await world.at(32.0)
+            assert world.held().lease_until_s == 30.0 + LEASE_S, "and so it is renewed"
+            believed_s = world.held().lease_until_s - world.clock.now()
+            assert await world.fence(1, 2) == pytest.approx(believed_s + 0.7)
 
     in_virtual_time(scenario())
 
