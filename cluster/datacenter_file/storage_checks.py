@@ -8,13 +8,15 @@ from collections.abc import Sequence
 from cluster.datacenter_file import storage_schema as shape
 from cluster.datacenter_file.mistakes import did_you_mean
 from cluster.datacenter_file.plan import HostPlan, Mistakes, VmPlan
-from cluster.datacenter_file.schema import DatacenterFile
+from cluster.datacenter_file.schema import DatacenterFile, Heartbeat
 from cluster.datacenter_file.storage_expansion import (
     RENEWALS_PER_LEASE,
     lease_and_renewal_s,
     named,
     volumes,
 )
+from fusion import spec
+from fusion.policy.failover_times import timeout_s
 from fusion.units import format_duration, format_size
 
 
@@ -22,6 +24,7 @@ def check_storage(
     file: DatacenterFile, hosts: Sequence[HostPlan], vms: Sequence[VmPlan], mistakes: Mistakes
 ) -> None:
     """Add to ``mistakes`` whatever does not hold."""
+    _check_detector(file.heartbeat, mistakes)
     _check_lease(file, mistakes)
     _check_arrays(file, hosts, mistakes)
     for plan in vms:
@@ -29,6 +32,19 @@ def check_storage(
     _check_thick(file, vms, mistakes)
     _check_clients(file, vms, mistakes)
     _check_spare_hosts(file, hosts, mistakes)
+
+
+def _check_detector(heartbeat: Heartbeat, mistakes: Mistakes) -> None:
+    detector = spec.DetectorSpec(spec.DetectorKind(heartbeat.detector), heartbeat.phi)
+    interval_s = heartbeat.interval
+    limit_s = timeout_s(detector, interval_s=interval_s, misses=heartbeat.misses)
+    if limit_s < 2 * interval_s:  # that of misses is a matter of the key alone
+        mistakes.add(
+            "heartbeat.phi",
+            f"{heartbeat.phi:g} makes a timeout of {format_duration(limit_s)}, so late heartbeats "
+            "would count as failures; timeout >= 2 * interval must hold, and the interval is "
+            f"{format_duration(interval_s)}: write more, for example 8",
+        )
 
 
 def _check_lease(file: DatacenterFile, mistakes: Mistakes) -> None:

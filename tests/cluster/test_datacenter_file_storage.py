@@ -119,6 +119,11 @@ def test_clients_are_one_for_each_vm(tmp_path: Path) -> None:
             "lease >= 3 * renewal must hold: write at least 6s, or a shorter renewal",
         ),
         (
+            "heartbeat: {detector: phi, phi: 1}",
+            "",
+            "heartbeat.phi: 1 makes a timeout of 1.5",
+        ),
+        (
             f"storage: {{arrays: [{ARRAY}, {ARRAY}]}}",
             "",
             "storage.arrays[1].name: 'san-1' is a name that storage.arrays[0] has too",

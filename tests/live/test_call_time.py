@@ -15,6 +15,6 @@ def test_calls_are_measured_on_the_port_that_is_given_and_leave_it_free() -> Non
 
 def test_a_lease_outlasts_twenty_of_the_slowest_calls() -> None:
     check_lease(lease_s=9.0, speed=4.0, p99_s=0.1)
-    with pytest.raises(InvalidInput, match="a speed up to 4.5 would do") as refused:
+    with pytest.raises(InvalidInput, match=r"a speed up to 4\.5 would do") as refused:
         check_lease(lease_s=9.0, speed=5.0, p99_s=0.1)
     assert str(refused.value).startswith("speed: 5 makes a lease of 9s last 1.8 s of wall time")
