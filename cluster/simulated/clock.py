@@ -24,8 +24,9 @@ class SimulatedClock:
         timer = self._loop.call_later(max(0.0, duration_s), _wake, awake)
         try:
             await awake
-        finally:
+        except BaseException:  # otherwise it was the timer that ended the wait
             timer.cancel()
+            raise
 
     def timeout(self, duration_s: float | None) -> AbstractAsyncContextManager[object]:
         return _Timeout(self._loop, duration_s)

@@ -24,6 +24,7 @@ REPORT = "/fusion.v1.Registry/Report"
 class Edge:
     """Takes the rows of hosts that are cut off out of messages that speak for several hosts.
 
+    It need be asked only while some link is cut.
     Calls *to* a host have links in its own name anyway. Where all hosts of a message are cut off,
     the message as a whole meets their cut, and arrives late or never.
     """
@@ -38,7 +39,7 @@ class Edge:
 
     def leave(self, exchange: Exchange, request: bytes) -> bytes:
         """Return ``request`` as it leaves its process, and choose the link that it takes."""
-        if not self._wires.cuts or exchange.method not in _REQUESTS:
+        if exchange.method not in _REQUESTS:
             return request
         node, peer, plane = exchange.outward
         parse, hosts_of, both_ways = _REQUESTS[exchange.method]
@@ -51,7 +52,7 @@ class Edge:
         if len(kept) == len(hosts):
             return request
         if not kept:
-            exchange.route((hosts[0], peer, plane))
+            exchange.reroute((hosts[0], peer, plane))
             return request
         _keep_rows(message, kept)
         encoded: bytes = message.SerializeToString()
@@ -59,7 +60,7 @@ class Edge:
 
     def enter(self, exchange: Exchange, reply: bytes) -> bytes:
         """Return ``reply`` as it comes to its process: without what is meant for hosts cut off."""
-        if not self._wires.cuts or exchange.method != REPORT:
+        if exchange.method != REPORT:
             return reply
         peer, node, plane = exchange.inward
         cut = {h for h in self._hosts.get(node, ()) if self._wires.is_cut(peer, h, plane)}

@@ -97,11 +97,13 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         *args: Any,
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
-        return self.call_at(self.now_s + delay, callback, *args, context=context)
+        when = self.now_s + delay  # as call_at does from here, which is one more call
+        handle = _TimerHandle(when, callback, args, self, context)
+        self._sequence += 1
+        heapq.heappush(self._timers, (when, self._sequence, handle))
+        return handle
 
-    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
-        if not handle._scheduled:  # type: ignore[attr-defined]
-            return  # it has fired
+    def _timer_handle_cancelled(self, _: asyncio.TimerHandle) -> None:
         self._cancelled_timers += 1
         if self._cancelled_timers > 200 and 2 * self._cancelled_timers > len(self._timers):
             self._timers = [entry for entry in self._timers if not entry[2]._cancelled]
@@ -124,6 +126,19 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         party = PARTY.get() if context is None else context.get(PARTY)
         (party or self.world).owns(task)
         return task
+
+    def begin(self, task: asyncio.Task[Any], party: Party | None) -> None:
+        """Have ``task`` of ``party``, made as the last act of a callback, take its first step.
+
+        Where nothing else is ready that step is next anyhow: it is taken here and now, and what is
+        done with it never goes through the queue, nor need anybody keep it referenced.
+        """
+        if len(self._ready) == 1 and not self.frozen:
+            handle = self._ready.pop()
+            handle._context.run(handle._callback)
+            if task.done():
+                return
+        (party or self.world).owns(task)
 
     # --- running
 
@@ -391,9 +406,10 @@ class _TimerHandle(asyncio.TimerHandle):
 
     def cancel(self) -> None:
         if not self._cancelled:
-            self._loop._timer_handle_cancelled(self)
             self._cancelled = True
             self._callback, self._args = _nothing, ()
+            if self._scheduled:
+                self._loop._timer_handle_cancelled(self)
 
 
 def _described(handle: asyncio.Handle) -> str:

@@ -79,9 +79,11 @@ class Service:
 
     def take(self, exchange: Exchange) -> None:
         self._open[exchange] = None
-        exchange.task = self._fabric.loop.create_task(
-            self._answer(exchange), context=self._context.copy()
+        loop = self._fabric.loop
+        exchange.task = asyncio.Task(
+            self._answer(exchange), loop=loop, context=self._context.copy()
         )
+        loop.begin(exchange.task, self.party)
 
     def drop(self, exchange: Exchange) -> None:
         self._open.pop(exchange, None)
@@ -112,9 +114,11 @@ async def _run(handler: Any, exchange: Exchange, context: CallContext) -> None:
     if handler.request_streaming:
         requests = context.requests()
     else:
-        first = await exchange.requests.get()
+        first = exchange.first
         if first is None:
-            return
+            first = await exchange.requests.get()
+            if first is None:
+                return
         requests = _deserialise(handler, first)
     if handler.response_streaming:
         behaviour = handler.stream_stream or handler.unary_stream
@@ -142,14 +146,16 @@ class _Aborted(Exception):
 class CallContext(grpc.aio.ServicerContext):  # type: ignore[type-arg]
     """What a handler is given beside its request, as the real one gives it."""
 
+    # As they are for nearly every call:
+    _code: StatusCode | None = None
+    _details = ""
+    _trailing: Metadata = ()
+    _finished = False
+    _callbacks: tuple[Callable[[Any], None], ...] = ()
+
     def __init__(self, exchange: Exchange, handler: Any) -> None:
         self._exchange = exchange
         self._handler = handler
-        self._code: StatusCode | None = None
-        self._details = ""
-        self._trailing: Metadata = ()
-        self._finished = False
-        self._callbacks: list[Callable[[Any], None]] = []
 
     async def requests(self) -> AsyncIterator[Any]:
         while (message := await self._exchange.requests.get()) is not None:
@@ -246,7 +252,7 @@ class CallContext(grpc.aio.ServicerContext):  # type: ignore[type-arg]
         return self._details
 
     def add_done_callback(self, callback: Callable[[Any], None]) -> None:
-        self._callbacks.append(callback)
+        self._callbacks = (*self._callbacks, callback)
 
     def run_callbacks(self) -> None:
         for callback in self._callbacks:

@@ -152,8 +152,8 @@ class Wires:
     def _travel(self, link: Link, lane: Lane, arrive: Callable[[], None]) -> None:
         quality = link.quality
         arrival_s = self._loop.now_s + quality.latency_s + quality.jitter_s * self._draw()
-        lane.last_arrival_s = max(lane.last_arrival_s, arrival_s)
-        self._loop.call_at(lane.last_arrival_s, arrive, context=NOBODY)
+        arrival_s = lane.last_arrival_s = max(lane.last_arrival_s, arrival_s)
+        self._loop.call_at(arrival_s, arrive, context=NOBODY)
 
     def _draw(self) -> float:
         for value in self._jitter:
