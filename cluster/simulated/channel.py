@@ -253,13 +253,11 @@ class _Method:
     def _exchange(
         self, timeout: float | None, metadata: Any, wait_for_ready: bool | None
     ) -> Exchange:
-        return self._channel.exchange(
-            self._name,
-            timeout,
-            as_metadata(metadata) if metadata else (),
-            unary=self.unary,
-            wait_for_ready=bool(wait_for_ready),
-        )
+        exchange = self._channel.exchange(self._name, timeout, as_metadata(metadata))
+        exchange.unary = self.unary
+        if wait_for_ready:
+            exchange.wait_for_ready = True
+        return exchange
 
 
 class _UnaryRequestMethod(_Method):
@@ -328,26 +326,11 @@ class SimulatedChannel(grpc.aio.Channel):
         self._network = network
         self._link = (network.node, peer, plane)
 
-    def exchange(
-        self,
-        method: str,
-        timeout_s: float | None,
-        metadata: Metadata,
-        *,
-        unary: bool,
-        wait_for_ready: bool,
-    ) -> Exchange:
+    def exchange(self, method: str, timeout_s: float | None, metadata: Metadata) -> Exchange:
         """Begin a call; where the party that calls is dead, it is over already."""
         fabric = self._network.fabric
-        exchange = Exchange(
-            fabric,
-            fabric.route(self._link),
-            method,
-            metadata,
-            None if timeout_s is None else fabric.loop.now_s + timeout_s,
-            unary=unary,
-            wait_for_ready=wait_for_ready,
-        )
+        deadline_s = None if timeout_s is None else fabric.loop.now_s + timeout_s
+        exchange = Exchange(fabric, fabric.route(self._link), method, metadata, deadline_s)
         if self._network.dead:
             exchange.client_finish(StatusCode.CANCELLED, "Locally cancelled: its process died")
         else:

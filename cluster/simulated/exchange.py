@@ -30,10 +30,7 @@ Status = tuple[StatusCode, str, Metadata]
 
 
 class Exchange:
-    """A call between two nodes. Methods named ``client_…`` and ``server_…`` are that end's.
-
-    ``unary`` says whether one answer is all that the client waits for.
-    """
+    """A call between two nodes. Methods named ``client_…`` and ``server_…`` are that end's."""
 
     __slots__ = (
         "_deadline",
@@ -47,7 +44,6 @@ class Exchange:
         "_requests",
         "_responses",
         "_route",
-        "_wait_for_ready",
         "answer",
         "deadline_s",
         "fabric",
@@ -63,6 +59,7 @@ class Exchange:
         "status",
         "task",
         "unary",
+        "wait_for_ready",
     )
 
     def __init__(
@@ -72,16 +69,14 @@ class Exchange:
         method: str,
         metadata: Metadata,
         deadline_s: float | None,
-        *,
-        unary: bool = False,
-        wait_for_ready: bool = False,
     ) -> None:
         self.fabric = fabric
         self.loop = fabric.loop
         self.method = method
         self.metadata = metadata
         self.deadline_s = deadline_s
-        self.unary = unary
+        self.unary = False  # whether one answer is all that the client waits for
+        self.wait_for_ready = False  # whether its peer may be down for the time being
         self.opened_s = self.loop.now_s
         self.silent_since_s: float | None = None
         self._route = route
@@ -93,7 +88,6 @@ class Exchange:
         self.status: Status | None = None
         self.initial_metadata: Metadata | None = None
         self._half_close = False  # whether the first request is the last one too
-        self._wait_for_ready = wait_for_ready
         self._responses: Inbox | None = None
         self._late_status: Status | None = None
         self._news: list[asyncio.Future[None]] | None = None
@@ -153,11 +147,11 @@ class Exchange:
                 return
             self._deadline = self.loop.call_at(self.deadline_s, self._client_expire)
         quality = self._route.out_link.quality
-        if wires.chance(quality.loss):
+        if quality.loss and wires.chance(quality.loss):
             self._lost()
             return
         self._client_send()
-        if half_close and wires.chance(quality.duplication):
+        if half_close and quality.duplication and wires.chance(quality.duplication):
             self._twin()._client_send()
 
     def _client_send(self) -> None:
@@ -261,7 +255,7 @@ class Exchange:
     def _client_refused(self) -> None:
         if self.status is not None:
             return
-        if self._wait_for_ready:
+        if self.wait_for_ready:
             self.loop.call_later(RECONNECT_S, self._client_retry, context=NOBODY)
         else:
             refused = f"failed to connect to {self.outward[1]}: Connection refused"
@@ -302,7 +296,8 @@ class Exchange:
         if self.service is not None:
             self.service.drop(self)
         wires = self.fabric.wires
-        if wires.chance(self._route.in_link.quality.loss):
+        loss = self._route.in_link.quality.loss
+        if loss and wires.chance(loss):
             self._lost()
             return
         if last is not None and wires.cuts:

@@ -95,7 +95,13 @@ class Service:
             return
         context = CallContext(exchange, handler)
         try:
-            await _run(handler, exchange, context)
+            first = exchange.first
+            if handler.unary_unary is not None and first is not None:  # as nearly always
+                read = handler.request_deserializer
+                reply = await handler.unary_unary(read(first) if read else first, context)
+                context.finish(reply, unary=True)
+            else:
+                await _run(handler, exchange, context)
         except _Aborted:
             pass
         except asyncio.CancelledError:
@@ -106,7 +112,8 @@ class Service:
             code = StatusCode.UNKNOWN if context.code() is None else context.code()
             context.finish_with(code, f"Unexpected {type(error)}: {error}")
         finally:
-            context.run_callbacks()
+            for callback in context.callbacks:
+                callback(context)
 
 
 async def _run(handler: Any, exchange: Exchange, context: CallContext) -> None:
@@ -114,11 +121,9 @@ async def _run(handler: Any, exchange: Exchange, context: CallContext) -> None:
     if handler.request_streaming:
         requests = context.requests()
     else:
-        first = exchange.first
+        first = await exchange.requests.get()
         if first is None:
-            first = await exchange.requests.get()
-            if first is None:
-                return
+            return
         requests = _deserialise(handler, first)
     if handler.response_streaming:
         behaviour = handler.stream_stream or handler.unary_stream
@@ -151,7 +156,7 @@ class CallContext(grpc.aio.ServicerContext):  # type: ignore[type-arg]
     _details = ""
     _trailing: Metadata = ()
     _finished = False
-    _callbacks: tuple[Callable[[Any], None], ...] = ()
+    callbacks: tuple[Callable[[Any], None], ...] = ()
 
     def __init__(self, exchange: Exchange, handler: Any) -> None:
         self._exchange = exchange
@@ -252,11 +257,7 @@ class CallContext(grpc.aio.ServicerContext):  # type: ignore[type-arg]
         return self._details
 
     def add_done_callback(self, callback: Callable[[Any], None]) -> None:
-        self._callbacks = (*self._callbacks, callback)
-
-    def run_callbacks(self) -> None:
-        for callback in self._callbacks:
-            callback(self)
+        self.callbacks = (*self.callbacks, callback)
 
     def cancelled(self) -> bool:
         return self._exchange.reset
