@@ -70,12 +70,15 @@ class ReportMessage:
         sessions: Mapping[str, int],
         sequence: int,
     ) -> registry_pb2.ReportRequest:
-        """Return what ``report_request`` would, until the next call of this."""
+        """Return what ``report_request`` would, until the next call of this.
+
+        ``incarnations`` and ``sessions`` are other objects wherever they are not as they were.
+        """
         hosts, vms = view.hosts, view.vms
         if (
             vms.state is not self._states
-            or incarnations != self._incarnations
-            or sessions != self._sessions
+            or incarnations is not self._incarnations
+            or sessions is not self._sessions
             or len(incarnations) < len(hosts.names)
         ):
             self._states, self._incarnations, self._sessions = vms.state, incarnations, sessions
