@@ -139,7 +139,9 @@ class Chassis:
 
     def snapshot(self) -> Snapshot:
         """Return what to tell the VRM, and later to ``forget_stopped``."""
-        return Snapshot(self.current_view(), self._changes, self.next_sequence())
+        if self._stale:
+            self._publish()
+        return Snapshot(self.view, self._changes, self.next_sequence())
 
     def next_sequence(self) -> int:
         """Return a number above all before: whatever is told with a lower one is older."""
@@ -189,14 +191,19 @@ class Chassis:
                 ticks.kept(now_s)
 
     def _publish(self) -> None:
-        before, self.view = self.view, self._fleet.view()
+        before = self.view
+        view = self.view = self._fleet.view()
         self._stale = False
         for follower in self.followers:
-            follower(self.view)
-        changed = changed_vms(before, self.view)
+            follower(view)
+        if view.vms.state is not before.vms.state:
+            self._tell_changes(before, view)
+
+    def _tell_changes(self, before: FleetView, after: FleetView) -> None:
+        changed = changed_vms(before, after)
         if len(changed):
             self.vms_changed.set()
-        vms, hosts = self.view.vms, self.view.hosts
+        vms, hosts = after.vms, after.hosts
         for row in changed.tolist():
             log.info(
                 "VM state",
