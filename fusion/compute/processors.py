@@ -127,8 +127,17 @@ class Processors:
         """Ask demand at ``now_s`` and share processors on the disturbed hosts."""
         if not self._any_disturbed:
             return
+        self._vms.begin_figures()
+        if self._disturbed.all():  # as it always is with one host
+            self.pass_time(now_s)
+        else:
+            self._settle_some(now_s)
+        self._disturbed[:] = False
+        self._any_disturbed = False
+
+    def _settle_some(self, now_s: float) -> None:
+        """Ask demand and share processors on the disturbed hosts, and leave the others be."""
         disturbed, vms = self._disturbed, self._vms
-        vms.begin_figures()
         rows = np.flatnonzero(disturbed[vms.host_row])
         wants = self._wants_of(rows)
         demand = wants.demand_mhz(wants.loads.at(now_s))
@@ -143,8 +152,6 @@ class Processors:
         )
         self._wait(vms.demand_mhz, vms.used_mhz)
         self._load = None
-        disturbed[:] = False
-        self._any_disturbed = False
 
     def pass_time(self, now_s: float) -> None:
         """Ask demand at ``now_s`` and share processors on all hosts, where any load changed."""
