@@ -130,6 +130,20 @@ def test_a_newer_vrm_knows_nobody_and_an_older_one_is_refused() -> None:
     assert membership.known({"cna-01": 1}).incarnations == {}
 
 
+def test_who_is_registered_is_the_same_object_until_that_changes() -> None:
+    membership, powered = Membership(), {"cna-01": 1, "cna-02": 1}
+    membership.registered(powered, session=7)
+    known = membership.known(powered)
+    assert membership.known(powered) is known
+    membership.unregistered(["cna-02"], known.sessions)
+    assert membership.known(powered) == ({"cna-01": 1}, {"cna-01": 7})
+    membership.registered({"cna-02": 1}, session=8)
+    assert membership.known(powered).sessions == {"cna-01": 7, "cna-02": 8}
+    assert membership.known({"cna-01": 1}).sessions == {"cna-01": 7}
+    membership.hear(1)
+    assert membership.known(powered) == ({}, {})
+
+
 def test_orders_of_a_session_that_has_ended_are_refused() -> None:
     membership = Membership()
     membership.registered({"cna-01": 1}, session=7)
