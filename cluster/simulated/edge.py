@@ -10,7 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, MutableSequence, Sequence
 from typing import TYPE_CHECKING, Any
 
+from google.protobuf.descriptor import FieldDescriptor
+
 from cluster.network import Plane
+from cluster.rpc.figures import FIGURE_BYTES
 from cluster.rpc.v1 import registry_pb2
 from cluster.simulated.wires import Wires
 
@@ -19,6 +22,13 @@ if TYPE_CHECKING:
 
 REGISTER = "/fusion.v1.Registry/Register"
 REPORT = "/fusion.v1.Registry/Report"
+
+#: The columns of VMs that are figures, one beside the other in a field of bytes.
+FIGURES = tuple(
+    field.name
+    for field in registry_pb2.VmRows.DESCRIPTOR.fields
+    if field.type == FieldDescriptor.TYPE_BYTES
+)
 
 
 class Edge:
@@ -98,11 +108,18 @@ def _keep_rows(message: Any, kept: Sequence[int]) -> None:
     kept_vms = [k for k, row in enumerate(vms.host_row) if row in row_of]
     for column in _columns(vms):
         _keep(column, kept_vms)
+    for field in FIGURES:
+        setattr(vms, field, _figures_kept(getattr(vms, field), kept_vms))
     vms.host_row[:] = [row_of[row] for row in vms.host_row]
 
 
+def _figures_kept(column: bytes, kept: Sequence[int]) -> bytes:
+    starts = [k * FIGURE_BYTES for k in kept]
+    return b"".join(column[start : start + FIGURE_BYTES] for start in starts)
+
+
 def _columns(message: Any) -> list[MutableSequence[Any]]:
-    """Return all columns of a message: every field that repeats has one entry a row."""
+    """Return the columns of a message: every field that repeats has one entry a row."""
     return [
         getattr(message, field.name) for field in message.DESCRIPTOR.fields if field.is_repeated
     ]

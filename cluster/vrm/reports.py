@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cluster.clock import Clock
 from cluster.rpc.convert import VM_STATE_OF, VM_STATES
+from cluster.rpc.figures import FIGURE_BYTES, from_message
 from cluster.rpc.v1 import registry_pb2
 from cluster.vrm.changes import Changes
 from cluster.vrm.events import Events, Severity
@@ -134,9 +135,9 @@ class Reports:
         self, where: Integers, which: NDArray[np.bool_] | slice, message: registry_pb2.VmRows
     ) -> None:
         figures = self._inventory.vm_figures
-        figures.cpu_demand_mhz[where] = _floats(message.cpu_demand_mhz)[which]
-        figures.cpu_used_mhz[where] = _floats(message.cpu_used_mhz)[which]
-        figures.cpu_ready_s[where] = _floats(message.cpu_ready_s)[which]
+        figures.cpu_demand_mhz[where] = from_message(message.cpu_demand_mhz)[which]
+        figures.cpu_used_mhz[where] = from_message(message.cpu_used_mhz)[which]
+        figures.cpu_ready_s[where] = from_message(message.cpu_ready_s)[which]
 
     def _take_states(
         self, number: Integers, on: Integers, state: Integers, message: registry_pb2.VmRows
@@ -248,12 +249,13 @@ class Reports:
 def check_columns(hosts: int, rows: registry_pb2.VmRows) -> None:
     """Raise ``InvalidInput`` where ``rows`` are no rows of VMs on so many hosts."""
     vms, host_row = len(rows.vm_number), rows.host_row
+    figures_bytes = FIGURE_BYTES * vms
     if not (
         len(host_row) == vms
         and len(rows.state) == vms
-        and len(rows.cpu_demand_mhz) == vms
-        and len(rows.cpu_used_mhz) == vms
-        and len(rows.cpu_ready_s) == vms
+        and len(rows.cpu_demand_mhz) == figures_bytes
+        and len(rows.cpu_used_mhz) == figures_bytes
+        and len(rows.cpu_ready_s) == figures_bytes
     ):
         raise InvalidInput("vms: the columns are not of one length")
     if vms and (most := max(host_row)) >= hosts:

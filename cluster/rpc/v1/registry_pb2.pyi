@@ -21,7 +21,10 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class VmRows(_message.Message):
-    """One row per VM that the hosts of this message hold, as columns of equal length."""
+    """One row per VM that the hosts of this message hold, as columns of equal length.
+    Figures are float64 columns, little-endian, which whole arrays are copied to and from: on the
+    wire that is what a packed repeated double is.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -31,6 +34,10 @@ class VmRows(_message.Message):
     CPU_DEMAND_MHZ_FIELD_NUMBER: _builtins.int
     CPU_USED_MHZ_FIELD_NUMBER: _builtins.int
     CPU_READY_S_FIELD_NUMBER: _builtins.int
+    cpu_demand_mhz: _builtins.bytes
+    cpu_used_mhz: _builtins.bytes
+    cpu_ready_s: _builtins.bytes
+    """since the domain was made"""
     @_builtins.property
     def vm_number(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     @_builtins.property
@@ -39,23 +46,15 @@ class VmRows(_message.Message):
 
     @_builtins.property
     def state(self) -> _containers.RepeatedScalarFieldContainer[_common_pb2.VmState.ValueType]: ...
-    @_builtins.property
-    def cpu_demand_mhz(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]: ...
-    @_builtins.property
-    def cpu_used_mhz(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]: ...
-    @_builtins.property
-    def cpu_ready_s(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """since the domain was made"""
-
     def __init__(
         self,
         *,
         vm_number: _abc.Iterable[_builtins.int] | None = ...,
         host_row: _abc.Iterable[_builtins.int] | None = ...,
         state: _abc.Iterable[_common_pb2.VmState.ValueType] | None = ...,
-        cpu_demand_mhz: _abc.Iterable[_builtins.float] | None = ...,
-        cpu_used_mhz: _abc.Iterable[_builtins.float] | None = ...,
-        cpu_ready_s: _abc.Iterable[_builtins.float] | None = ...,
+        cpu_demand_mhz: _builtins.bytes = ...,
+        cpu_used_mhz: _builtins.bytes = ...,
+        cpu_ready_s: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
