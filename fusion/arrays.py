@@ -22,5 +22,6 @@ def grown(column: NDArray[_Scalar], rows: int) -> NDArray[_Scalar]:
 
 def sums(row: Ints, values: NDArray[np.float64 | np.int64], rows: int) -> Floats:
     """Return, for each of ``rows`` rows, the sum of the ``values`` whose ``row`` it is."""
-    # bincount forgets its weights, and their type, where there are none.
-    return np.bincount(row, values, rows).astype(np.float64, copy=False)
+    if not len(values):  # bincount forgets its weights, and their type, where there are none
+        return np.zeros(rows)
+    return np.bincount(row, values, rows)  # type: ignore[return-value]  # weights make it float

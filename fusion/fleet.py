@@ -125,8 +125,9 @@ class Fleet:
             starting = next_state(vm_id(number), VmState.STOPPED, VmAction.START)
         else:
             starting = self._after(row, VmAction.START)
-        self._admit_memory(host_row, number, spec.memory_bytes)
-        self._admit_reservation(host_row, number, spec.cpu.reservation_mhz)
+        others = self._holding(host_row, but=number)
+        self._admit_memory(host_row, number, spec.memory_bytes, others)
+        self._admit_reservation(host_row, number, spec.cpu.reservation_mhz, others)
         slot = self._bank.add(spec.workload, seed)
         if row is None:
             row = self._rows[host_row][number] = self._vms.append(number, host_row)
@@ -169,7 +170,8 @@ class Fleet:
         host_row, state = self._host(host), self._state(row)
         _check_cpu(number, cpu)
         if state in ON_HOST:
-            self._admit_reservation(host_row, number, cpu.reservation_mhz)
+            others = self._holding(host_row, but=number)
+            self._admit_reservation(host_row, number, cpu.reservation_mhz, others)
         self._vms.set_cpu(row, cpu)
         self._changed(host_row)
         self._layout = None
@@ -278,11 +280,11 @@ class Fleet:
             hosts=HostColumns(
                 names=self._names,
                 on=occupancy.on,
-                cpu_capacity_mhz=processors.capacity_mhz.copy(),
-                cpu_demand_mhz=processors.demand_mhz.copy(),
-                cpu_used_mhz=processors.used_mhz.copy(),
-                cpu_used_mhz_s=processors.used_mhz_s.copy(),
-                short_of_reservations=processors.short_of_reservations.copy(),
+                cpu_capacity_mhz=processors.capacity_mhz,
+                cpu_demand_mhz=processors.demand_mhz,
+                cpu_used_mhz=processors.used_mhz,
+                cpu_used_mhz_s=processors.used_mhz_s,
+                short_of_reservations=processors.short_of_reservations,
                 memory_bytes=self._memory_bytes,
                 memory_used_bytes=occupancy.memory_used_bytes,
                 vms=occupancy.vms,
@@ -311,8 +313,8 @@ class Fleet:
         others = np.array([row for number, row in rows.items() if number != but], dtype=np.int64)
         return others[HOLDS[self._vms.state[others]]]
 
-    def _admit_memory(self, host_row: int, number: int, memory_bytes: int) -> None:
-        used = int(self._vms.memory_bytes[self._holding(host_row, but=number)].sum())
+    def _admit_memory(self, host_row: int, number: int, memory_bytes: int, others: Ints) -> None:
+        used = int(self._vms.memory_bytes[others].sum())
         free = int(self._memory_bytes[host_row]) - used
         if memory_bytes > free:
             raise Refused(
@@ -321,8 +323,10 @@ class Fleet:
                 f" choose another host or stop VMs on this one"
             )
 
-    def _admit_reservation(self, host_row: int, number: int, reservation_mhz: float) -> None:
-        reserved = float(self._vms.reservation_mhz[self._holding(host_row, but=number)].sum())
+    def _admit_reservation(
+        self, host_row: int, number: int, reservation_mhz: float, others: Ints
+    ) -> None:
+        reserved = float(self._vms.reservation_mhz[others].sum())
         free = max(float(self._processors.capacity_mhz[host_row]) - reserved, 0.0)
         if reservation_mhz > free + EXACTNESS_MHZ:
             raise Refused(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -42,8 +41,7 @@ class HostColumns(NamedTuple):
     first_vm: Ints  # one longer than the rest
 
 
-@dataclass(frozen=True, slots=True)
-class VmColumns:
+class VmColumns(NamedTuple):
     """One entry a VM, by host in the fleet's order, then by number.
 
     ``names`` is the same object in two views if no VM came, went or was reconfigured in between,
@@ -53,19 +51,19 @@ class VmColumns:
     names: tuple[str, ...]
     number: Ints
     host_row: Ints
-    state: Codes
     vcpus: Ints
     memory_bytes: Ints
     cpu_shares: Floats
     cpu_limit_mhz: Floats  # infinite where there is none
     cpu_reservation_mhz: Floats
+    state: Codes
     cpu_demand_mhz: Floats
     cpu_used_mhz: Floats
     cpu_used_mhz_s: Floats  # since it was started
     cpu_ready_s: Floats  # vCPU-seconds that it waited for a core since it was started
 
     def __len__(self) -> int:
-        return len(self.names)
+        return len(self.names)  # VMs, not columns
 
     def state_of(self, row: int) -> VmState:
         return STATES[int(self.state[row])]
@@ -85,34 +83,30 @@ class Layout:
     def __init__(self, vms: VmTable, hosts: int) -> None:
         #: Rows of the table, in the order of the view.
         self.order: Ints = np.lexsort((vms.number, vms.host_row))
-        self.names = tuple(vms.names[row] for row in self.order.tolist())
-        self.number = constant(vms.number[self.order])
         self.host_row = constant(vms.host_row[self.order])
-        self.vcpus = constant(vms.vcpus[self.order])
         self.memory_bytes = constant(vms.memory_bytes[self.order])
-        self.shares = constant(vms.shares[self.order])
-        self.limit_mhz = constant(vms.limit_mhz[self.order])
-        self.reservation_mhz = constant(vms.reservation_mhz[self.order])
         self.first_vm = constant(np.searchsorted(self.host_row, np.arange(hosts + 1)))
+        self._in_order = bool((self.order == np.arange(len(vms))).all())
+        #: The first columns of a view, up to its state.
+        self._constant = (
+            tuple(vms.names[row] for row in self.order.tolist()),
+            constant(vms.number[self.order]),
+            self.host_row,
+            constant(vms.vcpus[self.order]),
+            self.memory_bytes,
+            constant(vms.shares[self.order]),
+            constant(vms.limit_mhz[self.order]),
+            constant(vms.reservation_mhz[self.order]),
+        )
 
     def vm_columns(self, vms: VmTable, occupancy: Occupancy) -> VmColumns:
         """Return the columns of ``vms``, the table that this layout was made for."""
-        order = self.order
-        return VmColumns(
-            names=self.names,
-            number=self.number,
-            host_row=self.host_row,
-            state=occupancy.state,
-            vcpus=self.vcpus,
-            memory_bytes=self.memory_bytes,
-            cpu_shares=self.shares,
-            cpu_limit_mhz=self.limit_mhz,
-            cpu_reservation_mhz=self.reservation_mhz,
-            cpu_demand_mhz=vms.demand_mhz[order],
-            cpu_used_mhz=vms.used_mhz[order],
-            cpu_used_mhz_s=vms.used_mhz_s[order],
-            cpu_ready_s=vms.ready_s[order],
-        )
+        figures = vms.demand_mhz, vms.used_mhz, vms.used_mhz_s, vms.ready_s
+        if not self._in_order:  # as it is where VMs of one host were started by number
+            order = self.order
+            demand_mhz, used_mhz, used_mhz_s, ready_s = figures
+            figures = demand_mhz[order], used_mhz[order], used_mhz_s[order], ready_s[order]
+        return VmColumns(*self._constant, occupancy.state, *figures)
 
 
 class Occupancy:

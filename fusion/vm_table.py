@@ -1,4 +1,4 @@
-"""The VMs of many hosts as columns: one row a VM, one array a fact."""
+"""The VMs of many hosts as columns: one row a VM, one array a fact or figure."""
 
 from __future__ import annotations
 
@@ -27,15 +27,18 @@ COLUMNS: dict[str, type[np.generic]] = {
     "boot_s": np.float64,
     "shutdown_s": np.float64,
     "timer_s": np.float64,
-    "demand_mhz": np.float64,
-    "used_mhz": np.float64,
-    "used_mhz_s": np.float64,
-    "ready_s": np.float64,
 }
+
+#: What changes at every tick.
+FIGURES = ("demand_mhz", "used_mhz", "used_mhz_s", "ready_s")
 
 
 class VmTable:
-    """Columns of equal length. Rows stay dense: the last row takes the place of a removed one."""
+    """Columns of equal length. Rows stay dense: the last row takes the place of a removed one.
+
+    Figures are replaced by other arrays and never written to, so that views hold them as they
+    are. Rows have none between their ``set_spec`` and the next ``begin_figures``.
+    """
 
     number: Ints
     host_row: Ints
@@ -60,6 +63,9 @@ class VmTable:
 
     def __init__(self) -> None:
         self.names: list[str] = []
+        self._without_figures: list[int] = []  # rows
+        for figure in FIGURES:
+            setattr(self, figure, np.zeros(0))
         self._room: dict[str, NDArray[np.generic]] = {
             name: np.zeros(FIRST_ROOM, dtype=kind) for name, kind in COLUMNS.items()
         }
@@ -80,9 +86,15 @@ class VmTable:
 
     def remove(self, row: int) -> None:
         """Remove ``row``; the last row, if it is another, now stands there."""
+        self.begin_figures()
         last = len(self.names) - 1
         for array in self._room.values():
             array[row] = array[last]
+        for figure in FIGURES:
+            column = getattr(self, figure)[:last].copy()
+            if row < last:
+                column[row] = getattr(self, figure)[last]
+            setattr(self, figure, column)
         self.names[row] = self.names[last]
         self.names.pop()
         self._fit()
@@ -94,9 +106,18 @@ class VmTable:
         self.memory_bytes[row] = spec.memory_bytes
         self.boot_s[row], self.shutdown_s[row] = spec.boot_s, spec.shutdown_s
         self.added_load[row] = 0.0
-        self.demand_mhz[row], self.used_mhz[row] = 0.0, 0.0
-        self.used_mhz_s[row], self.ready_s[row] = 0.0, 0.0
+        self._without_figures.append(row)
         self.set_cpu(row, spec.cpu)
+
+    def begin_figures(self) -> None:
+        """Give the rows that have none figures of zero, all at once however many were started."""
+        if not self._without_figures:
+            return
+        for figure in FIGURES:
+            column = grown(getattr(self, figure), len(self.names))
+            column[self._without_figures] = 0.0
+            setattr(self, figure, column)
+        self._without_figures.clear()
 
     def set_cpu(self, row: int, cpu: CpuQos) -> None:
         self.shares[row] = cpu.shares

@@ -7,13 +7,12 @@ import numpy as np
 from fusion.arrays import Ints
 from fusion.fleet_view import FleetView
 
-_NONE: Ints = np.empty(0, dtype=np.int64)
-
 
 def changed_vms(before: FleetView, after: FleetView) -> Ints:
-    """Return the rows of the VMs of ``after`` that are new there or in another state."""
-    if before.vms.state is after.vms.state:  # for as long as nothing changed
-        return _NONE
+    """Return the rows of the VMs of ``after`` that are new there or in another state.
+
+    There are none where both views have the same object for their states.
+    """
     old, new = _keys(before), _keys(after)
     if not len(old):
         return np.arange(len(new))

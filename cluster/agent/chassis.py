@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -64,6 +64,8 @@ class Chassis:
         self._last_incarnation = dict(self._incarnation)
         self._changes = 0
         self._sequence = 0
+        #: The incarnations of the hosts that are on: another object whenever any changed.
+        self.powered: Mapping[str, int] = self._powered()
         for host in self.powered:
             self._fleet.power_on(host)
         self._stale = False
@@ -74,11 +76,6 @@ class Chassis:
         self.followers: list[Callable[[FleetView], None]] = []
 
     # Power
-
-    @property
-    def powered(self) -> dict[str, int]:
-        """The incarnations of the hosts that are on."""
-        return {host: number for host, number in self._incarnation.items() if number}
 
     def incarnation(self, host: str) -> int:
         """Return which incarnation of ``host`` is on, 0 while it is off."""
@@ -95,6 +92,7 @@ class Chassis:
         self._check(host)
         with self.change() as fleet:
             self._incarnation[host] = self._last_incarnation[host] = incarnation
+            self.powered = self._powered()
             fleet.power_on(host)
         log.info("host powered on", host=host, incarnation=incarnation)
 
@@ -105,8 +103,12 @@ class Chassis:
             return
         with self.change() as fleet:
             self._incarnation[host] = 0
+            self.powered = self._powered()
             fleet.power_off(host)
         log.info("host powered off", host=host, incarnation=self._last_incarnation[host])
+
+    def _powered(self) -> dict[str, int]:
+        return {host: number for host, number in self._incarnation.items() if number}
 
     def _check(self, host: str) -> None:
         if host not in self._incarnation:
@@ -141,7 +143,9 @@ class Chassis:
 
     def snapshot(self) -> Snapshot:
         """Return what to tell the VRM, and later to ``forget_stopped``."""
-        return Snapshot(self.current_view(), self._changes, self.next_sequence())
+        if self._stale:
+            self._publish()
+        return Snapshot(self.view, self._changes, self.next_sequence())
 
     def next_sequence(self) -> int:
         """Return a number above all before: whatever is told with a lower one is older."""
@@ -154,10 +158,8 @@ class Chassis:
         Where anything was ordered meanwhile (one of them may have been started and stopped again),
         that waits for the next time.
         """
-        if told.changes != self._changes:
-            return
         vms, names = told.view.vms, told.view.hosts.names
-        if vms.state is self._without_stopped:
+        if vms.state is self._without_stopped or told.changes != self._changes:
             return
         stopped = np.flatnonzero(vms.state == STOPPED).tolist()
         if not stopped:
@@ -193,14 +195,19 @@ class Chassis:
                 ticks.kept(now_s)
 
     def _publish(self) -> None:
-        before, self.view = self.view, self._fleet.view()
+        before = self.view
+        view = self.view = self._fleet.view()
         self._stale = False
         for follower in self.followers:
-            follower(self.view)
-        changed = changed_vms(before, self.view)
+            follower(view)
+        if view.vms.state is not before.vms.state:
+            self._tell_changes(before, view)
+
+    def _tell_changes(self, before: FleetView, after: FleetView) -> None:
+        changed = changed_vms(before, after)
         if len(changed):
             self.vms_changed.set()
-        vms, hosts = self.view.vms, self.view.hosts
+        vms, hosts = after.vms, after.hosts
         for row in changed.tolist():
             log.info(
                 "VM state",

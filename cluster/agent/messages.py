@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from cluster.role import Endpoint
+from cluster.rpc import figures
 from cluster.rpc.convert import VM_STATES, cpu_to_message, host_to_message
 from cluster.rpc.v1 import agent_pb2, registry_pb2
 from fusion.arrays import Ints
@@ -69,12 +70,15 @@ class ReportMessage:
         sessions: Mapping[str, int],
         sequence: int,
     ) -> registry_pb2.ReportRequest:
-        """Return what ``report_request`` would, until the next call of this."""
+        """Return what ``report_request`` would, until the next call of this.
+
+        ``incarnations`` and ``sessions`` are other objects wherever they are not as they were.
+        """
         hosts, vms = view.hosts, view.vms
         if (
             vms.state is not self._states
-            or incarnations != self._incarnations
-            or sessions != self._sessions
+            or incarnations is not self._incarnations
+            or sessions is not self._sessions
             or len(incarnations) < len(hosts.names)
         ):
             self._states, self._incarnations, self._sessions = vms.state, incarnations, sessions
@@ -86,9 +90,9 @@ class ReportMessage:
         request.cpu_demand_mhz[:] = hosts.cpu_demand_mhz.tolist()
         request.cpu_used_mhz[:] = hosts.cpu_used_mhz.tolist()
         rows = request.vms
-        rows.cpu_demand_mhz[:] = vms.cpu_demand_mhz.tolist()
-        rows.cpu_used_mhz[:] = vms.cpu_used_mhz.tolist()
-        rows.cpu_ready_s[:] = vms.cpu_ready_s.tolist()
+        rows.cpu_demand_mhz = figures.to_message(vms.cpu_demand_mhz)
+        rows.cpu_used_mhz = figures.to_message(vms.cpu_used_mhz)
+        rows.cpu_ready_s = figures.to_message(vms.cpu_ready_s)
         return request
 
 
@@ -145,9 +149,9 @@ def _all_vm_rows(vms: VmColumns) -> registry_pb2.VmRows:
         vm_number=vms.number.tolist(),
         host_row=vms.host_row.tolist(),
         state=STATE_NUMBERS[vms.state].tolist(),
-        cpu_demand_mhz=vms.cpu_demand_mhz.tolist(),
-        cpu_used_mhz=vms.cpu_used_mhz.tolist(),
-        cpu_ready_s=vms.cpu_ready_s.tolist(),
+        cpu_demand_mhz=figures.to_message(vms.cpu_demand_mhz),
+        cpu_used_mhz=figures.to_message(vms.cpu_used_mhz),
+        cpu_ready_s=figures.to_message(vms.cpu_ready_s),
     )
 
 
@@ -161,9 +165,9 @@ def _vm_rows(view: FleetView, rows: Ints) -> registry_pb2.VmRows:
         vm_number=view.vms.number[vms].tolist(),
         host_row=message_row[vms].tolist(),
         state=STATE_NUMBERS[view.vms.state[vms]].tolist(),
-        cpu_demand_mhz=view.vms.cpu_demand_mhz[vms].tolist(),
-        cpu_used_mhz=view.vms.cpu_used_mhz[vms].tolist(),
-        cpu_ready_s=view.vms.cpu_ready_s[vms].tolist(),
+        cpu_demand_mhz=figures.to_message(view.vms.cpu_demand_mhz[vms]),
+        cpu_used_mhz=figures.to_message(view.vms.cpu_used_mhz[vms]),
+        cpu_ready_s=figures.to_message(view.vms.cpu_ready_s[vms]),
     )
 
 

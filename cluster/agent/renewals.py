@@ -62,7 +62,7 @@ class Renewals:
     async def keep_renewing(self, array: str) -> None:
         """Renew on ``array`` at every multiple of the interval, and sooner after a failure."""
         beats = Rhythm(self._clock.now(), self._renewal_s)
-        outage = Outage(f"renewal on array {array}")
+        outage = Outage(f"renewal on array {array}", self._clock)
         while True:
             if await self._renew(array, outage):
                 beats.kept(self._clock.now())
@@ -99,11 +99,11 @@ class Renewals:
             reply = await self._arrays[array].Renew(request, timeout=TIME_LIMIT * self._renewal_s)
         except grpc.aio.AioRpcError as failure:
             self._counters.renewals[array, Outcome.FAILED] += 1
-            outage.failed(f"{failure.code().name}: {failure.details()}", self._clock.now())
+            outage.failed(f"{failure.code().name}: {failure.details()}")
             return False
         self._counters.renewals[array, Outcome.DONE] += 1
-        outage.over(self._clock.now())
-        for host in powered.keys() & frozenset(reply.host):
+        outage.over()
+        for host in [host for host in reply.host if host in powered]:
             self._connectivity.reached(array, host, powered[host], sent_s)
         self._heard(array, sent, reply, sent_s)
         self.full_changed(array, reply.full)

@@ -30,18 +30,20 @@ FIRST_BACK_OFF = 0.125
 class Outage:
     """Says once that calls fail, and once that they succeed again."""
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, clock: Clock) -> None:
         self._what = what
+        self._clock = clock
         self._since_s: float | None = None
 
-    def failed(self, reason: str, now_s: float) -> None:
+    def failed(self, reason: str) -> None:
         if self._since_s is None:
-            self._since_s = now_s
+            self._since_s = self._clock.now()
             log.warning(f"{self._what} failed; trying until it succeeds", reason=reason)
 
-    def over(self, now_s: float) -> None:
+    def over(self) -> None:
         if self._since_s is not None:
-            log.info(f"{self._what} succeeds again", outage_s=round(now_s - self._since_s, 3))
+            lasting_s = self._clock.now() - self._since_s
+            log.info(f"{self._what} succeeds again", outage_s=round(lasting_s, 3))
             self._since_s = None
 
 
@@ -71,8 +73,8 @@ class Reporter:
         self._clock = clock
         self._network = network
         self._counters = counters
-        self._registration_outage = Outage("registration at the VRM")
-        self._report_outage = Outage("heartbeat to the VRM")
+        self._registration_outage = Outage("registration at the VRM", clock)
+        self._report_outage = Outage("heartbeat to the VRM", clock)
         self._message = ReportMessage()
         self._stub: tuple[grpc.aio.Channel, registry_pb2_grpc.RegistryStub] | None = None
 
@@ -132,11 +134,11 @@ class Reporter:
             self._membership.hear(reply.vrm_generation)
         except (grpc.aio.AioRpcError, Refused) as failure:
             self._counters.registrations[Outcome.FAILED] += 1
-            self._registration_outage.failed(_reason(failure), self._clock.now())
+            self._registration_outage.failed(_reason(failure))
             return False
         self._counters.registrations[Outcome.DONE] += 1
         self._findings.vrm_answered()
-        self._registration_outage.over(self._clock.now())
+        self._registration_outage.over()
         self._membership.registered(incarnations, reply.session)
         if reply.heartbeat_interval_s > 0:
             self._interval_s = reply.heartbeat_interval_s
@@ -145,12 +147,12 @@ class Reporter:
         return True
 
     async def _report(self, time_limit_s: float, *, prompt: bool = False) -> None:
-        incarnations = self._membership.known(self._chassis.powered)
+        chassis = self._chassis
+        incarnations, sessions = self._membership.known(chassis.powered)
         if not incarnations:
             return
-        sessions = self._membership.sessions(incarnations)
-        snapshot = self._chassis.snapshot()
-        self._chassis.vms_changed.clear()
+        snapshot = chassis.snapshot()
+        chassis.vms_changed.clear()
         try:
             request = self._message.write(snapshot.view, incarnations, sessions, snapshot.sequence)
             told = self._findings.add_to_report(request)
@@ -159,16 +161,15 @@ class Reporter:
         except (grpc.aio.AioRpcError, Refused) as failure:
             self._counters.reports[Outcome.FAILED] += 1
             if not prompt:  # that one only gave way to the heartbeat, which will tell
-                self._report_outage.failed(_reason(failure), self._clock.now())
+                self._report_outage.failed(_reason(failure))
             return
         self._counters.reports[Outcome.DONE] += 1
         self._findings.vrm_answered(told, incarnations)
-        self._report_outage.over(self._clock.now())
-        taken_over = incarnations
+        self._report_outage.over()
         if reply.unregistered:
             self._membership.unregistered(reply.unregistered, sessions)
-            taken_over = self._membership.known(incarnations)
-        self._chassis.forget_stopped(snapshot, taken_over)
+            incarnations = self._membership.known(incarnations).incarnations
+        chassis.forget_stopped(snapshot, incarnations)
 
 
 def _reason(failure: grpc.aio.AioRpcError | Refused) -> str:

@@ -35,12 +35,13 @@ class News:
 
     def __init__(self) -> None:
         self._there = False
-        self._waiter: asyncio.Future[None] | None = None
+        self._waiter: asyncio.Future[bool] | None = None  # whether the time is up
 
     def set(self) -> None:
         """There is news: wake who waits."""
         self._there = True
-        self._wake()
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(False)
 
     def clear(self) -> None:
         """What was new is known."""
@@ -50,15 +51,17 @@ class News:
         """Return True as soon as there is news, which then is known, and False at ``until_s``."""
         if not self._there:
             waiter = self._waiter = asyncio.get_running_loop().create_future()
-            timer = clock.call_later(until_s - clock.now(), self._wake)
+            timer = clock.call_later(until_s - clock.now(), self._end_wait)
+            fired = False
             try:
-                await waiter
+                fired = await waiter
             finally:
-                timer.cancel()
                 self._waiter = None
+                if not fired:  # else it is done with
+                    timer.cancel()
         there, self._there = self._there, False
         return there
 
-    def _wake(self) -> None:
+    def _end_wait(self) -> None:
         if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+            self._waiter.set_result(True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from cluster.simulated.exchange import Exchange, Metadata, StatusCode
+from cluster.simulated.party import PARTY
 from cluster.simulated.serving import as_metadata
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ class _Call:
 
     async def initial_metadata(self) -> grpc.aio.Metadata:
         exchange = self._exchange
-        await exchange.fabric.until(exchange, lambda: exchange.initial_metadata is not None)
+        while exchange.initial_metadata is None:
+            await exchange.client_news()
         return grpc.aio.Metadata(*(exchange.initial_metadata or ()))
 
     async def trailing_metadata(self) -> grpc.aio.Metadata:
@@ -59,9 +61,8 @@ class _Call:
 
     async def _status(self) -> tuple[StatusCode, str, Metadata]:
         exchange = self._exchange
-        if exchange.status is None:
-            await exchange.fabric.until(exchange, lambda: exchange.status is not None)
-        assert exchange.status is not None
+        while exchange.status is None:
+            await exchange.client_news()
         return exchange.status
 
     def _failure(self) -> BaseException | None:
@@ -86,18 +87,20 @@ class _UnaryResponse(_Call):
         return self._response().__await__()
 
     async def _response(self) -> Any:
+        exchange = self._exchange
         try:
-            await self._status()
+            while exchange.status is None:
+                await exchange.client_news()
         except asyncio.CancelledError:
             self.cancel()
             raise
-        failure = self._failure()
-        if failure is not None:
+        if exchange.status[0] is not StatusCode.OK:
+            failure = self._failure()
+            assert failure is not None
             raise failure
         if not self._replied:
-            message = await self._exchange.responses.get()
-            assert message is not None, "a call that ended well has an answer"
-            self._reply = self._read_message(message)
+            assert exchange.answer is not None, "a call that ended well has an answer"
+            self._reply = self._read_message(exchange.answer)
             self._replied = True
         return self._reply
 
@@ -250,10 +253,10 @@ class _Method:
     def _exchange(
         self, timeout: float | None, metadata: Any, wait_for_ready: bool | None
     ) -> Exchange:
-        exchange = self._channel.exchange(
-            self._name, timeout, as_metadata(metadata), bool(wait_for_ready)
-        )
+        exchange = self._channel.exchange(self._name, timeout, as_metadata(metadata))
         exchange.unary = self.unary
+        if wait_for_ready:
+            exchange.wait_for_ready = True
         return exchange
 
 
@@ -321,20 +324,18 @@ class SimulatedChannel(grpc.aio.Channel):
 
     def __init__(self, network: SimulatedNetwork, peer: str, plane: Plane) -> None:
         self._network = network
-        self._peer = peer
-        self._plane = plane
+        self._link = (network.node, peer, plane)
 
-    def exchange(
-        self, method: str, timeout_s: float | None, metadata: Metadata, wait_for_ready: bool
-    ) -> Exchange:
-        return self._network.exchange(
-            self._peer,
-            self._plane,
-            method,
-            timeout_s=timeout_s,
-            metadata=metadata,
-            wait_for_ready=wait_for_ready,
-        )
+    def exchange(self, method: str, timeout_s: float | None, metadata: Metadata) -> Exchange:
+        """Begin a call; where the party that calls is dead, it is over already."""
+        fabric = self._network.fabric
+        deadline_s = None if timeout_s is None else fabric.loop.now_s + timeout_s
+        exchange = Exchange(fabric, fabric.route(self._link), method, metadata, deadline_s)
+        if self._network.dead:
+            exchange.client_finish(StatusCode.CANCELLED, "Locally cancelled: its process died")
+        else:
+            fabric.opened(exchange, PARTY.get())
+        return exchange
 
     def unary_unary(
         self,

@@ -20,12 +20,14 @@ class SimulatedClock:
     async def sleep(self, duration_s: float) -> None:
         if self._cut:
             raise asyncio.CancelledError
-        awake = self._loop.create_future()
-        timer = self._loop.call_later(max(0.0, duration_s), _wake, awake)
+        loop = self._loop
+        awake = loop.create_future()
+        timer = loop.call_at(loop.now_s + max(0.0, duration_s), _wake, awake)
         try:
             await awake
-        finally:
+        except BaseException:  # otherwise it was the timer that ended the wait
             timer.cancel()
+            raise
 
     def timeout(self, duration_s: float | None) -> AbstractAsyncContextManager[object]:
         return _Timeout(self._loop, duration_s)
@@ -33,7 +35,8 @@ class SimulatedClock:
     def call_later(self, duration_s: float, callback: Callable[[], object]) -> asyncio.TimerHandle:
         if self._cut:
             raise asyncio.CancelledError
-        return self._loop.call_later(max(0.0, duration_s), callback)
+        loop = self._loop
+        return loop.call_at(loop.now_s + max(0.0, duration_s), callback)
 
     def cut(self) -> None:
         """The incarnation that used it is dead."""

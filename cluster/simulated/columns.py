@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import is_
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from cluster.agent.agent import Agent
 from cluster.simulated.world import SimulatedWorld
 from fusion.arrays import Bools, Codes, Floats, Ints
 from fusion.chassis import chassis_of
-from fusion.fleet_view import FleetView
+from fusion.fleet_view import HostColumns, VmColumns
 from fusion.spec import Datacenter
 
 
@@ -19,7 +20,8 @@ from fusion.spec import Datacenter
 class Columns:
     """Hosts by their row in the datacenter ``[H]``, and the VMs that they hold ``[N]``.
 
-    A host whose process does not live is off and gives nothing. ``vms`` counts those that hold
+    A host whose process does not live is off and gives nothing. Columns other than figures are the
+    same objects as in the last look where nothing of them changed. ``vms`` counts those that hold
     memory of the host; states are places in ``fusion.fleet_view.STATES``.
     """
 
@@ -43,6 +45,8 @@ class Gathering:
             (chassis.hosts[0].name, np.array([row_of[host.name] for host in chassis.hosts]))
             for chassis in chassis_of(datacenter)
         ]
+        self._agents: list[Agent | None] = []
+        self._population = -1
         self._shown: list[object] = []
         self._host_row: Ints = np.zeros(0, dtype=np.int64)
         self._vm_number: Ints = np.zeros(0, dtype=np.int64)
@@ -53,11 +57,13 @@ class Gathering:
 
     def look(self, world: SimulatedWorld) -> Columns:
         """Return everything as it is now."""
-        agents = [(world.agent(host), rows) for host, rows in self._seats]
-        there = [(rows, agent.view) for agent, rows in agents if agent is not None]
-        self._arrange(there, [agent for agent, _ in agents])
-        hosts = [view.hosts for _, view in there]
-        vms = [view.vms for _, view in there]
+        if world.fabric.population != self._population:
+            self._population = world.fabric.population
+            self._agents = [world.agent(host) for host, _ in self._seats]
+        views = [agent.view for agent in self._agents if agent is not None]
+        hosts = [view.hosts for view in views]
+        vms = [view.vms for view in views]
+        self._arrange(hosts, vms)
         return Columns(
             on=self._on,
             cpu_capacity_mhz=self._spread([columns.cpu_capacity_mhz for columns in hosts]),
@@ -69,33 +75,30 @@ class Gathering:
             vm_ready_s=_joined([columns.cpu_ready_s for columns in vms]),
         )
 
-    def _arrange(self, there: list[tuple[Ints, FleetView]], agents: Sequence[Agent | None]) -> None:
+    def _arrange(self, hosts: Sequence[HostColumns], vms: Sequence[VmColumns]) -> None:
         """Find out what is where and in which state, if that is not as it was.
 
         States are another object whenever anything but figures of a view is.
         """
-        shown: list[object] = [*agents, *(view.vms.state for _, view in there)]
-        if len(shown) == len(self._shown) and all(map(_is, shown, self._shown)):
+        shown: list[object] = [*self._agents, *(columns.state for columns in vms)]
+        if len(shown) == len(self._shown) and all(map(is_, shown, self._shown)):
             return
         self._shown = shown
-        self._host_row = _joined([rows for rows, _ in there]).astype(np.int64)
-        self._vm_number = _joined([view.vms.number for _, view in there]).astype(np.int64)
-        self._vm_host_row = _joined([rows[view.vms.host_row] for rows, view in there]).astype(
-            np.int64
-        )
-        self._on = self._spread([view.hosts.on for _, view in there]).astype(np.bool_)
-        self._vms = self._spread([view.hosts.vms for _, view in there]).astype(np.int64)
-        self._vm_state = _joined([view.vms.state for _, view in there]).astype(np.int8)
+        found = zip(self._agents, self._seats, strict=True)
+        rows = [rows for agent, (_, rows) in found if agent is not None]
+        self._host_row = _joined(rows).astype(np.int64)
+        self._vm_number = _joined([columns.number for columns in vms]).astype(np.int64)
+        places = [rows[columns.host_row] for rows, columns in zip(rows, vms, strict=True)]
+        self._vm_host_row = _joined(places).astype(np.int64)
+        self._on = self._spread([columns.on for columns in hosts]).astype(np.bool_)
+        self._vms = self._spread([columns.vms for columns in hosts]).astype(np.int64)
+        self._vm_state = _joined([columns.state for columns in vms]).astype(np.int8)
 
     def _spread(self, parts: list[Floats] | list[Ints] | list[Bools]) -> Floats:
         """Return a column over all hosts, zero where a host has no process."""
         column = np.zeros(self._hosts)
         column[self._host_row] = _joined(parts)
         return column
-
-
-def _is(one: object, other: object) -> bool:
-    return one is other
 
 
 def _joined(parts: list[Floats] | list[Ints] | list[Bools] | list[Codes]) -> Floats:

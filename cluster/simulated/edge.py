@@ -10,7 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, MutableSequence, Sequence
 from typing import TYPE_CHECKING, Any
 
+from google.protobuf.descriptor import FieldDescriptor
+
 from cluster.network import Plane
+from cluster.rpc.figures import FIGURE_BYTES
 from cluster.rpc.v1 import registry_pb2
 from cluster.simulated.wires import Wires
 
@@ -20,10 +23,18 @@ if TYPE_CHECKING:
 REGISTER = "/fusion.v1.Registry/Register"
 REPORT = "/fusion.v1.Registry/Report"
 
+#: The columns of VMs that are figures, one beside the other in a field of bytes.
+FIGURES = tuple(
+    field.name
+    for field in registry_pb2.VmRows.DESCRIPTOR.fields
+    if field.type == FieldDescriptor.TYPE_BYTES
+)
+
 
 class Edge:
     """Takes the rows of hosts that are cut off out of messages that speak for several hosts.
 
+    It need be asked only while some link is cut.
     Calls *to* a host have links in its own name anyway. Where all hosts of a message are cut off,
     the message as a whole meets their cut, and arrives late or never.
     """
@@ -38,7 +49,7 @@ class Edge:
 
     def leave(self, exchange: Exchange, request: bytes) -> bytes:
         """Return ``request`` as it leaves its process, and choose the link that it takes."""
-        if not self._wires.cuts or exchange.method not in _REQUESTS:
+        if exchange.method not in _REQUESTS:
             return request
         node, peer, plane = exchange.outward
         parse, hosts_of, both_ways = _REQUESTS[exchange.method]
@@ -51,7 +62,7 @@ class Edge:
         if len(kept) == len(hosts):
             return request
         if not kept:
-            exchange.route((hosts[0], peer, plane))
+            exchange.reroute((hosts[0], peer, plane))
             return request
         _keep_rows(message, kept)
         encoded: bytes = message.SerializeToString()
@@ -59,7 +70,7 @@ class Edge:
 
     def enter(self, exchange: Exchange, reply: bytes) -> bytes:
         """Return ``reply`` as it comes to its process: without what is meant for hosts cut off."""
-        if not self._wires.cuts or exchange.method != REPORT:
+        if exchange.method != REPORT:
             return reply
         peer, node, plane = exchange.inward
         cut = {h for h in self._hosts.get(node, ()) if self._wires.is_cut(peer, h, plane)}
@@ -97,11 +108,18 @@ def _keep_rows(message: Any, kept: Sequence[int]) -> None:
     kept_vms = [k for k, row in enumerate(vms.host_row) if row in row_of]
     for column in _columns(vms):
         _keep(column, kept_vms)
+    for field in FIGURES:
+        setattr(vms, field, _figures_kept(getattr(vms, field), kept_vms))
     vms.host_row[:] = [row_of[row] for row in vms.host_row]
 
 
+def _figures_kept(column: bytes, kept: Sequence[int]) -> bytes:
+    starts = [k * FIGURE_BYTES for k in kept]
+    return b"".join(column[start : start + FIGURE_BYTES] for start in starts)
+
+
 def _columns(message: Any) -> list[MutableSequence[Any]]:
-    """Return all columns of a message: every field that repeats has one entry a row."""
+    """Return the columns of a message: every field that repeats has one entry a row."""
     return [
         getattr(message, field.name) for field in message.DESCRIPTOR.fields if field.is_repeated
     ]

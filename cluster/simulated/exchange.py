@@ -1,9 +1,12 @@
-"""One gRPC call in memory: what its two ends know, and the frames that travel between them."""
+"""One gRPC call in memory: what its two ends know, and the frames that travel between them.
+
+Nearly every call has one request and one answer, and costs what those cost: the streams of its
+messages are made only for who asks for them.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from contextvars import copy_context
 from typing import TYPE_CHECKING
@@ -11,131 +14,119 @@ from typing import TYPE_CHECKING
 import grpc
 
 from cluster.simulated.bandwidth import NOBODY
+from cluster.simulated.inbox import Inbox
 from cluster.simulated.wires import KEEPALIVE_S, Lane, LinkKey
 
 if TYPE_CHECKING:
-    from cluster.simulated.fabric import Fabric
+    from cluster.simulated.fabric import Fabric, Route
     from cluster.simulated.serving import Service
-
-#: How many unread bytes a receiver lets a stream's sender run ahead (HTTP/2 flow control).
-WINDOW_BYTES = 1 << 20
 
 #: A client that may wait for its peer tries again to connect after this long.
 RECONNECT_S = 0.5
 
 Metadata = tuple[tuple[str, str | bytes], ...]
 StatusCode = grpc.StatusCode
-
-
-class Inbox:
-    """One direction of a stream: messages in their order, with room for so many unread bytes."""
-
-    __slots__ = (
-        "_ended",
-        "_loop",
-        "_messages",
-        "_reader",
-        "_released",
-        "_unread_bytes",
-        "_writer",
-    )
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._messages: deque[bytes] = deque()
-        self._ended = False
-        self._released = False
-        self._unread_bytes = 0
-        self._reader: asyncio.Future[None] | None = None
-        self._writer: asyncio.Future[None] | None = None
-
-    @property
-    def unread(self) -> bool:
-        """Whether messages have arrived that nobody has read."""
-        return bool(self._messages)
-
-    async def room(self, size_bytes: int) -> None:
-        """Wait until the sender may send ``size_bytes`` more, and count them as under way."""
-        while self._unread_bytes >= WINDOW_BYTES and not self._released:
-            self._writer = self._loop.create_future()
-            await self._writer
-        self._unread_bytes += size_bytes
-
-    def put(self, message: bytes) -> None:
-        if not self._ended:
-            self._messages.append(message)
-            self._wake()
-
-    def end(self, *, discard: bool = False) -> None:
-        """Let readers see the end behind what has arrived, or (``discard``) at once."""
-        self._ended = True
-        if discard:
-            self._messages.clear()
-        self._wake()
-
-    def release(self) -> None:
-        """Let the sender go on: it knows that nobody reads any more."""
-        self._released = True
-        if self._writer is not None and not self._writer.done():
-            self._writer.set_result(None)
-
-    def _wake(self) -> None:
-        if self._reader is not None and not self._reader.done():
-            self._reader.set_result(None)
-
-    async def get(self) -> bytes | None:
-        """Return the next message, or ``None`` at the end."""
-        while not self._messages:
-            if self._ended:
-                return None
-            self._reader = self._loop.create_future()
-            await self._reader
-        message = self._messages.popleft()
-        self._unread_bytes -= len(message)
-        if self._writer is not None and not self._writer.done():
-            self._writer.set_result(None)
-        return message
+Status = tuple[StatusCode, str, Metadata]
 
 
 class Exchange:
     """A call between two nodes. Methods named ``client_…`` and ``server_…`` are that end's."""
 
+    __slots__ = (
+        "_deadline",
+        "_ending",
+        "_finished",
+        "_half_close",
+        "_in",
+        "_late_status",
+        "_news",
+        "_out",
+        "_requests",
+        "_responses",
+        "_route",
+        "answer",
+        "deadline_s",
+        "fabric",
+        "first",
+        "initial_metadata",
+        "loop",
+        "metadata",
+        "method",
+        "opened_s",
+        "reset",
+        "service",
+        "silent_since_s",
+        "status",
+        "task",
+        "unary",
+        "wait_for_ready",
+    )
+
     def __init__(
         self,
         fabric: Fabric,
-        outward: LinkKey,
+        route: Route,
         method: str,
-        *,
         metadata: Metadata,
         deadline_s: float | None,
-        wait_for_ready: bool = False,
     ) -> None:
         self.fabric = fabric
         self.loop = fabric.loop
-        self.route(outward)
         self.method = method
         self.metadata = metadata
         self.deadline_s = deadline_s
-        self._wait_for_ready = wait_for_ready
-        self.unary = False
+        self.unary = False  # whether one answer is all that the client waits for
+        self.wait_for_ready = False  # whether its peer may be down for the time being
         self.opened_s = self.loop.now_s
         self.silent_since_s: float | None = None
-        #: Those who wait for news of it, at the client's end.
-        self.waiters: list[asyncio.Future[None]] = []
+        self._route = route
         self._out = Lane()
         self._in = Lane()
         # the client's end
-        self.responses = Inbox(self.loop)
-        self.status: tuple[StatusCode, str, Metadata] | None = None
-        self._late_status: tuple[StatusCode, str, Metadata] | None = None
+        self.first: bytes | None = None  # the request that it opens with
+        self.answer: bytes | None = None  # the one of a unary call
+        self.status: Status | None = None
         self.initial_metadata: Metadata | None = None
-        self._finished: list[Callable[[], object]] = []
+        self._half_close = False  # whether the first request is the last one too
+        self._responses: Inbox | None = None
+        self._late_status: Status | None = None
+        self._news: list[asyncio.Future[None]] | None = None
+        self._finished: list[Callable[[], object]] | None = None
         self._deadline: asyncio.TimerHandle | None = None
         # the server's end
-        self.requests = Inbox(self.loop)
         self.service: Service | None = None
         self.task: asyncio.Task[None] | None = None
         self.reset = False
+        self._requests: Inbox | None = None
+        self._ending: tuple[Status, bytes | None] | None = None
+
+    # --- the streams of its messages
+
+    @property
+    def requests(self) -> Inbox:
+        """What the server reads, if it does not simply take ``first``."""
+        requests = self._requests
+        if requests is None:
+            requests = self._requests = Inbox(self.loop)
+            if self.first is not None:
+                requests.put(self.first)
+            if self._half_close or self.reset:
+                requests.end(discard=self.reset)
+            if self.status is not None:
+                requests.release()
+        return requests
+
+    @property
+    def responses(self) -> Inbox:
+        """What the client reads, if it does not simply wait for the ``answer``."""
+        responses = self._responses
+        if responses is None:
+            responses = self._responses = Inbox(self.loop)
+            if self.status is not None:
+                responses.end()
+            if self.reset:
+                responses.release()
+        return responses
 
     # --- the client's end
 
@@ -143,36 +134,34 @@ class Exchange:
         """Send the call off, with its first message where it is known."""
         if self.status is not None:
             return
-        if first is not None:
-            first = self.fabric.edge.leave(self, first)
-        source, target, _ = self.outward
-        self.fabric.trace.note(self.loop.now_s, f"{source}>{target} {self.method}", first or b"")
+        fabric = self.fabric
+        wires = fabric.wires
+        if first is not None and wires.cuts:
+            first = fabric.edge.leave(self, first)
+        self.first, self._half_close = first, half_close
+        now_s = self.loop.now_s
+        fabric.trace.note(now_s, f"{self._route.there} {self.method}", first or b"")
         if self.deadline_s is not None:
-            if self.deadline_s <= self.loop.now_s:
+            if self.deadline_s <= now_s:
                 self.client_finish(*_TOO_LATE)
                 return
             self._deadline = self.loop.call_at(self.deadline_s, self._client_expire)
-        wires, quality = self.fabric.wires, self._out_link.quality
-        if wires.chance(quality.loss):
+        quality = self._route.out_link.quality
+        if quality.loss and wires.chance(quality.loss):
             self._lost()
             return
-        self._client_send(first, half_close)
-        if half_close and wires.chance(quality.duplication):
-            self._twin()._client_send(first, half_close)
+        self._client_send()
+        if half_close and quality.duplication and wires.chance(quality.duplication):
+            self._twin()._client_send()
 
-    def _client_send(self, first: bytes | None, half_close: bool) -> None:
-        size_bytes = len(first) if first is not None else 0
-        self._send_out(size_bytes, lambda: self._server_open(first, half_close))
+    def _client_send(self) -> None:
+        self._send_out(0 if self.first is None else len(self.first), self._server_open)
 
     def _twin(self) -> Exchange:
         """The same call once more, as a duplicate: the work is done, nobody reads the answer."""
-        return Exchange(
-            self.fabric,
-            self.outward,
-            self.method,
-            metadata=self.metadata,
-            deadline_s=self.deadline_s,
-        )
+        twin = Exchange(self.fabric, self._route, self.method, self.metadata, self.deadline_s)
+        twin.first, twin._half_close = self.first, self._half_close
+        return twin
 
     def _lost(self) -> None:
         """What the client waits for will not come; in the end its connection is given up."""
@@ -197,8 +186,10 @@ class Exchange:
         context = copy_context()
         if self.status is not None:
             self.loop.call_soon(callback, context=context)
-        else:
-            self._finished.append(lambda: self.loop.call_soon(callback, context=context))
+            return
+        if self._finished is None:
+            self._finished = []
+        self._finished.append(lambda: self.loop.call_soon(callback, context=context))
 
     def client_finish(self, code: StatusCode, details: str, trailing: Metadata = ()) -> None:
         """The call is over for the client; later news of it is dropped."""
@@ -206,24 +197,43 @@ class Exchange:
             return
         self.status = (code, details, trailing)
         if code is not StatusCode.OK:
-            self.fabric.trace.note(
-                self.loop.now_s, f"{self.outward[0]}<{self.outward[1]} {self.method} {code.name}"
-            )
+            route = self._route
+            self.fabric.trace.note(self.loop.now_s, f"{route.back} {self.method} {code.name}")
         if self.initial_metadata is None:
             self.initial_metadata = ()
         if self._deadline is not None:
             self._deadline.cancel()
         self.fabric.forget(self)
-        self.responses.end(discard=code is StatusCode.CANCELLED)
-        self.requests.release()
-        callbacks, self._finished = self._finished, []
-        for callback in callbacks:
-            callback()
+        self._tell()
+        if self._responses is not None:
+            self._responses.end(discard=code is StatusCode.CANCELLED)
+        if self._requests is not None:
+            self._requests.release()
+        if self._finished is not None:
+            callbacks, self._finished = self._finished, None
+            for callback in callbacks:
+                callback()
 
     def _client_expire(self) -> None:
         if self.status is None:
             self._send_out(0, self._server_reset)
             self.client_finish(*_TOO_LATE)
+
+    def client_news(self) -> asyncio.Future[None]:
+        """Return what ends with the next news: that the answer began, or that the call is over."""
+        news: asyncio.Future[None] = self.loop.create_future()
+        if self._news is None:
+            self._news = [news]
+        else:
+            self._news.append(news)
+        return news
+
+    def _tell(self) -> None:
+        if self._news is not None:
+            waiting, self._news = self._news, None
+            for news in waiting:
+                if not news.done():
+                    news.set_result(None)
 
     async def client_read(self) -> bytes | None:
         """Return the next message of a stream, or ``None`` when the call is over."""
@@ -234,30 +244,26 @@ class Exchange:
 
     # --- the server's end
 
-    def _server_open(self, first: bytes | None, half_close: bool) -> None:
-        service = self.fabric.service(self.target)
+    def _server_open(self) -> None:
+        service = self.fabric.service(self._route.target)
         if service is None:
-            self._send_in(0, lambda: self._client_refused(first, half_close))
+            self._send_in(0, self._client_refused)
             return
-        if first is not None:
-            self.requests.put(first)
-        if half_close:
-            self.requests.end()
         self.service = service
         service.take(self)
 
-    def _client_refused(self, first: bytes | None, half_close: bool) -> None:
+    def _client_refused(self) -> None:
         if self.status is not None:
             return
-        if self._wait_for_ready:
-            self.loop.call_later(RECONNECT_S, self._client_retry, first, half_close, context=NOBODY)
+        if self.wait_for_ready:
+            self.loop.call_later(RECONNECT_S, self._client_retry, context=NOBODY)
         else:
             refused = f"failed to connect to {self.outward[1]}: Connection refused"
             self.client_finish(StatusCode.UNAVAILABLE, refused)
 
-    def _client_retry(self, first: bytes | None, half_close: bool) -> None:
+    def _client_retry(self) -> None:
         if self.status is None:
-            self._client_send(first, half_close)
+            self._client_send()
 
     def _server_message(self, message: bytes) -> None:
         self.fabric.trace.fold(message)
@@ -269,7 +275,7 @@ class Exchange:
     def _client_initial(self, metadata: Metadata) -> None:
         if self.initial_metadata is None and self.status is None:
             self.initial_metadata = metadata
-            self.fabric.touch(self)
+            self._tell()
 
     async def server_write(self, message: bytes) -> None:
         await self.responses.room(len(message))
@@ -278,7 +284,10 @@ class Exchange:
     def _client_message(self, message: bytes) -> None:
         if self.status is None:
             self.fabric.trace.fold(message)
-            self.responses.put(message)
+            if self.unary and self.answer is None:
+                self.answer = message
+            else:
+                self.responses.put(message)
 
     def server_finish(
         self, code: StatusCode, details: str, trailing: Metadata, last: bytes | None = None
@@ -287,21 +296,24 @@ class Exchange:
         if self.service is not None:
             self.service.drop(self)
         wires = self.fabric.wires
-        if wires.chance(self._in_link.quality.loss):
+        loss = self._route.in_link.quality.loss
+        if loss and wires.chance(loss):
             self._lost()
             return
-        if last is not None:
+        if last is not None and wires.cuts:
             last = self.fabric.edge.enter(self, last)
+        self._ending = ((code, details, trailing), last)
+        self._send_in(0 if last is None else len(last), self._client_ending)
 
-        def arrive() -> None:
-            if last is not None:
-                self._client_message(last)
-            elif self.responses.unread:  # a stream's status is known once all has been read
-                self._late_status = (code, details, trailing)
-                return
-            self.client_finish(code, details, trailing)
-
-        self._send_in(len(last) if last is not None else 0, arrive)
+    def _client_ending(self) -> None:
+        assert self._ending is not None
+        status, last = self._ending
+        if last is not None:
+            self._client_message(last)
+        elif self._responses is not None and self._responses.unread:
+            self._late_status = status  # a stream's is known once all has been read
+            return
+        self.client_finish(*status)
 
     def server_break(self, details: str) -> None:
         """The server's process is gone; its machine tells the client."""
@@ -309,8 +321,10 @@ class Exchange:
 
     def _server_reset(self) -> None:
         self.reset = True
-        self.requests.end(discard=True)
-        self.responses.release()
+        if self._requests is not None:
+            self._requests.end(discard=True)
+        if self._responses is not None:
+            self._responses.release()
         if self.service is not None:
             self.service.drop(self)
         if self.task is not None:
@@ -323,26 +337,38 @@ class Exchange:
 
     # --- the wire
 
-    def route(self, outward: LinkKey) -> None:
+    @property
+    def outward(self) -> LinkKey:
+        """The link that its requests take."""
+        return self._route.outward
+
+    @property
+    def inward(self) -> LinkKey:
+        """The other direction of it, which the answers take."""
+        return self._route.inward
+
+    @property
+    def target(self) -> str:
+        """The node that it goes to."""
+        return self._route.target
+
+    def reroute(self, outward: LinkKey) -> None:
         """Go over this link, and back over its other direction."""
-        self.outward = outward
-        self.inward = (outward[1], outward[0], outward[2])
-        self.target = self.fabric.node_of(outward[1])
-        self._local = self.target == outward[0]
-        self._out_link = self.fabric.wires.link(self.outward)
-        self._in_link = self.fabric.wires.link(self.inward)
+        self._route = self.fabric.route(outward)
 
     def _send_out(self, size_bytes: int, arrive: Callable[[], None]) -> None:
-        if self._local:
+        route = self._route
+        if route.local:
             self.loop.call_soon(arrive, context=NOBODY)
         else:
-            self.fabric.wires.send_over(self._out_link, self._out, size_bytes, arrive)
+            self.fabric.wires.send_over(route.out_link, self._out, size_bytes, arrive)
 
     def _send_in(self, size_bytes: int, arrive: Callable[[], None]) -> None:
-        if self._local:
+        route = self._route
+        if route.local:
             self.loop.call_soon(arrive, context=NOBODY)
         else:
-            self.fabric.wires.send_over(self._in_link, self._in, size_bytes, arrive)
+            self.fabric.wires.send_over(route.in_link, self._in, size_bytes, arrive)
 
     def time_remaining(self) -> float | None:
         return None if self.deadline_s is None else max(0.0, self.deadline_s - self.loop.now_s)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 
 from cluster.simulated.bandwidth import NOBODY
 from cluster.simulated.edge import Edge
@@ -11,7 +11,21 @@ from cluster.simulated.loop import VirtualLoop
 from cluster.simulated.party import Party
 from cluster.simulated.serving import Service
 from cluster.simulated.trace import Trace
-from cluster.simulated.wires import KEEPALIVE_S, Wires
+from cluster.simulated.wires import KEEPALIVE_S, Link, LinkKey, Wires
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The way of a call and of its answers; ``there`` and ``back`` name it in the trace."""
+
+    outward: LinkKey
+    inward: LinkKey
+    target: str  # the node that it leads to
+    local: bool  # whether it stays within one node
+    out_link: Link
+    in_link: Link
+    there: str
+    back: str
 
 
 class Fabric:
@@ -25,6 +39,7 @@ class Fabric:
         #: Rises whenever a process starts, hangs, wakes or dies.
         self.population = 0
         self._node_of: dict[str, str] = {}
+        self._routes: dict[LinkKey, Route] = {}
         self._services: dict[str, Service] = {}
         self._open: dict[Exchange, Party | None] = {}
         #: Where processes with several hosts meet the network.
@@ -36,12 +51,31 @@ class Fabric:
     def place(self, name: str, node: str) -> None:
         """Let ``name`` be found on ``node``."""
         self._node_of[name] = node
-
+        self._routes.clear()
         if name != node:
             self.edge.add(name, node)
 
     def node_of(self, name: str) -> str:
         return self._node_of.get(name, name)
+
+    def route(self, outward: LinkKey) -> Route:
+        """Return the way over this link, and back over its other direction."""
+        route = self._routes.get(outward)
+        if route is None:
+            source, peer, plane = outward
+            inward = (peer, source, plane)
+            target = self.node_of(peer)
+            route = self._routes[outward] = Route(
+                outward=outward,
+                inward=inward,
+                target=target,
+                local=target == source,
+                out_link=self.wires.link(outward),
+                in_link=self.wires.link(inward),
+                there=f"{source}>{peer}",
+                back=f"{source}<{peer}",
+            )
+        return route
 
     def add(self, service: Service) -> None:
         self._services[service.node] = service
@@ -66,23 +100,8 @@ class Fabric:
         return list(self._open)
 
     def forget(self, exchange: Exchange) -> None:
-        """A call is over for its client: wake who waits for that."""
+        """A call is over for its client."""
         self._open.pop(exchange, None)
-        self.touch(exchange)
-
-    def touch(self, exchange: Exchange) -> None:
-        """Something about a call is new: wake who waits for news of it."""
-        if exchange.waiters:
-            waiters, exchange.waiters = exchange.waiters, []
-            for waiter in waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
-
-    async def until(self, exchange: Exchange, holds: Callable[[], bool]) -> None:
-        while not holds():
-            waiter = self.loop.create_future()
-            exchange.waiters.append(waiter)
-            await waiter
 
     # --- death and silence
 

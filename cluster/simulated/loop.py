@@ -57,8 +57,11 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         self._collecting = False
         self._resume_gc = False
         self._ready: deque[Any] = deque()  # handles
-        self._timers: list[tuple[float, int, _TimerHandle]] = []
-        self._sequence = 0
+        # Instants with timers, as a heap, and the timers of each in the order of their setting:
+        # hosts keep time together, so that most instants have one timer of each.
+        self._instants: list[float] = []
+        self._timers: dict[float, list[_TimerHandle]] = {}
+        self._pending_timers = 0  # those that were cancelled among them
         self._cancelled_timers = 0
         self._running = False
         self._stopping = False
@@ -86,8 +89,13 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
         handle = _TimerHandle(when, callback, args, self, context)
-        self._sequence += 1
-        heapq.heappush(self._timers, (when, self._sequence, handle))
+        self._pending_timers += 1
+        timers = self._timers.get(when)
+        if timers is None:
+            self._timers[when] = [handle]
+            heapq.heappush(self._instants, when)
+        else:
+            timers.append(handle)
         return handle
 
     def call_later(  # type: ignore[override]
@@ -99,14 +107,22 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     ) -> asyncio.TimerHandle:
         return self.call_at(self.now_s + delay, callback, *args, context=context)
 
-    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
-        if not handle._scheduled:  # type: ignore[attr-defined]
-            return  # it has fired
+    def _timer_handle_cancelled(self, _: asyncio.TimerHandle) -> None:
         self._cancelled_timers += 1
-        if self._cancelled_timers > 200 and 2 * self._cancelled_timers > len(self._timers):
-            self._timers = [entry for entry in self._timers if not entry[2]._cancelled]
-            heapq.heapify(self._timers)
-            self._cancelled_timers = 0
+        if self._cancelled_timers > 200 and 2 * self._cancelled_timers > self._pending_timers:
+            self._sweep()
+
+    def _sweep(self) -> None:
+        """Let go of all timers that were cancelled."""
+        for when, timers in list(self._timers.items()):
+            left = [handle for handle in timers if not handle._cancelled]
+            if left:
+                self._timers[when] = left
+            else:
+                del self._timers[when]
+        self._instants = sorted(self._timers)  # which is a heap
+        self._pending_timers -= self._cancelled_timers
+        self._cancelled_timers = 0
 
     # --- tasks
 
@@ -124,6 +140,19 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         party = PARTY.get() if context is None else context.get(PARTY)
         (party or self.world).owns(task)
         return task
+
+    def begin(self, task: asyncio.Task[Any], party: Party | None) -> None:
+        """Have ``task`` of ``party``, made as the last act of a callback, take its first step.
+
+        Where nothing else is ready that step is next anyhow: it is taken here and now, and what is
+        done with it never goes through the queue, nor need anybody keep it referenced.
+        """
+        if len(self._ready) == 1 and not self.frozen:
+            handle = self._ready.pop()
+            handle._context.run(handle._callback)
+            if task.done():
+                return
+        (party or self.world).owns(task)
 
     # --- running
 
@@ -206,21 +235,21 @@ class VirtualLoop(asyncio.AbstractEventLoop):
             look()
         if self._ready:
             return True  # a look made work
-        timers = self._timers
-        while timers and timers[0][2]._cancelled:
-            heapq.heappop(timers)
-            self._cancelled_timers -= 1
-        if not timers:
-            return False
-        when = timers[0][0]
-        if when > self.now_s:
-            self.now_s = when
-            self._instant_began = self.callbacks
-        while timers and timers[0][0] <= self.now_s:
-            handle = heapq.heappop(timers)[2]
-            handle._scheduled = False
-            self._ready.append(handle)
-        return True
+        instants, ready = self._instants, self._ready
+        while instants and (not ready or instants[0] <= self.now_s):
+            when = heapq.heappop(instants)
+            timers = self._timers.pop(when)
+            self._pending_timers -= len(timers)
+            for handle in timers:
+                if handle._cancelled:
+                    self._cancelled_timers -= 1
+                else:
+                    handle._scheduled = False
+                    ready.append(handle)
+            if ready and when > self.now_s:
+                self.now_s = when
+                self._instant_began = self.callbacks
+        return bool(ready)
 
     def _look_after(self) -> None:
         """What is done at fixed steps, counted in callbacks."""
@@ -323,6 +352,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         self._closed = True
         self._ready.clear()
         self._timers.clear()
+        self._instants.clear()
         self.after_instant.clear()
         if self._resume_gc:
             self._resume_gc = False
@@ -391,9 +421,10 @@ class _TimerHandle(asyncio.TimerHandle):
 
     def cancel(self) -> None:
         if not self._cancelled:
-            self._loop._timer_handle_cancelled(self)
             self._cancelled = True
             self._callback, self._args = _nothing, ()
+            if self._scheduled:
+                self._loop._timer_handle_cancelled(self)
 
 
 def _described(handle: asyncio.Handle) -> str:

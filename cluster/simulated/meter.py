@@ -9,6 +9,7 @@ import numpy as np
 from cluster.rpc.convert import VM_STATES
 from cluster.simulated.columns import Columns, Gathering
 from cluster.simulated.world import SimulatedWorld
+from cluster.vrm.facts import Facts
 from fusion.arrays import Codes, Ints
 from fusion.fleet_view import CODE_OF
 from fusion.spec import Datacenter
@@ -45,8 +46,11 @@ class Meter:
         self._hosts = HostStudy(datacenter.hosts)
         self._states = StateStudy(self._clusters)
         self._ready = ReadyStudy(self._clusters)
+        self._vm_host_row: Ints | None = None
+        self._vm_cluster_row: Ints = np.zeros(0, dtype=np.int64)
         #: Of each VM, by its number: which cluster it belongs to.
         self._cluster_of: Ints = np.zeros(0, dtype=np.int64)
+        self._without_host: _WithoutHost | None = None
 
     def look(self, world: SimulatedWorld) -> None:
         """Measure the tick that ``world`` is in; one that was measured already counts once."""
@@ -54,7 +58,10 @@ class Meter:
         ends_s = min((now_s // self._tick_s + 1) * self._tick_s, self._for_s)
         lasting_s = ends_s - self._measured_s
         columns = self._gathering.look(world)
-        cluster_row = self._cluster_row[columns.vm_host_row]
+        if columns.vm_host_row is not self._vm_host_row:
+            self._vm_host_row = columns.vm_host_row
+            self._vm_cluster_row = self._cluster_row[columns.vm_host_row]
+        cluster_row = self._vm_cluster_row
         self._ready.add(
             cluster_row=cluster_row, number=columns.vm_number, ready_s=columns.vm_ready_s
         )
@@ -88,17 +95,37 @@ class Meter:
         facts = world.vrm.facts if world.vrm is not None else None
         if facts is None:
             return
-        state = WITHOUT_HOST[facts.known().vm_state]
-        held = columns.vm_number[columns.vm_number < len(state)]
-        state[held] = NO_VM
-        numbers = np.flatnonzero(state != NO_VM)
+        without = self._without_host
+        if without is None or not without.is_of(facts, columns):
+            without = self._without_host = _WithoutHost.of(facts, columns)
+        numbers = without.numbers
         if not len(numbers):
             return
         if numbers[-1] >= len(self._cluster_of) or (self._cluster_of[numbers] == NOWHERE).any():
-            self._cluster_of = np.full(len(state), NOWHERE, dtype=np.int64)
+            self._cluster_of = np.full(len(facts.known().vm_state), NOWHERE, dtype=np.int64)
             for vm in facts.vms():
                 self._cluster_of[vm.number] = self._row_of[vm.spec.cluster]
-        self._states.add(lasting_s, cluster_row=self._cluster_of[numbers], state=state[numbers])
+        self._states.add(lasting_s, cluster_row=self._cluster_of[numbers], state=without.state)
+
+
+@dataclass(frozen=True, slots=True)
+class _WithoutHost:
+    """The VMs that the VRM knew at one revision and no host held; ``state`` by ``STATES``."""
+
+    numbers: Ints
+    state: Codes
+    _of: tuple[Facts, int, Ints]
+
+    @staticmethod
+    def of(facts: Facts, columns: Columns) -> _WithoutHost:
+        state = WITHOUT_HOST[facts.known().vm_state]
+        state[columns.vm_number[columns.vm_number < len(state)]] = NO_VM
+        numbers = np.flatnonzero(state != NO_VM)
+        return _WithoutHost(numbers, state[numbers], (facts, facts.revision, columns.vm_number))
+
+    def is_of(self, facts: Facts, columns: Columns) -> bool:
+        before, revision, vm_number = self._of
+        return before is facts and facts.revision == revision and columns.vm_number is vm_number
 
 
 def _without_host() -> Codes:

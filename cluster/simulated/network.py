@@ -6,9 +6,7 @@ import asyncio
 
 from cluster.network import Plane, Registration
 from cluster.simulated.channel import SimulatedChannel
-from cluster.simulated.exchange import Exchange, Metadata, StatusCode
 from cluster.simulated.fabric import Fabric
-from cluster.simulated.party import PARTY
 from cluster.simulated.serving import Handlers, Service
 from fusion.errors import FusionError
 
@@ -17,9 +15,9 @@ class SimulatedNetwork:
     """Channels and servers in memory. ``cut`` ends it with the incarnation that uses it."""
 
     def __init__(self, fabric: Fabric, node: str) -> None:
-        self._fabric = fabric
-        self._node = node
-        self._cut = False
+        self.fabric = fabric
+        self.node = node
+        self.dead = False  # with its incarnation
         self._channels: dict[tuple[str, Plane], SimulatedChannel] = {}
 
     def channel(self, peer: str, plane: Plane = Plane.MANAGEMENT) -> SimulatedChannel:
@@ -31,43 +29,16 @@ class SimulatedNetwork:
     async def serve(
         self, name: str, register: Registration, plane: Plane = Plane.MANAGEMENT
     ) -> Service:
-        if self._cut:
+        if self.dead:
             raise asyncio.CancelledError
-        if self._fabric.service(self._node) is not None:
-            raise FusionError(f"{name} cannot listen on {self._node}: its address is taken")
+        if self.fabric.service(self.node) is not None:
+            raise FusionError(f"{name} cannot listen on {self.node}: its address is taken")
         handlers = Handlers()
         register(handlers)  # type: ignore[arg-type]
-        service = Service(self._fabric, name, self._node, handlers)
-        self._fabric.add(service)
+        service = Service(self.fabric, name, self.node, handlers)
+        self.fabric.add(service)
         return service
-
-    def exchange(
-        self,
-        peer: str,
-        plane: Plane,
-        method: str,
-        *,
-        timeout_s: float | None,
-        metadata: Metadata,
-        wait_for_ready: bool = False,
-    ) -> Exchange:
-        fabric = self._fabric
-        deadline_s = None if timeout_s is None else fabric.loop.now_s + timeout_s
-        link = (self._node, peer, plane)
-        exchange = Exchange(
-            fabric,
-            link,
-            method,
-            metadata=metadata,
-            deadline_s=deadline_s,
-            wait_for_ready=wait_for_ready,
-        )
-        if self._cut:
-            exchange.client_finish(StatusCode.CANCELLED, "Locally cancelled: its process died")
-        else:
-            fabric.opened(exchange, PARTY.get())
-        return exchange
 
     def cut(self) -> None:
         """Nothing goes out any more."""
-        self._cut = True
+        self.dead = True

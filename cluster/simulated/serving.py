@@ -79,9 +79,11 @@ class Service:
 
     def take(self, exchange: Exchange) -> None:
         self._open[exchange] = None
-        exchange.task = self._fabric.loop.create_task(
-            self._answer(exchange), context=self._context.copy()
+        loop = self._fabric.loop
+        exchange.task = asyncio.Task(
+            self._answer(exchange), loop=loop, context=self._context.copy()
         )
+        loop.begin(exchange.task, self.party)
 
     def drop(self, exchange: Exchange) -> None:
         self._open.pop(exchange, None)
@@ -93,7 +95,13 @@ class Service:
             return
         context = CallContext(exchange, handler)
         try:
-            await _run(handler, exchange, context)
+            first = exchange.first
+            if handler.unary_unary is not None and first is not None:  # as nearly always
+                read = handler.request_deserializer
+                reply = await handler.unary_unary(read(first) if read else first, context)
+                context.finish(reply, unary=True)
+            else:
+                await _run(handler, exchange, context)
         except _Aborted:
             pass
         except asyncio.CancelledError:
@@ -104,7 +112,8 @@ class Service:
             code = StatusCode.UNKNOWN if context.code() is None else context.code()
             context.finish_with(code, f"Unexpected {type(error)}: {error}")
         finally:
-            context.run_callbacks()
+            for callback in context.callbacks:
+                callback(context)
 
 
 async def _run(handler: Any, exchange: Exchange, context: CallContext) -> None:
@@ -142,14 +151,16 @@ class _Aborted(Exception):
 class CallContext(grpc.aio.ServicerContext):  # type: ignore[type-arg]
     """What a handler is given beside its request, as the real one gives it."""
 
+    # As they are for nearly every call:
+    _code: StatusCode | None = None
+    _details = ""
+    _trailing: Metadata = ()
+    _finished = False
+    callbacks: tuple[Callable[[Any], None], ...] = ()
+
     def __init__(self, exchange: Exchange, handler: Any) -> None:
         self._exchange = exchange
         self._handler = handler
-        self._code: StatusCode | None = None
-        self._details = ""
-        self._trailing: Metadata = ()
-        self._finished = False
-        self._callbacks: list[Callable[[Any], None]] = []
 
     async def requests(self) -> AsyncIterator[Any]:
         while (message := await self._exchange.requests.get()) is not None:
@@ -246,11 +257,7 @@ class CallContext(grpc.aio.ServicerContext):  # type: ignore[type-arg]
         return self._details
 
     def add_done_callback(self, callback: Callable[[Any], None]) -> None:
-        self._callbacks.append(callback)
-
-    def run_callbacks(self) -> None:
-        for callback in self._callbacks:
-            callback(self)
+        self.callbacks = (*self.callbacks, callback)
 
     def cancelled(self) -> bool:
         return self._exchange.reset

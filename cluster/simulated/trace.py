@@ -18,8 +18,7 @@ class Trace:
     def note(self, now_s: float, what: str, payload: bytes = b"") -> None:
         """Add that ``what`` happened at ``now_s``; ``payload`` counts for the digest only."""
         line = f"{now_s!r} {what}"
-        self._hash.update(line.encode())
-        self._hash.update(payload)
+        self._hash.update(line.encode() + payload)
         self.entries += 1
         if self.reader is not None:
             self.reader(line)

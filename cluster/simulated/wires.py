@@ -35,13 +35,15 @@ class Quality:
     duplication: float = 0.0
 
 
-@dataclass(slots=True)
 class Lane:
     """A stream's order on the wire: what is sent later never arrives earlier."""
 
-    last_arrival_s: float = 0.0
-    held: int = 0
-    flow: Flow | None = None
+    __slots__ = ("flow", "held", "last_arrival_s")
+
+    def __init__(self) -> None:
+        self.last_arrival_s = 0.0
+        self.held = 0
+        self.flow: Flow | None = None
 
 
 @dataclass(slots=True)
@@ -151,15 +153,14 @@ class Wires:
 
     def _travel(self, link: Link, lane: Lane, arrive: Callable[[], None]) -> None:
         quality = link.quality
-        arrival_s = self._loop.now_s + quality.latency_s + quality.jitter_s * self._draw()
-        lane.last_arrival_s = max(lane.last_arrival_s, arrival_s)
-        self._loop.call_at(lane.last_arrival_s, arrive, context=NOBODY)
-
-    def _draw(self) -> float:
-        for value in self._jitter:
-            return value
-        self._jitter = iter(self._rng.standard_exponential(4096).tolist())
-        return next(self._jitter)
+        drawn = next(self._jitter, None)
+        if drawn is None:  # one by one they would cost more than all else here
+            self._jitter = iter(self._rng.standard_exponential(4096).tolist())
+            drawn = next(self._jitter)
+        arrival_s = self._loop.now_s + quality.latency_s + quality.jitter_s * drawn
+        arrival_s = max(arrival_s, lane.last_arrival_s)
+        lane.last_arrival_s = arrival_s
+        self._loop.call_at(arrival_s, arrive, context=NOBODY)
 
     def link(self, key: LinkKey) -> Link:
         """Return the link of ``key``, for ever the same object."""

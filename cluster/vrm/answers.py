@@ -21,7 +21,7 @@ _SEVERITY = {severity: vrm_pb2.Severity.Value(f"SEVERITY_{severity.name}") for s
 
 
 def host_answer(inventory: Inventory, host: Host) -> vrm_pb2.Host:
-    figures, row = inventory.host_figures, host.row
+    figures, usage, row = inventory.host_figures, inventory.usage.hosts, host.row
     return vrm_pb2.Host(
         spec=host.message,
         state=HOST_STATES[host.state],
@@ -30,10 +30,10 @@ def host_answer(inventory: Inventory, host: Host) -> vrm_pb2.Host:
         metrics_url=host.metrics_url,
         pid=host.pid,
         cpu_capacity_mhz=figures.cpu_mhz[row],
-        cpu_demand_mhz=figures.cpu_demand_mhz[row],
-        cpu_used_mhz=figures.cpu_used_mhz[row],
+        cpu_demand_mhz=usage.cpu_demand_mhz[row],
+        cpu_used_mhz=usage.cpu_used_mhz[row],
         memory_bytes=int(figures.memory_bytes[row]),
-        memory_used_bytes=int(figures.memory_used_bytes[row]),
+        memory_used_bytes=int(usage.memory_used_bytes[row]),
         vms=int(figures.vms[row]),
         last_report_s=figures.last_report_s[row],
         storage_less=host.storage_less,
@@ -41,15 +41,15 @@ def host_answer(inventory: Inventory, host: Host) -> vrm_pb2.Host:
 
 
 def vm_answer(inventory: Inventory, vm: Vm) -> vrm_pb2.Vm:
-    figures = inventory.vm_figures
+    usage = inventory.usage.vms
     return vrm_pb2.Vm(
         id=vm.id,
         spec=vm.message,
         state=VM_STATES[vm.state],
         host=vm.host.name if vm.host is not None else "",
-        cpu_demand_mhz=figures.cpu_demand_mhz[vm.number],
-        cpu_used_mhz=figures.cpu_used_mhz[vm.number],
-        cpu_ready_s=figures.cpu_ready_s[vm.number],
+        cpu_demand_mhz=usage.cpu_demand_mhz[vm.number],
+        cpu_used_mhz=usage.cpu_used_mhz[vm.number],
+        cpu_ready_s=usage.cpu_ready_s[vm.number],
         group=vm.group,
         epoch=vm.epoch,
         held=vm.held if vm.state is VmState.PAUSED else registry_pb2.HOLD_CAUSE_UNSPECIFIED,
@@ -57,7 +57,7 @@ def vm_answer(inventory: Inventory, vm: Vm) -> vrm_pb2.Vm:
 
 
 def cluster_answer(inventory: Inventory, cluster: ClusterSpec) -> vrm_pb2.Cluster:
-    figures = inventory.host_figures
+    figures, usage = inventory.host_figures, inventory.usage.hosts
     rows = [host.row for host in inventory.hosts_of(cluster.name)]
     vms = [vm for vm in inventory.vms.values() if vm.spec.cluster == cluster.name]
 
@@ -70,9 +70,9 @@ def cluster_answer(inventory: Inventory, cluster: ClusterSpec) -> vrm_pb2.Cluste
     answer.vms = len(vms)
     answer.vms_running = sum(vm.state is VmState.RUNNING for vm in vms)
     answer.cpu_capacity_mhz = total(figures.cpu_mhz)
-    answer.cpu_used_mhz = total(figures.cpu_used_mhz)
+    answer.cpu_used_mhz = total(usage.cpu_used_mhz)
     answer.memory_bytes = int(figures.memory_bytes[rows].sum())
-    answer.memory_used_bytes = int(figures.memory_used_bytes[rows].sum())
+    answer.memory_used_bytes = int(usage.memory_used_bytes[rows].sum())
     return answer
 
 

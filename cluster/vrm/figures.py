@@ -1,4 +1,4 @@
-"""What changes all the time, as columns: figures of hosts by row, and of VMs by number."""
+"""What the VRM knows of all hosts and VMs, as columns: of hosts by row, of VMs by number."""
 
 from __future__ import annotations
 
@@ -37,9 +37,6 @@ class HostFigures:
         self.memory_committed_bytes = np.zeros(count, dtype=np.int64)
         self.cpu_committed_mhz = np.zeros(count)
         self.cpu_reserved_mhz = np.zeros(count)
-        self.cpu_demand_mhz = np.zeros(count)
-        self.cpu_used_mhz = np.zeros(count)
-        self.memory_used_bytes = np.zeros(count, dtype=np.int64)
         self.last_report_s = np.full(count, -1.0)
 
     def commit(self, row: int, spec: VmSpec, times: int = 1) -> None:
@@ -50,11 +47,6 @@ class HostFigures:
         self.cpu_committed_mhz[row] += times * claim_mhz
         self.cpu_reserved_mhz[row] += times * spec.cpu.reservation_mhz
 
-    def forget(self, row: int) -> None:
-        """Nothing is known of what ``row`` uses."""
-        self.cpu_demand_mhz[row] = self.cpu_used_mhz[row] = 0.0
-        self.memory_used_bytes[row] = 0
-
 
 class VmFigures:
     """One row per VM number, growing as numbers are given out; numbers are never given twice."""
@@ -63,9 +55,6 @@ class VmFigures:
         self.state = np.zeros(64, dtype=np.int8)
         self.host_row = np.full(64, NOWHERE, dtype=np.int64)
         self.epoch = np.zeros(64, dtype=np.int64)
-        self.cpu_demand_mhz = np.zeros(64)
-        self.cpu_used_mhz = np.zeros(64)
-        self.cpu_ready_s = np.zeros(64)
 
     def reach(self, number: int) -> None:
         """Grow until there is a row for ``number``."""
@@ -76,20 +65,11 @@ class VmFigures:
         self.state = np.concatenate([self.state, np.zeros(more, dtype=np.int8)])
         self.host_row = np.concatenate([self.host_row, np.full(more, NOWHERE, dtype=np.int64)])
         self.epoch = np.concatenate([self.epoch, np.zeros(more, dtype=np.int64)])
-        self.cpu_demand_mhz = np.concatenate([self.cpu_demand_mhz, np.zeros(more)])
-        self.cpu_used_mhz = np.concatenate([self.cpu_used_mhz, np.zeros(more)])
-        self.cpu_ready_s = np.concatenate([self.cpu_ready_s, np.zeros(more)])
 
     def set_state(self, number: int, state: VmState) -> None:
         self.state[number] = VM_STATES[state]
-
-    def idle(self, number: int) -> None:
-        """The VM wants and gets nothing."""
-        self.cpu_demand_mhz[number] = self.cpu_used_mhz[number] = 0.0
 
     def remove(self, number: int) -> None:
         self.state[number] = NO_VM
         self.host_row[number] = NOWHERE
         self.epoch[number] = 0
-        self.idle(number)
-        self.cpu_ready_s[number] = 0.0

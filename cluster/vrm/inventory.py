@@ -13,6 +13,7 @@ from cluster.rpc.v1 import common_pb2, vrm_pb2
 from cluster.vrm.figures import NOWHERE, HostFigures, VmFigures
 from cluster.vrm.records import Desired, Host, Vm
 from cluster.vrm.store import Store
+from cluster.vrm.usage import Usage
 from fusion.errors import NotFound
 from fusion.host import HostEvent, HostState
 from fusion.host import next_state as next_host_state
@@ -44,6 +45,7 @@ class Inventory:
         self.vms: dict[int, Vm] = {}
         self._vm_of: dict[str, Vm] = {}
         self.vm_figures = VmFigures()
+        self.usage = Usage(len(hosts))
         #: Rises whenever a host or VM came, went or changed.
         self.revision = 0
 
@@ -138,14 +140,14 @@ class Inventory:
     def _set_host_state(self, host: Host, state: HostState) -> None:
         host.state = state
         self.host_figures.state[host.row] = convert.HOST_STATES[state]
-        self.revision += 1
+        self._changed(host)
 
     def set_incarnation(self, host: Host, incarnation: int) -> None:
         self._store.write(
             "UPDATE hosts SET incarnation = ? WHERE name = ?", (incarnation, host.name)
         )
         host.incarnation = incarnation
-        self.revision += 1
+        self._changed(host)
 
     def set_endpoint(self, host: Host, address: str, metrics_url: str, pid: int) -> None:
         self._store.write(
@@ -194,6 +196,7 @@ class Inventory:
         self.vms[vm.number] = vm
         self._vm_of[vm.name] = vm
         self.vm_figures.reach(vm.number)
+        self.usage.reach_vm(vm.number)
         self.vm_figures.set_state(vm.number, vm.state)
         self.vm_figures.epoch[vm.number] = vm.epoch
         self.revision += 1
@@ -208,7 +211,8 @@ class Inventory:
         del self.vms[vm.number]
         del self._vm_of[vm.name]
         self.vm_figures.remove(vm.number)
-        self.revision += 1
+        self.usage.remove_vm(vm.number)
+        self._changed(vm.host)
 
     def give(self, vm: Vm, host: Host) -> None:
         """Give a VM to ``host``: its epoch rises, durably, before anything is ordered."""
@@ -239,17 +243,18 @@ class Inventory:
             return
         self._store.write("UPDATE vms SET host = '' WHERE number = ?", (vm.number,))
         self.host_figures.commit(vm.host.row, vm.spec, times=-1)
+        self._changed(vm.host)
         vm.host = None
         self.vm_figures.host_row[vm.number] = NOWHERE
-        self.revision += 1
 
     def _put(self, vm: Vm, host: Host) -> None:
         if vm.host is not None:
             self.host_figures.commit(vm.host.row, vm.spec, times=-1)
+            self._changed(vm.host)
         vm.host = host
         self.vm_figures.host_row[vm.number] = host.row
         self.host_figures.commit(host.row, vm.spec)
-        self.revision += 1
+        self._changed(host)
 
     def want(self, vm: Vm, desired: Desired) -> None:
         if vm.desired is not desired:
@@ -273,12 +278,18 @@ class Inventory:
         """The VM is in ``state``: frees its host where that holds nothing for it any more."""
         vm.state = state
         self.vm_figures.set_state(vm.number, state)
-        self.revision += 1
+        self._changed(vm.host)
         if state not in ON_HOST:
             self.release(vm)
         if state not in ON_HOST or state is VmState.UNKNOWN:
-            self.vm_figures.idle(vm.number)
+            self.usage.idle_vm(vm.number)
         vm.settle(state)
+
+    def _changed(self, host: Host | None) -> None:
+        """``host`` is another, or what it holds; or else something that is on no host."""
+        self.revision += 1
+        if host is not None:
+            host.revision += 1
 
     # VM groups of the datacenter file
 

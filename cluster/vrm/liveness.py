@@ -81,7 +81,7 @@ class Liveness:
         with self._store.transaction():
             self._inventory.move_host(host, HostEvent.FELL_SILENT)
             host.session = 0  # nothing that was ordered in it is executed from now on
-            self._inventory.host_figures.forget(host.row)
+            self._inventory.usage.forget_host(host.row)
             vms = self._inventory.vms_on(host)
             for vm in vms:
                 self._inventory.set_state(vm, VmState.UNKNOWN)

@@ -98,7 +98,7 @@ class Placing:
             cpu_mhz=figures.cpu_mhz,
             cpu_committed_mhz=figures.cpu_committed_mhz.copy(),
             cpu_reserved_mhz=figures.cpu_reserved_mhz.copy(),
-            cpu_demand_mhz=figures.cpu_demand_mhz.copy(),
+            cpu_demand_mhz=self._inventory.usage.hosts.cpu_demand_mhz.copy(),
             kept_back=kept_back,
         )
 

@@ -31,7 +31,8 @@ class Host:
 
     ``session`` is that of its last registration, 0 once it is lost: what it says in another one is
     old, and what is ordered in another one is not executed any more. ``sequence`` is that of the
-    last it said in this incarnation; what has a lower one is older.
+    last it said in this incarnation; what has a lower one is older. ``revision`` rises whenever its
+    state, incarnation or session changed, or what it holds: a VM on it came, went or changed.
     """
 
     row: int
@@ -44,6 +45,7 @@ class Host:
     metrics_url: str = ""
     pid: int = 0
     storage_less: bool = False  # it says so, or an array hears nothing of it
+    revision: int = 0
     message: common_pb2.HostSpec = field(init=False)
 
     def __post_init__(self) -> None:

@@ -20,9 +20,8 @@ from cluster.vrm.events import Events, Severity
 from cluster.vrm.inventory import Inventory
 from cluster.vrm.notices import Notices
 from cluster.vrm.records import Host
-from cluster.vrm.reports import Reports, check_columns
+from cluster.vrm.reports import Reports, check_columns, check_report
 from cluster.vrm.store import Store
-from fusion.errors import InvalidInput
 from fusion.host import HostEvent, HostState
 from fusion.policy.detector import Detector
 
@@ -85,6 +84,7 @@ class Registry(registry_pb2_grpc.RegistryServicer):
         self._interval_s = interval_s
         self._lateness = lateness
         self._ready = ready
+        self._nothing_else = registry_pb2.ReportReply(vrm_generation=generation)
         self.reports_total = 0
 
     @unary
@@ -149,7 +149,16 @@ class Registry(registry_pb2_grpc.RegistryServicer):
     async def Report(
         self, request: registry_pb2.ReportRequest, context: Any
     ) -> registry_pb2.ReportReply:
-        _check(request)
+        gaps_s = self._reports.take_repeated(request)
+        if gaps_s is None:
+            return self._take_news(request)
+        self.reports_total += 1
+        self._lateness.observe([gap_s - self._interval_s for gap_s in gaps_s])
+        return self._nothing_else
+
+    def _take_news(self, request: registry_pb2.ReportRequest) -> registry_pb2.ReportReply:
+        """Take over a report that is not as the last one of its hosts."""
+        check_report(request)
         self.reports_total += 1
         taken: list[Host | None] = []
         unregistered: list[str] = []
@@ -178,6 +187,7 @@ class Registry(registry_pb2_grpc.RegistryServicer):
                 self._inventory.move_host(host, HostEvent.READY)
             self._reports.take_vms(taken, request.vms)
             self._notices.take(taken, request)
+        self._reports.remember(taken, request)
         for host in initialised:
             self._ready(host)
         return registry_pb2.ReportReply(vrm_generation=self._generation, unregistered=unregistered)
@@ -190,16 +200,3 @@ class Registry(registry_pb2_grpc.RegistryServicer):
             cluster=host.spec.cluster,
             host=host.name,
         )
-
-
-def _check(report: registry_pb2.ReportRequest) -> None:
-    hosts = len(report.host)
-    if not (
-        len(report.incarnation) == hosts
-        and len(report.cpu_demand_mhz) == hosts
-        and len(report.cpu_used_mhz) == hosts
-        and len(report.memory_used_bytes) == hosts
-        and len(report.session) == hosts
-    ):
-        raise InvalidInput("report: the columns of hosts are not of one length")
-    check_columns(hosts, report.vms)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cluster.clock import Clock
 from cluster.rpc.convert import VM_STATE_OF, VM_STATES
+from cluster.rpc.figures import FIGURE_BYTES
 from cluster.rpc.v1 import registry_pb2
 from cluster.vrm.changes import Changes
 from cluster.vrm.copies import VoidCopies
@@ -17,12 +18,14 @@ from cluster.vrm.events import Events, Severity
 from cluster.vrm.figures import NO_VM, NOWHERE
 from cluster.vrm.inventory import Inventory
 from cluster.vrm.records import Host, Vm
+from cluster.vrm.usage import Reporters, integers
 from fusion.errors import InvalidInput
 from fusion.host import HostState
 from fusion.policy.detector import Detector
 from fusion.vm import ON_HOST, TRANSIENT, VmState
 
 Integers = NDArray[np.int64]
+Said = tuple[Sequence[object], ...]
 
 _ON_HOST = np.zeros(max(VM_STATES.values()) + 1, dtype=np.bool_)
 _ON_HOST[[VM_STATES[state] for state in ON_HOST]] = True
@@ -31,15 +34,17 @@ _CONNECTED = (HostState.NORMAL, HostState.MAINTENANCE)
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
-    """What reports last said of VMs that was as the inventory has it, at one revision of that.
+class _Heard:
+    """What a report said, figures apart, that was taken over and is as the inventory has it.
 
-    For as long as neither changes, there is nothing to compare.
+    For as long as the next one says the same and no host has another revision, there is nothing
+    to compare. ``connected`` are the hosts of whose heartbeats the time is told.
     """
 
-    revision: int
-    said: tuple[Sequence[int], ...]
-    number: Integers
+    said: Said
+    hosts: tuple[tuple[Host, int], ...]  # and their revisions
+    connected: tuple[bool, ...]
+    reporters: Reporters
 
 
 class Reports:
@@ -63,8 +68,48 @@ class Reports:
         self._copies = copies
         self._lost_by = lost_by
         self._clock = clock
-        self._known: dict[tuple[int, ...], _Known] = {}  # by the rows of those that report
+        self._heard: dict[str, _Heard] = {}  # by the first host of the report
         self._strays: set[tuple[int, int]] = set()  # (host row, VM number) that were reported
+
+    def take_repeated(self, report: registry_pb2.ReportRequest) -> list[float] | None:
+        """Take over a report that says the same as the last of these hosts, but for its figures.
+
+        As nearly all do, so nothing is done here that need not be done for every heartbeat.
+        Returns as ``take_hosts`` does; ``None`` where it says anything else, and nothing was done.
+        """
+        names = report.host[:]
+        heard = self._heard.get(names[0]) if names else None
+        if heard is None or heard.said != _said(names, report):
+            return None
+        vms = len(heard.reporters.numbers)
+        if not (_has_host_figures(report, len(names)) and _has_vm_figures(report.vms, vms)):
+            return None
+        sequence = report.sequence
+        for host, revision in heard.hosts:
+            if host.revision != revision or host.sequence >= sequence:
+                return None
+        for host, _ in heard.hosts:
+            host.sequence = sequence
+        self._inventory.usage.hear(heard.reporters, report)
+        return self._heartbeats(heard.reporters.rows, heard.connected)
+
+    def remember(self, taken: Sequence[Host | None], report: registry_pb2.ReportRequest) -> None:
+        """``report`` was taken over for its hosts, ``None`` where not; where for all, the next one
+        is compared with it.
+        """
+        hosts = [host for host in taken if host is not None]
+        if not hosts or len(hosts) < len(taken):
+            return
+        said = _said(report.host[:], report)
+        rows = np.array([host.row for host in hosts], dtype=np.int64)
+        number, on = integers(report.vms.vm_number), rows[integers(report.vms.host_row)]
+        if self._as_known(rows, number, on, integers(report.vms.state)):
+            self._heard[hosts[0].name] = _Heard(
+                said=said,
+                hosts=tuple((host, host.revision) for host in hosts),
+                connected=tuple(host.state in _CONNECTED for host in hosts),
+                reporters=Reporters(rows.tolist(), number),
+            )
 
     def take_hosts(
         self, hosts: Sequence[Host | None], message: registry_pb2.ReportRequest
@@ -74,29 +119,23 @@ class Reports:
         Returns how long ago each last reported, but for those where that says nothing of their
         heartbeats.
         """
-        figures, now_s = self._inventory.host_figures, self._clock.now()
-        # For one host, as of an unpacked agent, arrays would cost more than they save.
-        if len(hosts) == 1 and hosts[0] is not None:
-            rows: int | list[int] = hosts[0].row
-            figures.cpu_demand_mhz[rows] = message.cpu_demand_mhz[0]
-            figures.cpu_used_mhz[rows] = message.cpu_used_mhz[0]
-            figures.memory_used_bytes[rows] = message.memory_used_bytes[0]
-            last_s = [float(figures.last_report_s[rows])]
-        else:
-            which = [place for place, host in enumerate(hosts) if host is not None]
-            rows = [host.row for host in hosts if host is not None]
-            figures.cpu_demand_mhz[rows] = _floats(message.cpu_demand_mhz)[which]
-            figures.cpu_used_mhz[rows] = _floats(message.cpu_used_mhz)[which]
-            figures.memory_used_bytes[rows] = _integers(message.memory_used_bytes)[which]
-            last_s = figures.last_report_s[rows].tolist()
-        figures.last_report_s[rows] = now_s
-        self._detector.heard(rows if isinstance(rows, int) else _integers(rows), now_s)
-        connected = [host.state in _CONNECTED for host in hosts if host is not None]
-        return [
-            now_s - last
-            for last, counts in zip(last_s, connected, strict=True)
-            if counts and last >= 0
-        ]
+        which = integers([place for place, host in enumerate(hosts) if host is not None])
+        found = [host for host in hosts if host is not None]
+        rows = [host.row for host in found]
+        self._inventory.usage.take_hosts(rows, which, message)
+        return self._heartbeats(rows, [host.state in _CONNECTED for host in found])
+
+    def _heartbeats(self, rows: Sequence[int], connected: Sequence[bool]) -> list[float]:
+        """Note that hosts were heard just now; return since when the connected had not been."""
+        last_report_s, now_s = self._inventory.host_figures.last_report_s, self._clock.now()
+        gaps_s = []
+        for row, counts in zip(rows, connected, strict=True):
+            last_s = last_report_s.item(row)
+            last_report_s[row] = now_s
+            if counts and last_s >= 0:
+                gaps_s.append(now_s - last_s)
+        self._detector.heard(rows[0] if len(rows) == 1 else integers(rows), now_s)
+        return gaps_s
 
     def take_vms(
         self,
@@ -110,18 +149,11 @@ class Reports:
         ``hosts`` are those of the message's rows, ``None`` where that is not to be taken over. What
         those ``in_part`` do not mention they may have or get all the same: it is unknown.
         """
-        key = tuple([NOWHERE if host is None else host.row for host in hosts])
-        said = message.vm_number[:], message.host_row[:], message.state[:]
-        known = self._known.get(key)
-        if known and known.revision == self._inventory.revision and known.said == said:
-            self._take_figures(known.number, slice(None), message)
-            return
-        rows = np.array(key, dtype=np.int64)
-        number, state = _integers(said[0]), _integers(said[2])
-        on = rows[_integers(said[1])]
+        rows = np.array([NOWHERE if host is None else host.row for host in hosts], dtype=np.int64)
+        number, state = integers(message.vm_number), integers(message.state)
+        on = rows[integers(message.host_row)]
         if None not in hosts and self._as_known(rows, number, on, state):
-            self._known[key] = _Known(self._inventory.revision, said, number)
-            self._take_figures(number, slice(None), message)
+            self._inventory.usage.take_vms(number, slice(None), message)
         else:
             mentioned = self._take_states(number, on, state, message)
             for missing in self._missing(rows, mentioned).tolist():
@@ -144,14 +176,6 @@ class Reports:
         as_known = (figures.host_row[number] == on) & (figures.state[number] == state)
         return bool(as_known.all())
 
-    def _take_figures(
-        self, where: Integers, which: NDArray[np.bool_] | slice, message: registry_pb2.VmRows
-    ) -> None:
-        figures = self._inventory.vm_figures
-        figures.cpu_demand_mhz[where] = _floats(message.cpu_demand_mhz)[which]
-        figures.cpu_used_mhz[where] = _floats(message.cpu_used_mhz)[which]
-        figures.cpu_ready_s[where] = _floats(message.cpu_ready_s)[which]
-
     def _take_states(
         self, number: Integers, on: Integers, state: Integers, message: registry_pb2.VmRows
     ) -> Integers:
@@ -164,7 +188,7 @@ class Reports:
         held[known] &= figures.host_row[number[known]] == on[known]
 
         where = number[held]
-        self._take_figures(where, held, message)
+        self._inventory.usage.take_vms(where, held, message)
 
         differs = known & ~held
         differs[held] |= figures.state[where] != state[held]
@@ -266,26 +290,67 @@ class Reports:
             )
 
 
+def _said(names: Sequence[str], report: registry_pb2.ReportRequest) -> Said:
+    """Return all that ``report`` says but figures."""
+    vms = report.vms
+    return (
+        names,
+        report.incarnation[:],
+        report.session[:],
+        vms.vm_number[:],
+        vms.host_row[:],
+        vms.state[:],
+        _beside(report),
+    )
+
+
+def _beside(report: registry_pb2.ReportRequest) -> Said:
+    """Return what ``report`` says of what hosts did by themselves and lack: mostly nothing."""
+    vms = report.vms
+    if not (report.notices or vms.held_vm or report.storage_less):
+        return ()
+    notices = [(notice.vm_number, notice.kind, notice.message) for notice in report.notices]
+    return notices, vms.held_vm[:], vms.held_cause[:], report.storage_less[:]
+
+
+def check_report(report: registry_pb2.ReportRequest) -> None:
+    """Raise ``InvalidInput`` where the columns of ``report`` contradict each other."""
+    hosts = len(report.host)
+    if not (
+        len(report.incarnation) == hosts
+        and len(report.session) == hosts
+        and _has_host_figures(report, hosts)
+    ):
+        raise InvalidInput("report: the columns of hosts are not of one length")
+    check_columns(hosts, report.vms)
+
+
 def check_columns(hosts: int, rows: registry_pb2.VmRows) -> None:
     """Raise ``InvalidInput`` where ``rows`` are no rows of VMs on so many hosts."""
     vms, host_row = len(rows.vm_number), rows.host_row
     if not (
         len(host_row) == vms
         and len(rows.state) == vms
-        and len(rows.cpu_demand_mhz) == vms
-        and len(rows.cpu_used_mhz) == vms
-        and len(rows.cpu_ready_s) == vms
         and len(rows.epoch) in (0, vms)
+        and _has_vm_figures(rows, vms)
     ):
         raise InvalidInput("vms: the columns are not of one length")
     if vms and (most := max(host_row)) >= hosts:
         raise InvalidInput(f"vms.host_row: there is no row {most} of {hosts} hosts")
 
 
-def _integers(column: Collection[int]) -> Integers:
-    # np.array looks at every entry of a message's column twice, and takes ten times as long.
-    return np.fromiter(column, np.int64, len(column))
+def _has_host_figures(report: registry_pb2.ReportRequest, hosts: int) -> bool:
+    return (
+        len(report.cpu_demand_mhz) == hosts
+        and len(report.cpu_used_mhz) == hosts
+        and len(report.memory_used_bytes) == hosts
+    )
 
 
-def _floats(column: Collection[float]) -> NDArray[np.float64]:
-    return np.fromiter(column, np.float64, len(column))
+def _has_vm_figures(rows: registry_pb2.VmRows, vms: int) -> bool:
+    figures_bytes = FIGURE_BYTES * vms
+    return (
+        len(rows.cpu_demand_mhz) == figures_bytes
+        and len(rows.cpu_used_mhz) == figures_bytes
+        and len(rows.cpu_ready_s) == figures_bytes
+    )

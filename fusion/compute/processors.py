@@ -28,25 +28,40 @@ class _Wants:
     """What certain VMs want, by what can change only with their state or configuration.
 
     Demand is ``idle_mhz``, and ``full_mhz`` × load for those that work, given by their
-    position; ``most_mhz`` is what a VM can use of it. Shapes: [N], but ``working``,
-    ``full_mhz`` and ``added_load`` (None: all zero) [W].
+    position (None: all); ``most_mhz`` is what a VM can use of it (None: whatever it wants).
+    Shapes: [N], but ``working``, ``full_mhz`` and ``added_load`` (None: all zero) [W].
     """
 
     host_row: Ints
     idle_mhz: Floats
-    working: Ints
+    working: Ints | None
     full_mhz: Floats
     added_load: Floats | None
-    most_mhz: Floats
+    most_mhz: Floats | None
+    reservation_mhz: Floats
+    shares: Floats
     loads: Loads
 
     def demand_mhz(self, load: Floats) -> Floats:
         """Return the demand ``[N]`` at ``load`` ``[W]``, that of ``loads`` at some instant."""
-        demand = self.idle_mhz.copy()
         if self.added_load is not None:
             load = np.minimum(load + self.added_load, 1.0)
+        if self.working is None:
+            return load * self.full_mhz
+        demand = self.idle_mhz.copy()
         demand[self.working] = load * self.full_mhz
         return demand
+
+    def shared(self, capacity_mhz: Floats, demand_mhz: Floats) -> Sharing:
+        """Share out ``capacity_mhz`` ``[H]``."""
+        return share_cpu(
+            capacity_mhz,
+            self.host_row,
+            demand_mhz=demand_mhz,
+            limit_mhz=self.most_mhz,
+            reservation_mhz=self.reservation_mhz,
+            shares=self.shares,
+        )
 
 
 class Processors:
@@ -54,8 +69,8 @@ class Processors:
 
     Whoever changes a VM or a host *disturbs* that host; ``settle`` then asks demand and shares
     anew on disturbed hosts, and on those alone. In between, demand and shares stand still, until
-    ``pass_time`` asks all for their demand. Columns ``[H]`` are to be read from outside, not
-    written.
+    ``pass_time`` asks all for their demand. Columns ``[H]`` are replaced by other arrays and never
+    written to, so that views hold them as they are.
     """
 
     def __init__(self, hosts: Sequence[HostSpec], vms: VmTable, bank: WorkloadBank) -> None:
@@ -66,9 +81,10 @@ class Processors:
         self._any_disturbed = False
         self._wants: _Wants | None = None  # of all VMs; None: a host was disturbed
         self._load: Floats | None = None  # at which all VMs were last asked
-        self._waiting = np.empty(0)  # vCPUs that want to run and do not, of each VM
+        #: vCPUs that want to run and do not, of each VM; None where there are none.
+        self._waiting: Floats | None = None
         self.core_mhz = np.array([host.core_mhz for host in hosts], dtype=np.float64)
-        self.capacity_mhz = self._built_mhz.copy()
+        self.capacity_mhz = self._built_mhz
         self.demand_mhz = np.zeros(len(hosts))
         self.used_mhz = np.zeros(len(hosts))
         self.used_mhz_s = np.zeros(len(hosts))
@@ -76,12 +92,14 @@ class Processors:
 
     def steal(self, host_row: int, stolen_mhz: float) -> None:
         """Leave the VMs of a host its built capacity less ``stolen_mhz``."""
+        self.capacity_mhz = self.capacity_mhz.copy()
         self.capacity_mhz[host_row] = max(self._built_mhz[host_row] - stolen_mhz, 0.0)
         self.disturb(host_row)
 
     def reset(self, host_row: int) -> None:
         """Make a host as it is when it comes up: nothing stolen, nothing counted."""
         self.steal(host_row, 0.0)
+        self.used_mhz_s = self.used_mhz_s.copy()
         self.used_mhz_s[host_row] = 0.0
 
     def disturb(self, host_row: int | Ints) -> None:
@@ -100,28 +118,40 @@ class Processors:
         A VM is ready, and waits, for what it wants and does not get, in vCPU-seconds.
         """
         vms = self._vms
-        vms.used_mhz_s += vms.used_mhz * lasting_s
-        vms.ready_s += self._waiting * lasting_s
-        self.used_mhz_s += self.used_mhz * lasting_s
+        vms.used_mhz_s = vms.used_mhz_s + vms.used_mhz * lasting_s
+        if self._waiting is not None:
+            vms.ready_s = vms.ready_s + self._waiting * lasting_s
+        self.used_mhz_s = self.used_mhz_s + self.used_mhz * lasting_s
 
     def settle(self, now_s: float) -> None:
         """Ask demand at ``now_s`` and share processors on the disturbed hosts."""
         if not self._any_disturbed:
             return
+        self._vms.begin_figures()
+        if self._disturbed.all():  # as it always is with one host
+            self.pass_time(now_s)
+        else:
+            self._settle_some(now_s)
+        self._disturbed[:] = False
+        self._any_disturbed = False
+
+    def _settle_some(self, now_s: float) -> None:
+        """Ask demand and share processors on the disturbed hosts, and leave the others be."""
         disturbed, vms = self._disturbed, self._vms
         rows = np.flatnonzero(disturbed[vms.host_row])
         wants = self._wants_of(rows)
         demand = wants.demand_mhz(wants.loads.at(now_s))
-        sharing = self._shared(wants, demand, rows)
-        vms.demand_mhz[rows], vms.used_mhz[rows] = demand, sharing.granted_mhz
-        hosts = len(disturbed)
-        self.demand_mhz[disturbed] = sums(wants.host_row, demand, hosts)[disturbed]
-        self.used_mhz[disturbed] = sums(wants.host_row, sharing.granted_mhz, hosts)[disturbed]
-        self.short_of_reservations[disturbed] = sharing.short_of_reservations[disturbed]
-        self._waiting = (vms.demand_mhz - vms.used_mhz) / vms.vcpu_mhz
+        sharing = wants.shared(self.capacity_mhz, demand)
+        demanded = sums(wants.host_row, demand, len(disturbed))
+        vms.demand_mhz = _replaced(vms.demand_mhz, rows, demand)
+        vms.used_mhz = _replaced(vms.used_mhz, rows, sharing.granted_mhz)
+        self.demand_mhz = np.where(disturbed, demanded, self.demand_mhz)
+        self.used_mhz = np.where(disturbed, sharing.used_mhz, self.used_mhz)
+        self.short_of_reservations = np.where(
+            disturbed, sharing.short_of_reservations, self.short_of_reservations
+        )
+        self._wait(vms.demand_mhz, vms.used_mhz)
         self._load = None
-        disturbed[:] = False
-        self._any_disturbed = False
 
     def pass_time(self, now_s: float) -> None:
         """Ask demand at ``now_s`` and share processors on all hosts, where any load changed."""
@@ -130,28 +160,20 @@ class Processors:
         if load is self._load:
             return
         self._load = load
-        vms, hosts = self._vms, len(self._disturbed)
-        demand = wants.demand_mhz(load)
-        sharing = self._shared(wants, demand, slice(None))
-        granted = sharing.granted_mhz
-        vms.demand_mhz[:], vms.used_mhz[:] = demand, granted
-        self._waiting = (demand - granted) / vms.vcpu_mhz
-        self.demand_mhz[:] = sums(wants.host_row, demand, hosts)
-        self.used_mhz[:] = sums(wants.host_row, granted, hosts)
-        self.short_of_reservations[:] = sharing.short_of_reservations
-        self._disturbed[:] = False
-        self._any_disturbed = False
-
-    def _shared(self, wants: _Wants, demand: Floats, rows: Ints | slice) -> Sharing:
         vms = self._vms
-        return share_cpu(
-            self.capacity_mhz,
-            wants.host_row,
-            demand_mhz=demand,
-            limit_mhz=wants.most_mhz,
-            reservation_mhz=vms.reservation_mhz[rows],
-            shares=vms.shares[rows],
-        )
+        demand = wants.demand_mhz(load)
+        granted, self.used_mhz, self.short_of_reservations = wants.shared(self.capacity_mhz, demand)
+        vms.demand_mhz, vms.used_mhz = demand, granted
+        if granted is demand:
+            self.demand_mhz, self._waiting = self.used_mhz, None
+        else:
+            self.demand_mhz = sums(wants.host_row, demand, len(self._disturbed))
+            self._wait(demand, granted)
+
+    def _wait(self, demand_mhz: Floats, used_mhz: Floats) -> None:
+        """Note who waits, at this demand and use of all VMs."""
+        waiting = (demand_mhz - used_mhz) / self._vms.vcpu_mhz
+        self._waiting = waiting if np.count_nonzero(waiting) else None
 
     def _wants_of_all(self) -> _Wants:
         if self._wants is None:
@@ -167,13 +189,26 @@ class Processors:
         vcpus = np.where(booting, 1, vms.vcpus[rows])
         at_work = rows[working]
         added_load = vms.added_load[at_work]
+        idle_mhz = np.where(booting, vcpu_mhz, 0.0)
+        full_mhz = vcpus[working] * vcpu_mhz[working]
+        # A vCPU runs on one core at a time.
+        most_mhz = np.minimum(vms.limit_mhz[rows], vcpus * self.core_mhz[host_row])
+        limited = bool((idle_mhz > most_mhz).any() or (full_mhz > most_mhz[working]).any())
         return _Wants(
             host_row=host_row,
-            idle_mhz=np.where(booting, vcpu_mhz, 0.0),
-            working=working,
-            full_mhz=vcpus[working] * vcpu_mhz[working],
+            idle_mhz=idle_mhz,
+            working=None if len(working) == len(rows) else working,
+            full_mhz=full_mhz,
             added_load=added_load if added_load.any() else None,
-            # A vCPU runs on one core at a time.
-            most_mhz=np.minimum(vms.limit_mhz[rows], vcpus * self.core_mhz[host_row]),
+            most_mhz=most_mhz if limited else None,
+            reservation_mhz=vms.reservation_mhz[rows],
+            shares=vms.shares[rows],
             loads=self._bank.loads(vms.workload[at_work]),
         )
+
+
+def _replaced(column: Floats, rows: Ints, values: Floats) -> Floats:
+    """Return ``column`` with these ``values`` in ``rows``."""
+    column = column.copy()
+    column[rows] = values
+    return column

@@ -1,8 +1,8 @@
 """From the statistics of faults to a schedule, by the seed alone: nothing depends on the run.
 
-Each host, the VRM, each array and each VM draws from streams of its own, one a kind of fault, so that adding a
-host changes nothing of what befalls the others. Each episode takes the same number of values from
-its stream whatever the shares are, so that changing a share moves no instant.
+Each host, the VRM, each array and each VM draws from streams of its own, one a kind of fault, so
+that adding a host changes nothing of what befalls the others. Each episode takes the same number of
+values from its stream whatever the shares are, so that changing a share moves no instant.
 """
 
 from __future__ import annotations

@@ -84,7 +84,7 @@ PARAMETERS: dict[FaultKind, type[Cut | Impaired | Load]] = {
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """``targets`` (hosts, the VRM, arrays, or VMs by name) suffer ``kind`` for ``lasts_s`` from ``at_s``.
+    """``targets`` (hosts, the VRM, arrays, or VMs) suffer ``kind`` for ``lasts_s`` from ``at_s``.
 
     The time of a guest crash is that which its guest takes to boot.
     """

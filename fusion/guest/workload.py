@@ -153,8 +153,10 @@ class Loads:
         self._bank = bank
         self._slots = slots
         self._smooth, self._amplitude, self._radians_per_s, self._phase_s = bank.waves(slots)
+        self._all_smooth = len(self._smooth) == len(slots)
         self._percent = np.empty(0)
         self._fraction = np.empty(0)
+        self._stays_inside = False  # whatever the waves do, no load leaves 0 to 100 %
         self._since_s, self._until_s = math.inf, -math.inf
 
     def at(self, at_s: float) -> Floats:
@@ -165,10 +167,19 @@ class Loads:
         self._step_to(at_s)
         if not self._smooth.size:
             return self._fraction
-        percent = self._percent.copy()
-        angle = (at_s + self._phase_s) * self._radians_per_s
-        percent[self._smooth] += self._amplitude * np.sin(angle)
-        return _fractions(percent)
+        # In place where that is possible: on few values, making an array costs as much as a sum.
+        wave = self._phase_s + at_s
+        wave *= self._radians_per_s
+        np.sin(wave, wave)
+        wave *= self._amplitude
+        if self._all_smooth:
+            wave += self._percent
+            percent = wave
+        else:
+            percent = self._percent.copy()
+            percent[self._smooth] += wave
+        percent /= 100.0
+        return percent if self._stays_inside else _bounded(percent)
 
     def next_change(self, at_s: float) -> float:
         """Return the first instant after ``at_s`` at which a step-like workload changes."""
@@ -179,12 +190,18 @@ class Loads:
         if not self._since_s <= at_s < self._until_s:
             levels = self._bank.levels(at_s, self._slots)
             self._percent, self._since_s, self._until_s = levels
-            self._fraction = _fractions(self._percent)
+            if not self._smooth.size:
+                self._fraction = _bounded(self._percent / 100.0)
+                return
+            reach = np.zeros(len(self._percent))
+            reach[self._smooth] = np.abs(self._amplitude)
+            inside = (self._percent - reach >= 0.0) & (self._percent + reach <= 100.0)
+            self._stays_inside = bool(inside.all())
 
 
-def _fractions(percent: Floats) -> Floats:
+def _bounded(fraction: Floats) -> Floats:
     # np.clip costs several times as much on few values.
-    return np.minimum(np.maximum(percent / 100.0, 0.0), 1.0)
+    return np.minimum(np.maximum(fraction, 0.0), 1.0)
 
 
 def _schedule(workload: Workload, seed: int) -> Schedule | None:

@@ -21,6 +21,7 @@ from cluster.live.clock import LiveClock
 from cluster.live.stores import LiveStores
 from cluster.role import Endpoint
 from cluster.rpc.convert import VM_STATES, host_to_message
+from cluster.rpc.figures import to_message
 from cluster.rpc.v1 import agent_pb2, registry_pb2, registry_pb2_grpc, vrm_pb2, vrm_pb2_grpc
 from cluster.vrm.vrm import Vrm
 from fusion.policy.placement import NORMAL, POLICIES, HostsSnapshot, PlacementRequest, place_all
@@ -145,9 +146,9 @@ class Site(Wire):
                 vm_number=number,
                 host_row=row,
                 state=[VM_STATES[VmState.RUNNING]] * len(number),
-                cpu_demand_mhz=[1_000.5] * len(number),
-                cpu_used_mhz=[900.5] * len(number),
-                cpu_ready_s=[1.5] * len(number),
+                cpu_demand_mhz=to_message([1_000.5] * len(number)),
+                cpu_used_mhz=to_message([900.5] * len(number)),
+                cpu_ready_s=to_message([1.5] * len(number)),
             ),
         )
 

@@ -14,6 +14,7 @@ import grpc
 from cluster.network import Network
 from cluster.role import Endpoint
 from cluster.rpc.convert import VM_STATES, host_to_message
+from cluster.rpc.figures import to_message
 from cluster.rpc.v1 import agent_pb2, agent_pb2_grpc, registry_pb2, registry_pb2_grpc
 from fusion.spec import HostSpec
 from fusion.vm import VmState
@@ -163,7 +164,7 @@ def rows(vms: Mapping[int, VmState]) -> registry_pb2.VmRows:
         vm_number=list(vms),
         host_row=[0] * count,
         state=[VM_STATES[state] for state in vms.values()],
-        cpu_demand_mhz=[50.0] * count,
-        cpu_used_mhz=[40.0] * count,
-        cpu_ready_s=[1.0] * count,
+        cpu_demand_mhz=to_message([50.0] * count),
+        cpu_used_mhz=to_message([40.0] * count),
+        cpu_ready_s=to_message([1.0] * count),
     )

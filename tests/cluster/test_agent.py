@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 
 from cluster.metrics.agent import Outcome
 from cluster.network import Plane
+from cluster.rpc.figures import from_message
 from cluster.rpc.v1 import agent_pb2, common_pb2
 from cluster.simulated.channel import SimulatedChannel
 from cluster.simulated.network import SimulatedNetwork
@@ -56,7 +57,7 @@ def test_one_report_carries_all_hosts_and_vms() -> None:
             assert list(report.vms.vm_number) == [1, 2, 3]
             assert list(report.vms.host_row) == [0, 0, 1]
             assert list(report.vms.state) == [RUNNING] * 3
-            assert list(report.vms.cpu_used_mhz) == [2000.0, 2000.0, 4000.0]
+            assert from_message(report.vms.cpu_used_mhz).tolist() == [2000.0, 2000.0, 4000.0]
 
     in_virtual_time(scenario())
 

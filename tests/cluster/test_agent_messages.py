@@ -123,11 +123,25 @@ def test_a_newer_vrm_knows_nobody_and_an_older_one_is_refused() -> None:
     assert membership.unknown({"cna-01": 1, "cna-02": 2}) == {"cna-02": 2}
     with pytest.raises(Refused, match="generation 3 has taken over"):
         membership.hear(2)
-    assert membership.known({"cna-01": 1}) == {"cna-01": 1}
+    assert membership.known({"cna-01": 1}).incarnations == {"cna-01": 1}
     membership.changed.clear()
     membership.hear(4)
     assert membership.changed.is_set()
-    assert membership.known({"cna-01": 1}) == {}
+    assert membership.known({"cna-01": 1}).incarnations == {}
+
+
+def test_who_is_registered_is_the_same_object_until_that_changes() -> None:
+    membership, powered = Membership(), {"cna-01": 1, "cna-02": 1}
+    membership.registered(powered, session=7)
+    known = membership.known(powered)
+    assert membership.known(powered) is known
+    membership.unregistered(["cna-02"], known.sessions)
+    assert membership.known(powered) == ({"cna-01": 1}, {"cna-01": 7})
+    membership.registered({"cna-02": 1}, session=8)
+    assert membership.known(powered).sessions == {"cna-01": 7, "cna-02": 8}
+    assert membership.known({"cna-01": 1}).sessions == {"cna-01": 7}
+    membership.hear(1)
+    assert membership.known(powered) == ({}, {})
 
 
 def test_orders_of_a_session_that_has_ended_are_refused() -> None:
@@ -144,17 +158,17 @@ def test_orders_of_a_session_that_has_ended_are_refused() -> None:
 def test_an_order_may_come_before_the_answer_to_the_registration() -> None:
     membership = Membership()
     membership.admit("cna-01", 1, session=8)
-    assert membership.known({"cna-01": 1}) == {"cna-01": 1}
+    assert membership.known({"cna-01": 1}).incarnations == {"cna-01": 1}
     membership.registered({"cna-01": 1}, session=7)  # that of an earlier attempt
-    assert membership.sessions(["cna-01"]) == {"cna-01": 8}
+    assert membership.known({"cna-01": 1}).sessions == {"cna-01": 8}
 
 
 def test_a_host_that_registered_meanwhile_need_not_do_so_again() -> None:
     membership = Membership()
     membership.registered({"cna-01": 1}, session=7)
-    told_in = membership.sessions(["cna-01"])
+    told_in = membership.known({"cna-01": 1}).sessions
     membership.registered({"cna-01": 1}, session=8)
     membership.unregistered(["cna-01"], told_in)
     assert membership.unknown({"cna-01": 1}) == {}
-    membership.unregistered(["cna-01"], membership.sessions(["cna-01"]))
+    membership.unregistered(["cna-01"], membership.known({"cna-01": 1}).sessions)
     assert membership.unknown({"cna-01": 1}) == {"cna-01": 1}

@@ -76,6 +76,26 @@ class TestCorners:
         granted = share(1000, Wish(300, shares=1), Wish(700, shares=9)).granted_mhz
         assert granted.tolist() == [300, 700]
 
+    @pytest.mark.parametrize("capacity_mhz", [1000.0, 600.0, 100.0])
+    def test_no_limits_are_as_limits_that_none_reaches(self, capacity_mhz: float) -> None:
+        host_row = np.zeros(2, dtype=np.int64)
+        demand, floor, shares = np.array([300.0, 700.0]), np.array([0.0, 200.0]), np.ones(2)
+        none, high = (
+            share_cpu(
+                np.array([capacity_mhz]),
+                host_row,
+                demand_mhz=demand,
+                limit_mhz=limit,
+                reservation_mhz=floor,
+                shares=shares,
+            )
+            for limit in (None, np.full(2, math.inf))
+        )
+        assert none.granted_mhz.tolist() == high.granted_mhz.tolist()
+        assert none.used_mhz.tolist() == [math.fsum(none.granted_mhz)]
+        assert (none.granted_mhz is demand) == (capacity_mhz == 1000.0)
+        assert demand.tolist() == [300.0, 700.0]
+
     def test_a_host_without_capacity_gives_nothing_and_owes_nothing(self) -> None:
         sharing = share(0, Wish(300), Wish(700))
         assert sharing.granted_mhz.tolist() == [0, 0]

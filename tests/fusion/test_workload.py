@@ -101,6 +101,15 @@ class TestPurity:
             alone.append(one.fractions(77.0, own))
         assert (bank.fractions(77.0, chosen) == np.concatenate(alone)).all()
 
+    @pytest.mark.parametrize("company", [Constant(40), Sine(90, 30, 60), TRACE])
+    def test_a_wave_is_the_same_whether_or_not_others_go_in_waves_or_are_clipped(
+        self, company: Workload
+    ) -> None:
+        waves = [Sine(50, 50, 60), Sine(100, 0.5, 90, 11)]
+        (alone, own), (bank, slots) = bank_of(*waves), bank_of(*waves, company)
+        for at_s in range(0, 90, 7):
+            assert bank.fractions(at_s, slots)[:2].tolist() == alone.fractions(at_s, own).tolist()
+
     def test_looking_for_the_next_change_disturbs_nothing(self) -> None:
         bank, slots = bank_of(BURSTS)
         bank.next_change(9000.0, slots)

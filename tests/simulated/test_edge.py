@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from cluster.network import Plane
+from cluster.rpc.figures import from_message, to_message
 from cluster.rpc.v1 import common_pb2, registry_pb2_grpc
 from cluster.rpc.v1 import registry_pb2 as pb
 from cluster.simulated.network import SimulatedNetwork
@@ -56,7 +57,9 @@ class Edge:
     def report(self, timeout: float = 1.0) -> list[str] | str:
         """Send a report; return who is to register again, or how it failed."""
         rows = pb.VmRows(
-            vm_number=range(10, 16), host_row=[0, 0, 1, 1, 2, 2], cpu_used_mhz=range(6)
+            vm_number=range(10, 16),
+            host_row=[0, 0, 1, 1, 2, 2],
+            cpu_used_mhz=to_message(range(6)),
         )
         request = pb.ReportRequest(
             host=HOSTS, incarnation=[1, 2, 3], cpu_used_mhz=[10, 20, 30], vms=rows
@@ -107,7 +110,7 @@ def test_a_host_that_cannot_send_is_not_in_the_report(edge: Edge) -> None:
     assert list(heard.cpu_used_mhz) == [10, 30]
     assert list(heard.vms.vm_number) == [10, 11, 14, 15]
     assert list(heard.vms.host_row) == [0, 0, 1, 1]
-    assert list(heard.vms.cpu_used_mhz) == [0, 1, 4, 5]
+    assert from_message(heard.vms.cpu_used_mhz).tolist() == [0, 1, 4, 5]
 
 
 def test_a_host_that_cannot_hear_is_in_the_report_and_not_in_the_answer(edge: Edge) -> None:

@@ -14,6 +14,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
+from contextvars import copy_context
 from typing import Any
 
 import numpy as np
@@ -98,6 +99,53 @@ def test_the_end_of_every_instant_can_be_looked_at(loop: VirtualLoop) -> None:
     loop.after_instant.append(lambda: seen.append((loop.now_s, done)))
     loop.run_until(3.0)
     assert seen == [(0.0, 0), (1.0, 3), (2.0, 6)]
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_task_begins_at_once_only_where_it_is_next_anyhow(loop: VirtualLoop, alone: bool) -> None:
+    party = Party("cna-01")
+    seen: list[str] = []
+
+    async def work(name: str, *, wait: bool = False) -> None:
+        seen.append(f"{name} begins")
+        if wait:
+            await asyncio.sleep(0)
+            seen.append(f"{name} ends")
+
+    def begin(name: str, *, wait: bool = False) -> None:
+        loop.begin(asyncio.Task(work(name, wait=wait), loop=loop), party)
+
+    loop.call_at(1.0, begin, "first")
+    if not alone:
+        loop.call_at(1.0, seen.append, "another")
+    loop.call_at(2.0, lambda: begin("second", wait=True))
+    loop.run_until(1.5)
+    assert seen == (["first begins"] if alone else ["another", "first begins"])
+    assert party.open_tasks() == []
+    loop.run_until(3.0)
+    assert seen[-2:] == ["second begins", "second ends"]
+    assert party.open_tasks() == []
+
+
+def test_a_task_of_a_frozen_party_begins_when_it_is_thawed(loop: VirtualLoop) -> None:
+    party = Party("cna-01")
+    seen: list[float] = []
+
+    async def work() -> None:
+        seen.append(loop.now_s)
+
+    def begin() -> None:
+        context = copy_context()
+        context.run(PARTY.set, party)
+        loop.begin(asyncio.Task(work(), loop=loop, context=context), party)
+
+    loop.call_at(1.0, begin)
+    loop.freeze(party)
+    loop.run_until(2.0)
+    assert seen == []
+    loop.thaw(party)
+    loop.run_until(3.0)
+    assert seen == [2.0]
 
 
 # --- failures

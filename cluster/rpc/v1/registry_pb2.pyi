@@ -79,7 +79,10 @@ Global___Notice: _TypeAlias = Notice  # noqa: Y015
 
 @_typing.final
 class VmRows(_message.Message):
-    """One row per VM that the hosts of this message hold, as columns of equal length."""
+    """One row per VM that the hosts of this message hold, as columns of equal length.
+    Figures are float64 columns, little-endian, which whole arrays are copied to and from: on the
+    wire that is what a packed repeated double is.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -92,6 +95,10 @@ class VmRows(_message.Message):
     HELD_VM_FIELD_NUMBER: _builtins.int
     HELD_CAUSE_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
+    cpu_demand_mhz: _builtins.bytes
+    cpu_used_mhz: _builtins.bytes
+    cpu_ready_s: _builtins.bytes
+    """since the domain was made"""
     @_builtins.property
     def vm_number(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     @_builtins.property
@@ -100,14 +107,6 @@ class VmRows(_message.Message):
 
     @_builtins.property
     def state(self) -> _containers.RepeatedScalarFieldContainer[_common_pb2.VmState.ValueType]: ...
-    @_builtins.property
-    def cpu_demand_mhz(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]: ...
-    @_builtins.property
-    def cpu_used_mhz(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]: ...
-    @_builtins.property
-    def cpu_ready_s(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """since the domain was made"""
-
     @_builtins.property
     def held_vm(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Those that are paused by their host itself, fewer rows than above."""
@@ -124,9 +123,9 @@ class VmRows(_message.Message):
         vm_number: _abc.Iterable[_builtins.int] | None = ...,
         host_row: _abc.Iterable[_builtins.int] | None = ...,
         state: _abc.Iterable[_common_pb2.VmState.ValueType] | None = ...,
-        cpu_demand_mhz: _abc.Iterable[_builtins.float] | None = ...,
-        cpu_used_mhz: _abc.Iterable[_builtins.float] | None = ...,
-        cpu_ready_s: _abc.Iterable[_builtins.float] | None = ...,
+        cpu_demand_mhz: _builtins.bytes = ...,
+        cpu_used_mhz: _builtins.bytes = ...,
+        cpu_ready_s: _builtins.bytes = ...,
         held_vm: _abc.Iterable[_builtins.int] | None = ...,
         held_cause: _abc.Iterable[Global___HoldCause.ValueType] | None = ...,
         epoch: _abc.Iterable[_builtins.int] | None = ...,

@@ -1,15 +1,17 @@
-"""What hosts grant their VMs, gathered from all views that were published in one instant."""
+"""What hosts grant their VMs, gathered from many views that were published."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from operator import is_
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cluster.simulated.invariants.scene import HELD, Scene
+from cluster.simulated.invariants.scene import HELD, Scene, Seat
 from fusion.arrays import Bools, Floats, Ints, sums
 from fusion.fleet_view import CODE_OF, STATES, FleetView
 from fusion.vm import VmState
@@ -23,77 +25,155 @@ BOOTS: Bools = np.isin(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Granted:
-    """Columns of hosts ``[H]`` and of their VMs ``[N]``; ``row`` is a host's in the inventory,
-    ``at_s`` when it granted that.
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """What a view says besides who uses how much, which lasts from view to view of a seat.
 
-    ``vm_most_mhz`` and ``vm_least_mhz`` are the bounds of what each VM may be granted.
+    Columns of hosts ``[H]`` and of their VMs ``[N]``; ``at_s`` is when it was first published, and
+    ``row`` a host's in the inventory. A VM is granted no more than ``vm_ceiling_mhz`` whatever it
+    wants, and ``vm_floor_mhz`` where it wants so much.
     """
 
-    host: tuple[str, ...]
+    at_s: float
+    hosts: tuple[str, ...]
     row: Ints
-    at_s: Floats
     on: Bools
-    capacity_mhz: Floats
-    used_mhz: Floats  # by the host's own account
-    vms_used_mhz: Floats
     memory_bytes: Ints
     memory_used_bytes: Ints  # by the host's own account
     vms_memory_bytes: Ints
     vm_number: Ints
     vm_host: Ints  # index into the columns of hosts
+    vm_ceiling_mhz: Floats
+    vm_floor_mhz: Floats
+    state: object  # of its VMs, to be recognised by
+
+    @staticmethod
+    def of(seat: Seat, view: FleetView, scene: Scene) -> Frame:
+        hosts, vms = view.hosts, view.vms
+        core_mhz = scene.core_mhz[seat.rows[vms.host_row]]
+        floor_mhz = vms.cpu_reservation_mhz
+        held_bytes = np.where(HELD[vms.state], vms.memory_bytes, 0)
+        return Frame(
+            at_s=scene.now_s,
+            hosts=hosts.names,
+            row=seat.rows,
+            on=hosts.on,
+            memory_bytes=hosts.memory_bytes,
+            memory_used_bytes=hosts.memory_used_bytes,
+            vms_memory_bytes=sums(vms.host_row, held_bytes, len(hosts.names)).astype(np.int64),
+            vm_number=vms.number,
+            vm_host=vms.host_row,
+            vm_ceiling_mhz=np.minimum(vms.vcpus * core_mhz, vms.cpu_limit_mhz),
+            vm_floor_mhz=np.where(BOOTS[vms.state], np.minimum(floor_mhz, core_mhz), floor_mhz),
+            state=vms.state,
+        )
+
+    def frames(self, view: FleetView) -> bool:
+        """Whether ``view``, a later one of the same seat, says the same but for who uses how much.
+
+        States of VMs are another object whenever anything but figures of them is.
+        """
+        hosts = view.hosts
+        return (
+            view.vms.state is self.state
+            and hosts.memory_used_bytes is self.memory_used_bytes
+            and hosts.on is self.on
+            and hosts.memory_bytes is self.memory_bytes
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frames:
+    """Several frames side by side."""
+
+    frames: tuple[Frame, ...]
+    hosts: tuple[str, ...]
+    row: Ints
+    on: Bools
+    memory_bytes: Ints
+    memory_used_bytes: Ints
+    vms_memory_bytes: Ints
+    vm_number: Ints
+    vm_host: Ints
+    vm_ceiling_mhz: Floats
+    vm_floor_mhz: Floats
+
+    @staticmethod
+    def of(frames: Sequence[Frame]) -> Frames:
+        sizes = [len(frame.hosts) for frame in frames]
+        first = np.repeat(np.cumsum([0, *sizes[:-1]]), [len(each.vm_number) for each in frames])
+        return Frames(
+            frames=tuple(frames),
+            hosts=tuple(chain.from_iterable(frame.hosts for frame in frames)),
+            row=_joined(frame.row for frame in frames),
+            on=_joined(frame.on for frame in frames),
+            memory_bytes=_joined(frame.memory_bytes for frame in frames),
+            memory_used_bytes=_joined(frame.memory_used_bytes for frame in frames),
+            vms_memory_bytes=_joined(frame.vms_memory_bytes for frame in frames),
+            vm_number=_joined(frame.vm_number for frame in frames),
+            vm_host=_joined(frame.vm_host for frame in frames) + first,
+            vm_ceiling_mhz=_joined(frame.vm_ceiling_mhz for frame in frames),
+            vm_floor_mhz=_joined(frame.vm_floor_mhz for frame in frames),
+        )
+
+    def are(self, frames: Sequence[Frame]) -> bool:
+        return len(frames) == len(self.frames) and all(map(is_, frames, self.frames))
+
+    def at_s(self, host: int) -> float:
+        """Return when ``host`` first said that."""
+        sizes = np.cumsum([len(frame.hosts) for frame in self.frames])
+        return self.frames[int(np.searchsorted(sizes, host, side="right"))].at_s
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Published:
+    """A view as it was published at an instant."""
+
+    at_s: float
+    frame: Frame
+    view: FleetView
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """Who uses how much in some views, as columns like those of ``frames``; ``at_s`` by host.
+
+    ``vm_most_mhz`` and ``vm_least_mhz`` are the bounds of what each VM may be granted.
+    """
+
+    frames: Frames
+    at_s: Floats
+    capacity_mhz: Floats
+    used_mhz: Floats  # by the host's own account
+    vms_used_mhz: Floats
     vm_used_mhz: Floats
     vm_most_mhz: Floats
     vm_least_mhz: Floats
 
 
-@dataclass(frozen=True, slots=True)
-class Published:
-    """A view as it was published at an instant, of hosts at these rows of the inventory."""
+def granted(published: Sequence[Published], frames: Frames) -> Granted:
+    """Return what the hosts of all these views, which have these frames, grant."""
+    hosts = [each.view.hosts for each in published]
+    vms = [each.view.vms for each in published]
+    used_mhz = _joined(columns.cpu_used_mhz for columns in vms)
+    wanted_mhz = _joined(columns.cpu_demand_mhz for columns in vms)
+    short = _joined(columns.short_of_reservations for columns in hosts)
 
-    at_s: float
-    rows: Ints
-    view: FleetView
-
-
-def gathered(published: Sequence[Published], scene: Scene) -> Granted:
-    """Return what the hosts of all these views grant."""
-    views = [each.view for each in published]
-
-    def column(of: Callable[[FleetView], NDArray[_Scalar]]) -> NDArray[_Scalar]:
-        return np.concatenate([of(view) for view in views]) if len(views) > 1 else of(views[0])
-
-    sizes = [len(view.hosts.names) for view in views]
-    first = np.repeat(np.cumsum([0, *sizes[:-1]]), [len(view.vms) for view in views])
-    vm_host = column(lambda view: view.vms.host_row) + first
-    hosts = sum(sizes)
-    row = np.concatenate([each.rows for each in published])
-    state = column(lambda view: view.vms.state)
-    used_mhz = column(lambda view: view.vms.cpu_used_mhz)
-    short = column(lambda view: view.hosts.short_of_reservations)
-
-    core_mhz = scene.core_mhz[row[vm_host]]
-    all_cores_mhz = column(lambda view: view.vms.vcpus) * core_mhz
-    wanted_mhz = np.minimum(column(lambda view: view.vms.cpu_demand_mhz), all_cores_mhz)
-    most_mhz = np.minimum(wanted_mhz, column(lambda view: view.vms.cpu_limit_mhz))
-    reserved_mhz = np.minimum(most_mhz, column(lambda view: view.vms.cpu_reservation_mhz))
-    least_mhz = np.where(BOOTS[state], np.minimum(reserved_mhz, core_mhz), reserved_mhz)
-    held_bytes = np.where(HELD[state], column(lambda view: view.vms.memory_bytes), 0)
+    most_mhz = np.minimum(wanted_mhz, frames.vm_ceiling_mhz)
+    least_mhz = np.minimum(most_mhz, frames.vm_floor_mhz)
+    if short.any():
+        least_mhz[short[frames.vm_host]] = 0.0
     return Granted(
-        host=tuple(name for view in views for name in view.hosts.names),
-        row=row,
-        at_s=np.repeat([each.at_s for each in published], sizes),
-        on=column(lambda view: view.hosts.on),
-        capacity_mhz=column(lambda view: view.hosts.cpu_capacity_mhz),
-        used_mhz=column(lambda view: view.hosts.cpu_used_mhz),
-        vms_used_mhz=sums(vm_host, used_mhz, hosts),
-        memory_bytes=column(lambda view: view.hosts.memory_bytes),
-        memory_used_bytes=column(lambda view: view.hosts.memory_used_bytes),
-        vms_memory_bytes=sums(vm_host, held_bytes, hosts).astype(np.int64),
-        vm_number=column(lambda view: view.vms.number),
-        vm_host=vm_host,
+        frames=frames,
+        at_s=np.repeat([each.at_s for each in published], [len(each.names) for each in hosts]),
+        capacity_mhz=_joined(columns.cpu_capacity_mhz for columns in hosts),
+        used_mhz=_joined(columns.cpu_used_mhz for columns in hosts),
+        vms_used_mhz=sums(frames.vm_host, used_mhz, len(frames.hosts)),
         vm_used_mhz=used_mhz,
         vm_most_mhz=most_mhz,
-        vm_least_mhz=np.where(short[vm_host], 0.0, least_mhz),
+        vm_least_mhz=least_mhz,
     )
+
+
+def _joined(columns: Iterable[NDArray[_Scalar]]) -> NDArray[_Scalar]:
+    return np.concatenate(list(columns))

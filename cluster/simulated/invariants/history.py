@@ -25,7 +25,7 @@ class History:
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
         self._instances = scene.instances
-        self._answers = scene.answers.copy()
+        self._answers = scene.answers
         self._vrm_up = False
         self._lines: deque[tuple[float, tuple[str, ...], str]] = deque(maxlen=KEPT)
 
@@ -35,10 +35,11 @@ class History:
         if scene.vrm_up is not self._vrm_up:
             self._vrm_up = scene.vrm_up
             self._note((), f"the VRM {'answers' if scene.vrm_up else 'does not answer'}")
-        for row in np.flatnonzero(scene.answers != self._answers).tolist():
-            does = "answers" if scene.answers[row] else "does not answer"
-            self._note((scene.names[row],), f"host {scene.names[row]} {does}")
-        self._answers = scene.answers.copy()
+        if scene.answers_changed:
+            for row in np.flatnonzero(scene.answers != self._answers).tolist():
+                does = "answers" if scene.answers[row] else "does not answer"
+                self._note((scene.names[row],), f"host {scene.names[row]} {does}")
+            self._answers = scene.answers
         if scene.instances_changed:
             self._compare(self._instances, scene.instances)
             self._instances = scene.instances

@@ -37,7 +37,7 @@ NOTHING = Instances(
 )
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Seat:
     """The process of some hosts, as it is now: ``view`` is the last that its agent published."""
 
@@ -70,31 +70,31 @@ class Scene:
         self.facts: Facts | None = None
         self.vrm_up = False
         self.instances = NOTHING
-        #: Which hosts have power and answer, by their row.
+        #: Which hosts have power and answer, by their row; another object whenever that changes.
         self.answers: Bools = np.zeros(len(self.hosts), dtype=np.bool_)
         #: Whether the last look found something else than the one before.
         self.instances_changed = False
         self.known_changed = False
         self.answers_changed = False
-        self._population = -1
+        self._population = self._revision = -1
         self._seats = _seats(world)
-        self._published: dict[str, None] = {}
+        self._published: dict[Seat, None] = {}
 
     @property
     def world(self) -> SimulatedWorld:
         """The world itself, for what is no matter of agents and VRM: its clock, what has power."""
         return self._world
 
-    @property
     def stale(self) -> bool:
         """Whether anything has been published, or the VRM has changed, since the last look."""
         # Asked at every instant of a run.
-        vrm, facts, known = self._world.vrm, self.facts, self.known
-        if self._published or vrm is None or vrm.facts is not facts:
+        world, facts = self._world, self.facts
+        if self._published or world.fabric.population != self._population:
             return True
-        if self._world.fabric.population != self._population:
+        vrm = world.vrm
+        if vrm is None or vrm.facts is not facts:
             return True
-        return facts is not None and (known is None or facts.revision != known.revision)
+        return facts is not None and facts.revision != self._revision
 
     def look(self) -> None:
         """See everything as it is now."""
@@ -109,22 +109,28 @@ class Scene:
 
     def _look_at_agents(self) -> None:
         changed = self._look_at_processes()
-        published = [self._seats[name] for name in self._published]
+        self.fresh = []
+        for seat in self._published:
+            if seat.agent is not None:
+                self.fresh.append(seat)
+                last, seat.view = seat.view, seat.agent.view
+                if not _same_instances(last, seat.view):
+                    changed, seat.held = True, _held(seat.rows, seat.view)
         self._published.clear()
-        self.fresh = [seat for seat in published if seat.agent is not None]
-        for seat in self.fresh:
-            assert seat.agent is not None
-            last, seat.view = seat.view, seat.agent.view
-            if not _same_instances(last, seat.view):
-                changed, seat.held = True, _held(seat.rows, seat.view)
-        before = self.answers.copy()
-        for seat in self._seats.values() if changed else self.fresh:
-            on = seat.view.hosts.on if seat.view is not None and seat.answers else False
-            self.answers[seat.rows] = on
-        self.answers_changed = not np.array_equal(before, self.answers)
-        self.instances_changed = changed
+        self.instances_changed, self.answers_changed = changed, False
         if changed:
             self.instances = _instances(self._seats.values())
+            answers = self._answering()
+            if not np.array_equal(answers, self.answers):
+                self.answers_changed, self.answers = True, answers
+
+    def _answering(self) -> Bools:
+        """Return which hosts have power and answer."""
+        answers = np.zeros(len(self.hosts), dtype=np.bool_)
+        for seat in self._seats.values():
+            if seat.view is not None and seat.answers:
+                answers[seat.rows] = seat.view.hosts.on
+        return answers
 
     def _look_at_processes(self) -> bool:
         """See who lives and who hangs; return whether that may be new."""
@@ -139,18 +145,16 @@ class Scene:
             if agent is not seat.agent:
                 seat.agent, seat.view = agent, None
                 if agent is not None:
-                    self._follow(seat.name, agent)
+                    self._follow(seat, agent)
         return True
 
-    def _follow(self, name: str, agent: Agent) -> None:
-        seat = self._seats[name]
-
+    def _follow(self, seat: Seat, agent: Agent) -> None:
         def published(_: FleetView) -> None:
             if seat.agent is agent:
-                self._published[name] = None
+                self._published[seat] = None
 
         agent.follow(published)
-        self._published[name] = None
+        self._published[seat] = None
 
     # The VRM
 
@@ -163,12 +167,10 @@ class Scene:
             up = False  # it lives, but has yet to read its store
         self.vrm_up = up
         self.known_changed = False
-        if facts is not None and (facts is not self.facts or self._outdated(facts)):
+        if facts is not None and (facts is not self.facts or facts.revision != self._revision):
             self.facts, self.known = facts, facts.known()
+            self._revision = facts.revision
             self.known_changed = True
-
-    def _outdated(self, facts: Facts) -> bool:
-        return self.known is None or facts.revision != self.known.revision
 
 
 def _seats(world: SimulatedWorld) -> dict[str, Seat]:

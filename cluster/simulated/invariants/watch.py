@@ -43,8 +43,10 @@ class Watch:
         self._on_violation = on_violation
         self._scene = Scene(world)
         self._history = History(self._scene)
-        self._invariants = [make() for make in invariants]
         self._reported: set[tuple[str, tuple[str, ...]]] = set()
+        self._invariants = [
+            (invariant, self._reporter(invariant)) for invariant in [make() for make in invariants]
+        ]
         self.checks = 0
         world.loop.after_instant.append(self._instant_ends)
 
@@ -56,23 +58,23 @@ class Watch:
         """
         self._look()
         self._scene.calm_since_s = calm_since_s
-        for invariant in self._invariants:
-            invariant.finish(self._scene, self._reporter(invariant))
+        for invariant, report in self._invariants:
+            invariant.finish(self._scene, report)
 
     def history(self, entities: Sequence[str], last: int = 20) -> list[str]:
         """Return the last events that concern ``entities``, one line each, the oldest first."""
         return self._history.of(entities, last)
 
     def _instant_ends(self) -> None:
-        if self._scene.stale:
+        if self._scene.stale():
             self._look()
 
     def _look(self) -> None:
         self.checks += 1
         self._scene.look()
         self._history.look()
-        for invariant in self._invariants:
-            invariant.check(self._scene, self._reporter(invariant))
+        for invariant, report in self._invariants:
+            invariant.check(self._scene, report)
 
     def _reporter(self, invariant: Invariant) -> Callable[..., None]:
         def report(*entities: str, text: str, at_s: float | None = None) -> None:

@@ -3,8 +3,6 @@
 from contextlib import AbstractContextManager
 from typing import Any
 
-import numpy as np
-
 from fusion.compute import processors
 from fusion.compute.sharing import Sharing
 from tests.simulated.bugs.replacing import replaced
@@ -15,8 +13,7 @@ SEEDS = 1
 def _generous(true: Any) -> Any:
     def share_cpu(capacity_mhz: Any, host_row: Any, **vms: Any) -> Sharing:
         sharing: Sharing = true(capacity_mhz * 1.01, host_row, **vms)
-        ceiling = np.minimum(vms["limit_mhz"], vms["demand_mhz"])
-        return Sharing(np.minimum(sharing.granted_mhz, ceiling), sharing.short_of_reservations)
+        return sharing
 
     return share_cpu
 
