@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
+from numpy.typing import NDArray
 
 from cluster.clock import Clock
+from cluster.rpc.convert import HOST_STATES
 from cluster.vrm.events import Events, Severity
 from cluster.vrm.failover import HighAvailability
 from cluster.vrm.failovers import Cause
@@ -16,11 +20,19 @@ from fusion.host import HostEvent, HostState
 from fusion.policy.detector import Detector, Verdict, verdicts
 from fusion.spec import IsolationResponse, StorageFault
 
+
+def _among(*states: HostState) -> NDArray[np.bool_]:
+    """Return, by the number of a state in the protocol, whether it is one of these."""
+    mask = np.zeros(max(HOST_STATES.values()) + 1, dtype=np.bool_)
+    mask[[HOST_STATES[state] for state in states]] = True
+    return mask
+
+
 #: States of hosts whose reports the VRM has given up waiting for.
-_SILENT = (HostState.DISCONNECTED, HostState.ISOLATED)
+_SILENT = _among(HostState.DISCONNECTED, HostState.ISOLATED)
 
 #: States of hosts that report.
-_REPORTING = (HostState.INITIALISING, HostState.NORMAL, HostState.MAINTENANCE)
+_REPORTING = _among(HostState.INITIALISING, HostState.NORMAL, HostState.MAINTENANCE)
 
 
 class Detection:
@@ -56,7 +68,8 @@ class Detection:
         self._renewal_s = renewal_s
         self._limit_s = limit_s
         self._began_s = clock.now()
-        self._says_storage_less: dict[Host, None] = {}
+        # Since when the VRM reaches all arrays and a host says that it does not.
+        self._says_storage_less: dict[Host, float] = {}
         self._unheard: dict[Host, tuple[str, ...]] = {}  # on which arrays
 
     async def watch(self) -> None:
@@ -69,17 +82,22 @@ class Detection:
 
     def judge(self, reading: Reading) -> None:
         """Carry out what follows from ``reading``."""
-        hosts, now_s = self._inventory.hosts, self._clock.now()
+        state = self._inventory.host_figures.state
         # Who is silent was found by sweeps that leave out what the VRM itself slept through.
-        given_up = np.array([host.state in _SILENT for host in hosts], dtype=np.bool_)
-        silent = given_up & self._detector.suspicion(now_s)
+        silent = _SILENT[state] & self._detector.suspicion(self._clock.now())
         codes = verdicts(silent, reading.age_s, reading.says_isolated, self._limit_s)
+        self._remember_silent_arrays(reading)
         with self._store.transaction():
-            for host, code in zip(hosts, codes.tolist(), strict=True):
-                if host.state in _REPORTING:
-                    self._judge_reporting(host, reading)
-                elif host.state in _SILENT and silent[host.row]:
-                    self._judge_silent(host, Verdict(code), reading)
+            for host in self._hosts(silent):
+                self._judge_silent(host, Verdict(int(codes[host.row])), reading)
+            lacking = codes == Verdict.STORAGE_LESS
+            for host in [*self._unheard, *self._says_storage_less]:
+                lacking[host.row] = True
+            for host in self._hosts(_REPORTING[state] & lacking):
+                self._judge_reporting(host, reading)
+
+    def _hosts(self, rows: NDArray[np.bool_]) -> list[Host]:
+        return [self._inventory.hosts[row] for row in np.flatnonzero(rows).tolist()]
 
     def _judge_silent(self, host: Host, verdict: Verdict, reading: Reading) -> None:
         match verdict:
@@ -113,10 +131,15 @@ class Detection:
     def says_storage_less(self, host: Host, lacking: bool) -> None:
         """A report of ``host`` says whether it reaches all arrays."""
         if lacking:
-            self._says_storage_less[host] = None
+            self._says_storage_less[host] = self._clock.now()
         else:
             self._says_storage_less.pop(host, None)
         self._mark(host)
+
+    def _remember_silent_arrays(self, reading: Reading) -> None:
+        """Where it is the arrays that are away, no host is better than another."""
+        if not np.isfinite(reading.age_s).any(axis=1).all():
+            self._says_storage_less = dict.fromkeys(self._says_storage_less, self._clock.now())
 
     def _judge_reporting(self, host: Host, reading: Reading) -> None:
         late = np.isfinite(reading.age_s[:, host.row]) & (
@@ -163,10 +186,12 @@ class Detection:
         if cluster.storage_fault is not StorageFault.RESTART or not cluster.ha:
             return
         unheard = self._unheard.get(host, ())
+        says_s = self._clock.now() - self._says_storage_less.get(host, math.inf)
         frozen = [
             vm
             for vm in self._inventory.vms_on(host)
-            if vm.frozen or any(array in unheard for array in vm.spec.arrays)
+            if any(array in unheard for array in vm.spec.arrays)
+            or (vm.frozen and says_s > self._limit_s)
         ]
         if frozen:
             last_seen_s = self._clock.now() - reading.youngest_s(host.row)

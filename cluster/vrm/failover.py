@@ -62,7 +62,7 @@ class HighAvailability:
                     continue
                 if vm.spec.volumes:
                     taken.append(self._take(vm, host, cause, last_seen_s))
-                else:
+                elif cause is not Cause.ISOLATED:
                     self._tell_unfenceable(vm, host)
         for failover in taken:
             self._spawn(self._carry_out(failover))

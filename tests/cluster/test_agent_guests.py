@@ -10,7 +10,14 @@ import pytest
 
 from cluster.metrics.agent import Outcome
 from cluster.network import Plane
-from cluster.rpc.v1 import agent_pb2, common_pb2, registry_pb2, service_pb2, service_pb2_grpc
+from cluster.rpc.v1 import (
+    agent_pb2,
+    common_pb2,
+    registry_pb2,
+    service_pb2,
+    service_pb2_grpc,
+    storage_pb2,
+)
 from cluster.rpc.v1.power_pb2 import PowerRequest
 from cluster.simulated.network import SimulatedNetwork
 from fusion.spec import ArraySpec, DatastoreSpec
@@ -251,6 +258,24 @@ def test_requests_that_a_process_slept_through_are_answered_by_nobody() -> None:
             await world.at(9.0 + LEASE_S + 5.0)  # and its connections still stand
             world.process.wake()
             assert set(await asyncio.gather(*waiting)) <= {UNAVAILABLE, grpc.StatusCode.NOT_FOUND}
+
+    in_virtual_time(scenario())
+
+
+def test_a_process_that_slept_past_its_leases_writes_nothing() -> None:
+    async def scenario() -> None:
+        async with storing(StorageWorld()) as world:
+            await world.run_vms(disk_vm())
+            await world.at(10.0)
+            assert await Client(world).append(1, RAM) == 1
+            world.process.hang()
+            await world.at(11.0)
+            await world.fence(1, 2)
+            await world.at(9.0 + LEASE_S + 5.0)
+            world.process.wake()
+            await until(lambda: world.notices("vm.discarded"), "the copy is void")
+            load = await world.stub().ListDatastores(storage_pb2.ListDatastoresRequest())
+            assert load.refused_total == 1, "its renewal; no write was tried"
 
     in_virtual_time(scenario())
 

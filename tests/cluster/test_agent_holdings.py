@@ -96,7 +96,8 @@ def test_an_array_is_missed_after_a_lease_and_by_those_alone_that_were_on() -> N
 
 
 def test_notices_are_told_again_until_they_were_heard() -> None:
-    notices = Notices(counts := Counter(), kept=3)
+    counts: Counter[str] = Counter()
+    notices = Notices(counts, kept=3)
     notices.add("vm.held", "one", host="a", vm=1)
     notices.add("vm.held", "two", host="b", vm=2)
     told, pending = notices.pending(["a"])

@@ -48,6 +48,26 @@ def test_volumes_are_opened_before_a_vm_starts_and_renewed_while_it_is_on() -> N
     in_virtual_time(scenario())
 
 
+def test_a_stopped_vm_that_the_vrm_has_yet_to_hear_of_is_not_renewed() -> None:
+    async def scenario() -> None:
+        async with storing(StorageWorld()) as world:
+            await world.run_vms(disk_vm(), epoch=4)
+            stop = agent_pb2.StopVmRequest(
+                command=world.command(), vm=VM, mode=common_pb2.STOP_MODE_FORCE
+            )
+            await world.vrm_down()
+            await world.orders.StopVm(stop)
+            await world.at(world.clock.now() + 2 * LEASE_S)
+            assert await world.fence(1, 5) == 0.0
+            assert world.states() == [VmState.STOPPED], "neither frozen nor discarded"
+            world.vrm.restart()
+            await world.vrm_up()
+            await until(lambda: len(world.vrm.registrations) == 2, "another registration")
+            assert list(world.vrm.registrations[-1].vms.epoch) == [4]
+
+    in_virtual_time(scenario())
+
+
 def test_a_vm_whose_array_bars_it_or_is_silent_does_not_start() -> None:
     async def scenario() -> None:
         async with storing(StorageWorld(arrays=(SAN_1, SAN_2))) as world:
