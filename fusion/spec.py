@@ -142,6 +142,10 @@ class VolumeSpec:
     thin: bool = True
 
 
+#: What a VM gets of which nothing is said about volumes: one thin one of that size.
+DEFAULT_VOLUME_BYTES = 40 * GIB
+
+
 class RestartPriority(StrEnum):
     """Which VMs come first after a failure."""
 

@@ -20,7 +20,7 @@ from fusion import spec
 from fusion.spec import GIB
 
 #: What a VM has whose entry says nothing of volumes.
-DEFAULT_VOLUME_BYTES = 40 * GIB
+DEFAULT_VOLUME_BYTES = spec.DEFAULT_VOLUME_BYTES
 
 
 class Datastore(Entry):

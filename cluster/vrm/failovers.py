@@ -17,6 +17,7 @@ KEPT = 10_000
 
 UNDER_WAY = "under way"
 RUNNING = "running"
+GAVE_UP = "gave-up"
 
 #: An instant that has not come.
 NOT_YET = -1.0
@@ -90,7 +91,10 @@ class Failovers:
         self._clock = clock
         self._failovers: dict[int, Failover] = {}
         self._open: dict[int, Failover] = {}  # by the number of the VM
-        self.totals: Counter[tuple[str, str]] = Counter()  # ended ones, by cause and outcome
+        # Every pair from the start: a series that appears with its first count has no increase.
+        self.totals = Counter(
+            {(cause.value, how): 0 for cause in Cause for how in (RUNNING, GAVE_UP)}
+        )
         self.spent_s: dict[str, float] = {}  # of those that ran, by phase
         for row in store.read(f"SELECT {', '.join(_COLUMNS)} FROM failovers ORDER BY number"):
             failover = Failover(*row)
@@ -161,7 +165,7 @@ class Failovers:
 
     def _end(self, failover: Failover, outcome: str) -> None:
         failover.outcome = outcome
-        self.totals[failover.cause, "running" if outcome == RUNNING else "gave-up"] += 1
+        self.totals[failover.cause.value, RUNNING if outcome == RUNNING else GAVE_UP] += 1
         del self._open[failover.vm_number]
         self.write(failover)
 

@@ -14,7 +14,7 @@ from cluster.vrm.inventory import Inventory
 from cluster.vrm.records import Vm
 from cluster.vrm.store import Store
 from fusion.errors import FusionError, InvalidInput
-from fusion.spec import VmSpec, VolumeSpec
+from fusion.spec import DEFAULT_VOLUME_BYTES, VmSpec, VolumeSpec
 from fusion.units import format_size
 from fusion.vm import VmState
 
@@ -50,12 +50,16 @@ class Volumes:
         self._news = Broadcast()
 
     def located(self, spec: VmSpec) -> VmSpec:
-        """Return ``spec`` with the array of each volume filled in.
+        """Return ``spec`` with the array of each volume filled in, and a volume where it has none.
 
         Raises ``InvalidInput`` where a volume is on no datastore there is, has no size, or is
         thick and larger than its datastore.
         """
-        volumes = tuple(self._located(place, volume) for place, volume in enumerate(spec.volumes))
+        wanted = spec.volumes
+        if not wanted and self._arrays.array_of:
+            first = next(iter(self._arrays.array_of))
+            wanted = (VolumeSpec(first, "", DEFAULT_VOLUME_BYTES),)
+        volumes = tuple(self._located(place, volume) for place, volume in enumerate(wanted))
         return replace(spec, volumes=volumes)
 
     def _located(self, place: int, volume: VolumeSpec) -> VolumeSpec:

@@ -227,6 +227,8 @@ class Wiring:
             registry=self._registry,
             lateness=self._lateness,
             placing=self._placing,
+            failovers=self._failovers,
+            restarts=self.restarts,
         )
 
     def _launch(self, power: Power) -> Launch:
