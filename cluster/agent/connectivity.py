@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 
 
@@ -18,6 +19,7 @@ class Connectivity:
         self._lease_s = lease_s
         self._silence_s = silence_s
         self._reached: dict[tuple[str, str], tuple[int, float]] = {}
+        self._fine_until_s = -math.inf  # before that, no host can have missed an array
         self.vrm_heard_s = now_s
         #: Hosts that reach neither VRM, nor peers, nor arbitration, as they themselves see it.
         self.isolated: dict[str, int] = {}
@@ -39,8 +41,10 @@ class Connectivity:
 
     def storage_less(self, hosts: Iterable[str], now_s: float) -> list[str]:
         """Return those of ``hosts`` to which any array has been silent for longer than a lease."""
-        if not self._arrays:
+        if not self._arrays or now_s <= self._fine_until_s:
             return []
+        earliest_s = min((sent_s for _, sent_s in self._reached.values()), default=-math.inf)
+        self._fine_until_s = earliest_s + self._lease_s
         never, oldest_s = (0, now_s), now_s - self._lease_s
         return [
             host

@@ -36,6 +36,7 @@ class Findings:
         self._notices = notices
         self._connectivity = connectivity
         self._clock = clock
+        self._something = False  # whether the last report said anything of this
 
     def add_to_registration(self, request: registry_pb2.RegisterRequest) -> None:
         """Say of every VM at which epoch it is held, and which are frozen."""
@@ -50,6 +51,10 @@ class Findings:
         now_s = self._clock.now()
         last, notices = self._notices.pending(request.host)
         silent = self._connectivity.storage_less(request.host, now_s)
+        held = self._copies.held()
+        before, self._something = self._something, bool(notices or silent or held)
+        if not (before or self._something):  # as at nearly every heartbeat
+            return last
         del request.notices[:], request.storage_less[:]
         del request.vms.held_vm[:], request.vms.held_cause[:]
         request.notices.extend(notices)

@@ -33,6 +33,8 @@ class Notices:
 
     def pending(self, hosts: Collection[str]) -> tuple[int, list[registry_pb2.Notice]]:
         """Return what is to be told of ``hosts``, and the number to give to ``told``."""
+        if not self._notices:
+            return self._last, []
         return self._last, [notice for _, notice in self._notices if notice.host in hosts]
 
     def told(self, last: int, hosts: Collection[str]) -> None:
