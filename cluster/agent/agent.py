@@ -32,9 +32,10 @@ from cluster.metrics.agent import AgentCounters
 from cluster.network import Network
 from cluster.role import Endpoint
 from cluster.rpc.v1 import agent_pb2_grpc, arbiter_pb2_grpc, power_pb2_grpc, service_pb2_grpc
+from fusion.errors import NotFound
 from fusion.fleet_view import FleetView
 from fusion.spec import HostSpec
-from fusion.vm import vm_id
+from fusion.vm import VmState, vm_id
 
 log = structlog.get_logger()
 
@@ -132,6 +133,13 @@ class Agent:
     def view(self) -> FleetView:
         """All hosts of this process at the last tick or order."""
         return self._chassis.view
+
+    def has(self, host: str, vm: int) -> bool:
+        """Whether ``host`` has VM number ``vm`` now, which ``view`` may have yet to show."""
+        try:
+            return self._chassis.guest(host, vm)[0] is not VmState.STOPPED
+        except NotFound:
+            return False
 
     def follow(self, seen: Callable[[FleetView], None]) -> None:
         """Call ``seen`` with every view from now on, as soon as it is there."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import structlog
@@ -28,6 +28,8 @@ class Controller:
         self.locks = Locks(lease_s, up_s)
         self.heartbeats = HeartbeatRegion()
         self.refused = 0  # writes, opens and renewals of barred epochs
+        #: Told of every write that took effect, by number of the VM and epoch.
+        self.written: Callable[[int, int], None] = lambda vm_number, epoch: None
         self._store = store
 
     def recall(self) -> None:
@@ -106,6 +108,7 @@ class Controller:
         sizes = {block.offset: block.size_bytes for block in blocks}
         self.volumes.write(vm_number, index, sizes)
         self._store.write(vm_number, index, blocks)
+        self.written(vm_number, epoch)
 
     def read(
         self, vm_number: int, index: int, epoch: int, from_offset: int, at_most: int

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator
 
 from cluster.storage.controller import Controller
-from cluster.storage.store import Store
+from cluster.storage.store import Block, Store
+from fusion.arrays import Ints
 from fusion.storage.volumes import DatastoreUse
+
+#: Blocks that are read with one query.
+BLOCKS_AT_ONCE = 1024
 
 
 class ArrayFacts:
@@ -19,6 +23,23 @@ class ArrayFacts:
     def epoch(self, vm_number: int) -> int:
         """Return the only epoch at which the VM's volumes can be used; 0: none was yet."""
         return self._controller.locks.epoch(vm_number)
+
+    def epochs(self) -> tuple[Ints, Ints]:
+        """Return the numbers of all VMs that are known here, and their epochs. Shapes [N]."""
+        return self._controller.locks.epochs()
+
+    def follow(self, written: Callable[[int, int], None]) -> None:
+        """Call ``written`` with VM number and epoch of every write as soon as it took effect."""
+        self._controller.written = written
+
+    def has_volume(self, vm_number: int, index: int) -> bool:
+        return self._controller.volumes.get(vm_number, index) is not None
+
+    def blocks(self, vm_number: int, index: int, from_offset: int = 0) -> Iterator[Block]:
+        """Yield the blocks of a volume in the order of their offsets. Raises where it is dead."""
+        while blocks := self._store.blocks(vm_number, index, from_offset, BLOCKS_AT_ONCE):
+            yield from blocks
+            from_offset = blocks[-1].offset + 1
 
     def offsets(self, vm_number: int, index: int) -> Collection[int]:
         """Return where blocks are on a volume; nowhere, where there is no such volume."""

@@ -101,6 +101,10 @@ class Locks:
         rows, known = self._find(np.array([vm_number]))
         return int(self._epoch[rows[0]]) if known[0] else 0
 
+    def epochs(self) -> tuple[Ints, Ints]:
+        """Return the numbers of all VMs that ever had volumes or a fence here, and their epochs."""
+        return self._number[1:].copy(), self._epoch[1:].copy()
+
     def check(self, vm_number: int, epoch: int) -> None:
         """Raise ``Refused`` unless ``epoch`` is the VM's current one."""
         current = self.epoch(vm_number)

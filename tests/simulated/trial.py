@@ -17,6 +17,7 @@ from fusion import seeds
 from fusion.faults import FaultPlan, draw
 from fusion.faults.distributions import Exponential, LogNormal
 from fusion.faults.plan import (
+    ArrayCrash,
     GuestCrash,
     HostCrash,
     HostHang,
@@ -29,15 +30,22 @@ from fusion.faults.plan import (
 from fusion.spec import (
     GIB,
     NO_DOM0,
+    ArraySpec,
     Bursts,
+    ClientSpec,
     ClusterSpec,
     Constant,
     CpuQos,
     Datacenter,
+    DatastoreSpec,
+    Durability,
     HostSpec,
+    IsolationResponse,
     PlannedVm,
     Sine,
+    StorageFault,
     VmSpec,
+    VolumeSpec,
 )
 
 #: Faults and orders end at that instant; what is left of the run is for all to come to rest.
@@ -117,6 +125,64 @@ def small_datacenter(hosts: int = 5, vms: int = 14, hosts_per_actor: int = 1) ->
         hosts_per_actor=hosts_per_actor,
     )
 
+
+def stored_datacenter(hosts_per_actor: int = 1) -> Datacenter:
+    """Two small clusters on two arrays, one that acts on every fault and one that waits, with
+    clients of some VMs and room for the VMs of hosts that are lost.
+    """
+    plain = small_datacenter(hosts=6, vms=14, hosts_per_actor=hosts_per_actor)
+    arrays = tuple(
+        ArraySpec(f"san-{k}", (DatastoreSpec(f"ds-{k}", 1000 * GIB),), iops=500.0, service_s=0.01)
+        for k in (1, 2)
+    )
+    volumes = tuple(VolumeSpec(f"ds-{k}", f"san-{k}", GIB) for k in (1, 2))
+    vms = []
+    for k, planned in enumerate(plain.vms):
+        spec = replace(
+            planned.spec,
+            cluster="c" if k % 2 else "d",
+            volumes=(volumes[:1], volumes[1:], volumes)[k % 3],
+            memory_bytes=planned.spec.memory_bytes // 2,
+        )
+        vms.append(replace(planned, spec=spec))
+    return replace(
+        plain,
+        clusters=(
+            ClusterSpec(
+                "c",
+                isolation_response=IsolationResponse.STOP,
+                storage_fault=StorageFault.RESTART,
+            ),
+            ClusterSpec("d"),
+        ),
+        hosts=tuple(
+            replace(host, cluster="c" if k < 3 else "d") for k, host in enumerate(plain.hosts)
+        ),
+        vms=tuple(vms),
+        arrays=arrays,
+        renewal_s=1.0,
+        lease_s=4.0,
+        clients=tuple(
+            ClientSpec(
+                f"client-{k}",
+                planned.spec.name,
+                every_s=0.5,
+                time_limit_s=2.0,
+                size_bytes=4096 * (1 + k % 2),
+                durability=Durability.RAM if k % 4 == 3 else Durability.DISK,
+            )
+            for k, planned in enumerate(vms)
+            if planned.start and k % 2
+        ),
+    )
+
+
+#: The same trouble, with arrays that crash as well.
+STORED_PLAN = replace(
+    PLAN,
+    array_crash=ArrayCrash(after=Exponential(40.0), lasts=LogNormal(2.0, 1.0)),
+    vrm_crash=VrmCrash(after=Exponential(50.0), lasts=LogNormal(2.0, 1.0)),
+)
 
 #: Messages that arrive seconds late, behind those sent after them, and a VRM that often dies: what
 #: it ordered reaches hosts that have heard of its successor.

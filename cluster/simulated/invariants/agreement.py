@@ -7,14 +7,12 @@ from typing import ClassVar
 import numpy as np
 
 from cluster.rpc.convert import HOST_STATES, VM_STATE_OF, VM_STATES
-from cluster.simulated.invariants.scene import Scene
+from cluster.simulated.invariants.scene import NOWHERE, Scene
 from cluster.simulated.invariants.violation import Report
 from cluster.vrm.facts import Facts, Known
 from fusion.arrays import Bools, Floats, Ints
 from fusion.host import HostState
 from fusion.vm import ON_HOST, VmState, vm_id
-
-NOWHERE = -1
 
 _STATES = max(VM_STATES.values()) + 1
 #: By number of state: whether a host holds the VM.
@@ -132,11 +130,13 @@ def _check_places(known: Known, facts: Facts, report: Report) -> None:
 
 
 def _truth(scene: Scene, numbers: int) -> tuple[Ints, Ints]:
-    """Return state and host of every VM number below ``numbers``: stopped where none holds it."""
+    """Return state and host of every VM number below ``numbers``: stopped where none holds it, or
+    only as a void copy.
+    """
     state = np.full(numbers, _STOPPED)
     host_row = np.full(numbers, NOWHERE)
     instances = scene.instances
-    ours = instances.number < numbers
+    ours = (instances.number < numbers) & ~scene.void
     state[instances.number[ours]] = instances.state[ours]
     host_row[instances.number[ours]] = instances.host_row[ours]
     return state, host_row
