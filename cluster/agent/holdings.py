@@ -98,6 +98,10 @@ def renewed(
     VMs that belong to later epochs. Where two hosts have copies of such a VM, it is the older that
     is void for sure; the other is left as it is, for the next renewal to tell.
     """
+    if not barred and all(one.host in hosts for one in sent):
+        for holding in sent:
+            holding.prolong(array, until_s)
+        return []
     newest: dict[int, int] = {}
     for holding in sent:
         if holding.vm in barred:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from operator import is_
 
 import grpc
 import structlog
@@ -24,6 +25,10 @@ log = structlog.get_logger()
 #: Shares of the interval between renewals: what one may take, and the pause after one that failed.
 TIME_LIMIT = 0.5
 RETRY_GAP = 0.125
+
+
+#: What a renewal is made of; each is another object when it changes.
+_MadeOf = tuple[Sequence[Holding], Mapping[str, int], Mapping[str, int]]
 
 
 class Renewals:
@@ -52,6 +57,7 @@ class Renewals:
         self._connectivity = connectivity
         self._clock = clock
         self._counters = counters
+        self._last: dict[str, tuple[_MadeOf, storage_pb2.RenewRequest, Sequence[Holding]]] = {}
         self._leased = News()  # there may be a lease that ends earlier than was known
         self.full_changed: Callable[[str, Sequence[str]], None] = lambda array, full: None
 
@@ -93,8 +99,7 @@ class Renewals:
         if not powered:
             return True
         self._connectivity.expect(array, powered, sent_s)
-        sent = [one for one in self._copies.active() if array in one.until_s]
-        request = self._request(powered, sent)
+        request, sent = self._request(array)
         try:
             reply = await self._arrays[array].Renew(request, timeout=TIME_LIMIT * self._renewal_s)
         except grpc.aio.AioRpcError as failure:
@@ -109,12 +114,17 @@ class Renewals:
         self.full_changed(array, reply.full)
         return True
 
-    def _request(
-        self, powered: Mapping[str, int], sent: Sequence[Holding]
-    ) -> storage_pb2.RenewRequest:
+    def _request(self, array: str) -> tuple[storage_pb2.RenewRequest, Sequence[Holding]]:
+        """Return a renewal and the copies that it names, those of the last one if none changed."""
+        powered, isolated = self._chassis.powered, self._connectivity.isolated
+        made_of = self._copies.active(), powered, isolated
+        if array in self._last:
+            before, request, sent = self._last[array]
+            if all(map(is_, before, made_of)):
+                return request, sent
+        sent = [one for one in made_of[0] if array in one.until_s]
         row_of = {host: row for row, host in enumerate(powered)}
-        isolated = self._connectivity.isolated
-        return storage_pb2.RenewRequest(
+        request = storage_pb2.RenewRequest(
             host=powered,
             incarnation=powered.values(),
             isolated=[isolated.get(host) == number for host, number in powered.items()],
@@ -122,6 +132,8 @@ class Renewals:
             host_row=[row_of[one.host] for one in sent],
             epoch=[one.epoch for one in sent],
         )
+        self._last[array] = made_of, request, sent
+        return request, sent
 
     def _heard(
         self,
@@ -140,5 +152,5 @@ class Renewals:
         )
         self._copies.discard(void, f"array {array} has a later epoch of it")
         now_s = self._clock.now()
-        again = [one for one in sent if HoldCause.LEASE in one.causes and one.leased(now_s)]
+        again = [one for one in self._copies.held() if one.leased(now_s)]
         self._copies.release(again, HoldCause.LEASE, "its lease was renewed")
