@@ -18,6 +18,7 @@ from fusion.faults import FaultPlan, draw
 from fusion.faults.distributions import Exponential, LogNormal
 from fusion.faults.plan import (
     ArrayCrash,
+    Between,
     GuestCrash,
     HostCrash,
     HostHang,
@@ -51,19 +52,34 @@ from fusion.spec import (
 #: Faults and orders end at that instant; what is left of the run is for all to come to rest.
 BUSY_UNTIL_S = 120.0
 
+#: Without arrays and clients, hosts have no other links.
+MANAGED = (Between.HOST_VRM, Between.HOST_HOST)
+
 #: Much trouble for few hosts: one crash, hang, partition or bad link about every four seconds.
 PLAN = FaultPlan(
     host_crash=HostCrash(after=Exponential(90.0), lasts=LogNormal(3.0, 1.0), rack_share=0.1),
     host_hang=HostHang(after=Exponential(120.0), lasts=LogNormal(3.0, 0.8)),
     vrm_crash=VrmCrash(after=Exponential(35.0), lasts=LogNormal(1.0, 1.0)),
     partition=Partition(
-        after=Exponential(60.0), lasts=LogNormal(5.0, 1.0), one_way_share=0.6, rack_share=0.1
+        after=Exponential(60.0),
+        lasts=LogNormal(5.0, 1.0),
+        between=MANAGED,
+        one_way_share=0.6,
+        rack_share=0.1,
     ),
     slow_link=SlowLink(
-        after=Exponential(90.0), lasts=LogNormal(15.0, 0.5), latency_s=0.3, jitter_s=1.0
+        after=Exponential(90.0),
+        lasts=LogNormal(15.0, 0.5),
+        between=MANAGED,
+        latency_s=0.3,
+        jitter_s=1.0,
     ),
     lossy_link=LossyLink(
-        after=Exponential(90.0), lasts=LogNormal(10.0, 0.5), loss=0.3, duplication=0.3
+        after=Exponential(90.0),
+        lasts=LogNormal(10.0, 0.5),
+        between=MANAGED,
+        loss=0.3,
+        duplication=0.3,
     ),
     guest_crash=GuestCrash(after=Exponential(400.0)),
     load_burst=LoadBurst(after=Exponential(400.0), lasts=LogNormal(10.0, 0.5), percent=60.0),
@@ -180,6 +196,15 @@ def stored_datacenter(hosts_per_actor: int = 1) -> Datacenter:
 #: The same trouble, with arrays that crash as well.
 STORED_PLAN = replace(
     PLAN,
+    partition=Partition(
+        after=Exponential(40.0), lasts=LogNormal(5.0, 1.0), one_way_share=0.6, rack_share=0.1
+    ),
+    slow_link=SlowLink(
+        after=Exponential(60.0), lasts=LogNormal(15.0, 0.5), latency_s=0.3, jitter_s=1.0
+    ),
+    lossy_link=LossyLink(
+        after=Exponential(60.0), lasts=LogNormal(10.0, 0.5), loss=0.3, duplication=0.3
+    ),
     array_crash=ArrayCrash(after=Exponential(40.0), lasts=LogNormal(2.0, 1.0)),
     vrm_crash=VrmCrash(after=Exponential(50.0), lasts=LogNormal(2.0, 1.0)),
 )
@@ -189,7 +214,11 @@ STORED_PLAN = replace(
 STRAGGLING = replace(
     PLAN,
     slow_link=SlowLink(
-        after=Exponential(3.0), lasts=LogNormal(0.7, 0.4), latency_s=5.0, jitter_s=3.0
+        after=Exponential(3.0),
+        lasts=LogNormal(0.7, 0.4),
+        between=MANAGED,
+        latency_s=5.0,
+        jitter_s=3.0,
     ),
     vrm_crash=VrmCrash(after=Exponential(6.0), lasts=LogNormal(0.3, 0.5)),
     partition=None,
