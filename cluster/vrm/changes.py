@@ -60,6 +60,10 @@ class Changes:
         """Whether an order to ``vm`` is on its way: reports may be older or newer than that."""
         return vm.change is not None and vm.change.ordering
 
+    def starting(self, vm: Vm) -> bool:
+        """Whether an order to start ``vm`` is on its way: where it fails, nothing was lost."""
+        return self.ordering(vm) and vm.change is not None and vm.change.action is VmAction.START
+
     def end(self, change: Change) -> None:
         """Nothing is under way any more; what reports say of the VM is taken as it comes."""
         change.answered.set()
@@ -86,7 +90,8 @@ class Changes:
         self.end(change)
         if superseded or change.void:
             return
-        self._inventory.want(vm, change.desired_before)
+        if vm.state is not VmState.STOPPED or wants(change.action) is not Desired.STOPPED:
+            self._inventory.want(vm, change.desired_before)
         if vm.host is not None and vm.state in TRANSIENT:
             self._inventory.set_state(vm, VmState.UNKNOWN)
 

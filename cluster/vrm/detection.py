@@ -142,9 +142,8 @@ class Detection:
             self._says_storage_less = dict.fromkeys(self._says_storage_less, self._clock.now())
 
     def _judge_reporting(self, host: Host, reading: Reading) -> None:
-        late = np.isfinite(reading.age_s[:, host.row]) & (
-            reading.age_s[:, host.row] > self._limit_s
-        )
+        age_s = reading.age_s[:, host.row]
+        late = (age_s > self._limit_s) & (age_s < LONG_AGO_S)  # else it is about to register anew
         if late.any():
             self._unheard[host] = tuple(
                 name for name, each in zip(reading.arrays, late.tolist(), strict=True) if each
@@ -190,12 +189,16 @@ class Detection:
         frozen = [
             vm
             for vm in self._inventory.vms_on(host)
-            if any(array in unheard for array in vm.spec.arrays)
-            or (vm.frozen and says_s > self._limit_s)
+            if vm.spec.ha
+            and (
+                any(array in unheard for array in vm.spec.arrays)
+                or (vm.frozen and says_s > self._limit_s)
+            )
         ]
         if frozen:
-            last_seen_s = self._clock.now() - reading.youngest_s(host.row)
-            self._availability.lose(host, Cause.STORAGE_LESS, last_seen_s, frozen)
+            age_s = reading.age_s[:, host.row]
+            missing_s = float(age_s[age_s < LONG_AGO_S].max(initial=0.0))
+            self._availability.lose(host, Cause.STORAGE_LESS, self._clock.now() - missing_s, frozen)
 
     # What is told
 

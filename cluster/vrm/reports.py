@@ -244,7 +244,7 @@ class Reports:
             )
         last_seen_s = float(self._inventory.host_figures.last_report_s[host.row])
         self._changes.observed(vm, state)
-        if state is VmState.STOPPED and not self._changes.ordering(vm):
+        if state is VmState.STOPPED and not self._changes.starting(vm):
             self._lost_by(host, vm, last_seen_s)
 
     def _adopt(self, vm: Vm, host: Host, state: VmState) -> None:

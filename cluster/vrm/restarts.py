@@ -22,7 +22,7 @@ from cluster.vrm.store import Store
 from fusion.errors import FusionError
 from fusion.policy.placement import PlacementRequest
 from fusion.policy.restarts import Turn, Waiting, back_off_s, next_turns
-from fusion.vm import VmAction, VmState
+from fusion.vm import TRANSIENT, VmAction, VmState
 
 
 @dataclass(slots=True, eq=False)
@@ -93,11 +93,10 @@ class Restarts:
         return await entry.outcome
 
     async def outcome(self, vm: Vm) -> VmState:
-        """Return the next state of ``vm`` that lasts, and is known."""
-        while True:
-            state = await vm.next_settled()
-            if state is not VmState.UNKNOWN or vm.fenced_off:
-                return state
+        """Return the state of ``vm``, of which nothing is known, as soon as one is that lasts."""
+        while vm.state in TRANSIENT or (vm.state is VmState.UNKNOWN and not vm.fenced_off):
+            await vm.next_settled()
+        return vm.state
 
     def hurry(self) -> None:
         """There may be room now: whoever waits is tried again at once."""
@@ -222,20 +221,18 @@ class Restarts:
             for start in group:
                 reason = refusals.get(start.change.vm.number)
                 if start.change.void:
-                    self._leave(start, host, VmState.UNKNOWN)
+                    self._leave(host)
+                    start.entry.outcome.set_result(VmState.UNKNOWN)
                 elif reason is not None:
                     self._refused(start, host, reason)
+                elif lost:
+                    self._changes.abandon(start.change)
+                    self._spawn(self._find_out(start, host))
                 else:
-                    self._accepted(start, lost=lost)
+                    self._changes.answered(start.change, VmState.STARTING)
+                    self._failovers.started(start.entry.failover)
                     self._spawn(self._see_through(start, host))
         self._news.notify()
-
-    def _accepted(self, start: _Start, *, lost: bool) -> None:
-        if lost:
-            self._changes.abandon(start.change)
-        else:
-            self._changes.answered(start.change, VmState.STARTING)
-            self._failovers.started(start.entry.failover)
 
     def _refused(self, start: _Start, host: Host, reason: str) -> None:
         """Another host may take it."""
@@ -249,20 +246,21 @@ class Restarts:
 
     async def _see_through(self, start: _Start, host: Host) -> None:
         """Wait until the VM has settled; its host's place is free once it boots no more."""
-        vm = start.change.vm
         state = await start.change.arrival
         self._changes.end(start.change)
-        if state is VmState.UNKNOWN and not vm.fenced_off:
-            self._free(host)
-            start.entry.outcome.set_result(await self.outcome(vm))
+        if state is VmState.UNKNOWN:
+            await self._find_out(start, host)
         else:
-            self._leave(start, host, state)
+            self._leave(host)
+            start.entry.outcome.set_result(state)
 
-    def _leave(self, start: _Start, host: Host, state: VmState) -> None:
-        self._free(host)
-        start.entry.outcome.set_result(state)
+    async def _find_out(self, start: _Start, host: Host) -> None:
+        """``host`` fell silent: wait until it is known what became of the VM."""
+        self._leave(host)
+        start.entry.outcome.set_result(await self.outcome(start.change.vm))
 
-    def _free(self, host: Host) -> None:
+    def _leave(self, host: Host) -> None:
+        """One VM less is booting on ``host``."""
         self._booting[host.row] -= 1
         self._news.notify()
 
