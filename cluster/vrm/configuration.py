@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 from cluster.vrm.admission import check_cpu, check_fits_some
@@ -50,12 +51,16 @@ class Configuration:
             reservation_mhz=cpu.reservation_mhz if reservation_mhz is None else reservation_mhz,
         )
         self._check(vm, cpu)
-        task = self._tasks.open("vm.set-cpu", vm.id, vm.name, request_id)
         before = vm.spec.cpu
+        task = self._tasks.open("vm.set-cpu", vm.id, vm.name, request_id, mode=_written(before))
         self._inventory.configure(vm, vm.spec.with_cpu(cpu), unsure=vm.host is not None)
         vm.configuring = task
         self._spawn(self._carry_out(vm, before, task))
         return task
+
+    async def go_on(self, vm: Vm, task: Task) -> None:
+        """Finish a task that a restart of the VRM interrupted: what is stored is sent again."""
+        await self._carry_out(vm, _read(task.mode), task)
 
     def _check(self, vm: Vm, cpu: CpuQos) -> None:
         if vm.configuring is not None:
@@ -128,6 +133,15 @@ class Configuration:
                 cluster=vm.spec.cluster,
                 vm=vm.id,
             )
+
+
+def _written(cpu: CpuQos) -> str:
+    return json.dumps([cpu.shares, cpu.limit_mhz, cpu.reservation_mhz])
+
+
+def _read(words: str) -> CpuQos:
+    shares, limit_mhz, reservation_mhz = json.loads(words)
+    return CpuQos(shares, limit_mhz, reservation_mhz)
 
 
 def _described(cpu: CpuQos) -> str:

@@ -69,8 +69,9 @@ class HighAvailability:
 
     def lost_by(self, host: Host, vm: Vm, last_seen_s: float) -> None:
         """``host`` has no copy of ``vm`` any more, and nobody asked for that."""
-        wanted = vm.desired is Desired.RUNNING and vm.spec.volumes and not vm.failing_over
-        if wanted and not self._why_not(vm):
+        wanted = vm.desired is Desired.RUNNING and vm.spec.volumes
+        cared_for = vm.failing_over or vm.recovering
+        if wanted and not cared_for and not self._why_not(vm):
             self._spawn(self._carry_out(self._take(vm, host, Cause.HALTED, last_seen_s)))
 
     def resume(self) -> None:

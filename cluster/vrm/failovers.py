@@ -19,6 +19,9 @@ UNDER_WAY = "under way"
 RUNNING = "running"
 GAVE_UP = "gave-up"
 
+#: What the tasks of failovers are.
+KIND = "vm.failover"
+
 #: An instant that has not come.
 NOT_YET = -1.0
 
@@ -110,7 +113,7 @@ class Failovers:
             from_host=from_host,
             to_host="",
             cause=cause,
-            task=self._tasks.open("vm.failover", vm.id, vm.name).id,
+            task=self._tasks.open(KIND, vm.id, vm.name).id,
             last_seen_s=last_seen_s,
             detected_s=self._clock.now(),
         )

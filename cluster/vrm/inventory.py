@@ -53,7 +53,8 @@ class Inventory:
     def open(store: Store, datacenter: Datacenter) -> Inventory:
         """Return what the store holds; a new store is first filled from ``datacenter``.
 
-        Hosts that were on are disconnected, and VMs on hosts unknown, until agents register.
+        Hosts that were on are disconnected, others powered off, and VMs on hosts unknown, until
+        agents register.
         """
         if not store.read("SELECT 1 FROM clusters LIMIT 1"):
             _fill(store, datacenter)
@@ -61,16 +62,17 @@ class Inventory:
         hosts = store.read(_ALL_HOSTS)
         specs = [convert.host_from_message(common_pb2.HostSpec.FromString(row[0])) for row in hosts]
         inventory = Inventory(store, clusters, specs)
-        for host, (_, incarnation, address, metrics_url, pid) in zip(
-            inventory.hosts, hosts, strict=True
-        ):
-            host.incarnation, host.address = incarnation, address
-            host.metrics_url, host.pid = metrics_url, pid
-            if incarnation:
-                inventory._set_host_state(host, HostState.DISCONNECTED)
+        for host, row in zip(inventory.hosts, hosts, strict=True):
+            inventory._load_host(host, row)
         for row in store.read(_ALL_VMS):
             inventory._load_vm(row)
         return inventory
+
+    def _load_host(self, host: Host, row: tuple[Any, ...]) -> None:
+        _, host.incarnation, host.address, host.metrics_url, host.pid, *wanted, host.ended = row
+        host.switched_off, host.maintenance = map(bool, wanted)
+        if host.incarnation > host.ended:
+            self._set_host_state(host, HostState.DISCONNECTED)
 
     def _load_vm(self, row: tuple[Any, ...]) -> None:
         number, spec, group, desired, host, epoch, cpu_unsure, creating = row
@@ -143,11 +145,38 @@ class Inventory:
         self._changed(host)
 
     def set_incarnation(self, host: Host, incarnation: int) -> None:
+        """The host came on anew; its agent has yet to be heard in this incarnation."""
         self._store.write(
-            "UPDATE hosts SET incarnation = ? WHERE name = ?", (incarnation, host.name)
+            "UPDATE hosts SET incarnation = ?, address = '' WHERE name = ?",
+            (incarnation, host.name),
         )
-        host.incarnation = incarnation
+        host.incarnation, host.address = incarnation, ""
+        host.session = host.sequence = 0
         self._changed(host)
+
+    def end_incarnation(self, host: Host, incarnation: int) -> None:
+        """The power of the host was cut: nothing of this or an earlier incarnation counts."""
+        self._store.write(
+            "UPDATE hosts SET incarnation = ?, ended = ? WHERE name = ?",
+            (incarnation, incarnation, host.name),
+        )
+        host.incarnation = host.ended = incarnation
+        host.session = host.sequence = 0
+        self._changed(host)
+
+    def switch(self, host: Host, *, off: bool) -> None:
+        """Remember whether the host is wanted off."""
+        if host.switched_off != off:
+            self._store.write("UPDATE hosts SET switched_off = ? WHERE name = ?", (off, host.name))
+            host.switched_off = off
+
+    def maintain(self, host: Host, *, maintenance: bool) -> None:
+        """Remember whether the host is wanted out of use."""
+        if host.maintenance != maintenance:
+            self._store.write(
+                "UPDATE hosts SET maintenance = ? WHERE name = ?", (maintenance, host.name)
+            )
+            host.maintenance = maintenance
 
     def set_endpoint(self, host: Host, address: str, metrics_url: str, pid: int) -> None:
         self._store.write(
@@ -305,7 +334,10 @@ class Inventory:
 
 
 _ALL_CLUSTERS = "SELECT settings, admission FROM clusters ORDER BY position"
-_ALL_HOSTS = "SELECT spec, incarnation, address, metrics_url, pid FROM hosts ORDER BY position"
+_ALL_HOSTS = (
+    "SELECT spec, incarnation, address, metrics_url, pid, switched_off, maintenance, ended "
+    "FROM hosts ORDER BY position"
+)
 _ALL_VMS = (
     "SELECT number, spec, vm_group, desired, host, epoch, cpu_unsure, creating "
     "FROM vms ORDER BY number"

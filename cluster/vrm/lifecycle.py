@@ -27,6 +27,9 @@ from fusion.vm import TRANSIENT, VmAction, VmState, next_state
 Mode: TypeAlias = common_pb2.StopMode.ValueType
 FORCE = common_pb2.STOP_MODE_FORCE
 
+#: Modes of tasks: a VM that is to be started once it was created, and one stopped without asking.
+STARTED, FORCED = "started", "forced"
+
 
 class Lifecycle:
     """Creating, starting, stopping, rebooting, pausing, resuming and deleting a VM.
@@ -79,7 +82,8 @@ class Lifecycle:
             self._reserve.check(spec)
         with self._store.transaction():
             (vm,) = self._inventory.create([(spec, "")])
-            task = self._tasks.open("vm.create", vm.id, vm.name, request_id)
+            mode = STARTED if start else ""
+            task = self._tasks.open("vm.create", vm.id, vm.name, request_id, mode=mode)
             if vm.spec.volumes:
                 self._spawn(self._create(vm, task, start=start))
                 return task
@@ -87,6 +91,10 @@ class Lifecycle:
         if change is not None:
             self._spawn(self._start(change))
         return task
+
+    async def go_on_creating(self, vm: Vm, task: Task) -> None:
+        """Create ``vm``, which a restart of the VRM kept from being created."""
+        await self._create(vm, task, start=task.mode == STARTED)
 
     async def _create(self, vm: Vm, task: Task, *, start: bool) -> None:
         """Make the volumes of ``vm``; without them there is no VM."""
@@ -132,10 +140,25 @@ class Lifecycle:
             return self._call_off(vm, failover, request_id)
         action = VmAction.FORCE_STOP if mode == FORCE else VmAction.STOP
         change = self._begin("vm.stop", vm, action, request_id)
-        self._spawn(
-            self._carry_out(change, VmState.STOPPED, lambda host: self._orders.stop(host, vm, mode))
-        )
+        self._spawn(self._stop(change, mode))
         return change.task
+
+    async def _stop(self, change: Change, mode: Mode) -> None:
+        vm = change.vm
+        await self._carry_out(
+            change, VmState.STOPPED, lambda host: self._orders.stop(host, vm, mode)
+        )
+
+    def order_again(self, vm: Vm, action: VmAction, task: Task) -> None:
+        """Start or stop ``vm`` for ``task``, which a restart of the VRM interrupted."""
+        change = self._change(vm, action, task)
+        if action is VmAction.START:
+            change.desired_before = Desired.STOPPED
+            self._spawn(self._start(change))
+        else:
+            change.desired_before = Desired.RUNNING
+            forced = action is VmAction.FORCE_STOP
+            self._spawn(self._stop(change, FORCE if forced else common_pb2.STOP_MODE_SAFE))
 
     def _call_off(self, vm: Vm, failover: Failover, request_id: str) -> Task:
         with self._store.transaction():
@@ -204,7 +227,12 @@ class Lifecycle:
     def _begin(self, kind: str, vm: Vm, action: VmAction, request_id: str) -> Change:
         next_state(vm.title, vm.state, action)
         with self._store.transaction():
-            task = self._tasks.open(kind, vm.id, vm.name, request_id)
+            mode = FORCED if action in (VmAction.FORCE_STOP, VmAction.FORCE_REBOOT) else ""
+            task = self._tasks.open(kind, vm.id, vm.name, request_id, mode=mode)
+            return self._change(vm, action, task)
+
+    def _change(self, vm: Vm, action: VmAction, task: Task) -> Change:
+        with self._store.transaction():
             change = self._changes.begin(vm, action, task)
             desired = wants(action)
             if desired is not None:

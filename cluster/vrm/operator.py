@@ -19,6 +19,7 @@ from cluster.vrm.arrays import Arrays
 from cluster.vrm.configuration import Configuration
 from cluster.vrm.events import Events
 from cluster.vrm.failovers import Failovers
+from cluster.vrm.hosts import HostOrder, Hosts, VmsOfHost
 from cluster.vrm.inventory import Inventory
 from cluster.vrm.lifecycle import Lifecycle
 from cluster.vrm.records import Host, Vm
@@ -27,6 +28,17 @@ from fusion.errors import FusionError, InvalidInput, NotFound
 
 #: After so many VMs a long answer lets heartbeats through.
 CHUNK = 250
+
+_POWER = {
+    vrm_pb2.POWER_ACTION_ON: HostOrder.POWER_ON,
+    vrm_pb2.POWER_ACTION_OFF: HostOrder.POWER_OFF,
+    vrm_pb2.POWER_ACTION_REBOOT: HostOrder.REBOOT,
+}
+_VMS = {
+    vrm_pb2.VMS_OF_HOST_REFUSE: VmsOfHost.REFUSE,
+    vrm_pb2.VMS_OF_HOST_SHUT_DOWN: VmsOfHost.SHUT_DOWN,
+    vrm_pb2.VMS_OF_HOST_ABANDON: VmsOfHost.ABANDON,
+}
 
 
 class Operator(vrm_pb2_grpc.VrmServicer):
@@ -41,6 +53,7 @@ class Operator(vrm_pb2_grpc.VrmServicer):
         events: Events,
         lifecycle: Lifecycle,
         configuration: Configuration,
+        hosts: Hosts,
         failovers: Failovers,
         arrays: Arrays,
         clock: Clock,
@@ -51,6 +64,7 @@ class Operator(vrm_pb2_grpc.VrmServicer):
         self._events = events
         self._lifecycle = lifecycle
         self._configuration = configuration
+        self._hosts = hosts
         self._failovers = failovers
         self._arrays = arrays
         self._clock = clock
@@ -170,6 +184,22 @@ class Operator(vrm_pb2_grpc.VrmServicer):
         )
 
     @unary
+    async def PowerHost(self, request: vrm_pb2.PowerHostOrder, context: Any) -> vrm_pb2.Task:
+        return self._host_order(request, _POWER[request.action])
+
+    @unary
+    async def EnterMaintenance(
+        self, request: vrm_pb2.MaintenanceOrder, context: Any
+    ) -> vrm_pb2.Task:
+        return self._host_order(request, HostOrder.ENTER_MAINTENANCE)
+
+    @unary
+    async def LeaveMaintenance(
+        self, request: vrm_pb2.MaintenanceOrder, context: Any
+    ) -> vrm_pb2.Task:
+        return self._host_order(request, HostOrder.EXIT_MAINTENANCE)
+
+    @unary
     async def Locate(self, request: vrm_pb2.LocateRequest, context: Any) -> vrm_pb2.LocateReply:
         reply = vrm_pb2.LocateReply()
         for name in request.vms:
@@ -255,14 +285,28 @@ class Operator(vrm_pb2_grpc.VrmServicer):
             request.request_id, kind, request.vm, lambda: give(self._inventory.vm(request.vm))
         )
 
-    def _once(self, request_id: str, kind: str, vm: str, give: Callable[[], Task]) -> vrm_pb2.Task:
+    def _host_order(
+        self, request: vrm_pb2.PowerHostOrder | vrm_pb2.MaintenanceOrder, order: HostOrder
+    ) -> vrm_pb2.Task:
+        return self._once(
+            request.request_id,
+            order,
+            request.host,
+            lambda: self._hosts.order(
+                self._inventory.host(request.host), order, _VMS[request.vms], request.request_id
+            ),
+        )
+
+    def _once(
+        self, request_id: str, kind: str, name: str, give: Callable[[], Task]
+    ) -> vrm_pb2.Task:
         """Return the task that this request started before, or else starts now.
 
         Raises ``InvalidInput`` where it was another request: its task would say that this one is
         done as well.
         """
         task = self._tasks.of_request(request_id)
-        if task is not None and (task.kind != kind or vm not in (task.entity, task.entity_name)):
+        if task is not None and (task.kind != kind or name not in (task.entity, task.entity_name)):
             raise InvalidInput(
                 f"request_id: {request_id!r} was that of task {task.id} ({task.kind} of "
                 f"{task.entity_name}); give each order an id of its own"

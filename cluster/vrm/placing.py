@@ -73,11 +73,12 @@ class Placing:
     def kept_back(self, *, but_spares: bool = False, avoided: Collection[str] = ()) -> Mask:
         """Return the hosts ``[H]`` that take no VM now, whatever room they have.
 
-        Those are hosts without their storage, those ``avoided``, and spares, ``but_spares`` where
-        it is for failures that they are kept.
+        Those are hosts without their storage, those that are about to go off or out of use, those
+        ``avoided``, and spares, ``but_spares`` where it is for failures that they are kept.
         """
-        storage_less = [host.storage_less for host in self._inventory.hosts]
-        mask = np.array(storage_less, dtype=np.bool_)
+        mask = np.array(
+            [host.storage_less or host.withdrawn for host in self._inventory.hosts], dtype=np.bool_
+        )
         if not but_spares:
             mask |= self._spares
         for name in avoided:

@@ -31,8 +31,10 @@ class Host:
 
     ``session`` is that of its last registration, 0 once it is lost: what it says in another one is
     old, and what is ordered in another one is not executed any more. ``sequence`` is that of the
-    last it said in this incarnation; what has a lower one is older. ``revision`` rises whenever its
-    state, incarnation or session changed, or what it holds: a VM on it came, went or changed.
+    last it said in this incarnation; what has a lower one is older. ``ended`` is the last
+    incarnation whose power was cut: nothing of it or of earlier ones is believed. ``revision``
+    rises whenever its state, incarnation or session changed, or what it holds: a VM on it came,
+    went or changed.
     """
 
     row: int
@@ -45,6 +47,9 @@ class Host:
     metrics_url: str = ""
     pid: int = 0
     storage_less: bool = False  # it says so, or an array hears nothing of it
+    switched_off: bool = False  # an operator wants it off
+    ended: int = 0
+    maintenance: bool = False  # an operator wants it out of use
     revision: int = 0
     message: common_pb2.HostSpec = field(init=False)
 
@@ -58,6 +63,11 @@ class Host:
     @property
     def reachable(self) -> bool:
         return self.session > 0 and self.state in REACHABLE
+
+    @property
+    def withdrawn(self) -> bool:
+        """Whether an operator wants no VMs on it."""
+        return self.switched_off or self.maintenance
 
 
 @dataclass(slots=True, eq=False)
@@ -98,7 +108,8 @@ class Vm:
 
     ``takings`` counts how often it was taken from a host that was lost, without being asked. While
     it is ``fenced_off``, what is said of it is void: that host's copy may still run, and what
-    becomes of the VM is decided by the failover that took it.
+    becomes of the VM is decided by the failover that took it. While it is ``recovering``, a task
+    that a restart of the VRM interrupted waits to hear of it, and decides.
     """
 
     number: int
@@ -115,6 +126,7 @@ class Vm:
     takings: int = 0
     fenced_off: bool = False
     failing_over: bool = False
+    recovering: bool = False
     settled: asyncio.Future[VmState] | None = None  # the next state that lasts, for who asked
     message: common_pb2.VmSpec = field(init=False)
 
@@ -150,6 +162,7 @@ class Vm:
             self.settled = None
 
     def next_settled(self) -> asyncio.Future[VmState]:
-        """Return what will tell of the next state that lasts; one at a time may wait for it."""
-        self.settled = asyncio.get_running_loop().create_future()
+        """Return what will tell of the next state that lasts, to all who ask."""
+        if self.settled is None or self.settled.cancelled():
+            self.settled = asyncio.get_running_loop().create_future()
         return self.settled

@@ -30,9 +30,6 @@ log = structlog.get_logger()
 #: A host that falls silent or reports again changes from or into one of these.
 _LOST = (HostState.DISCONNECTED, HostState.ISOLATED, HostState.FAULTY)
 
-#: States of a host to which nothing has been ordered in its present incarnation.
-_OFF = (HostState.POWERED_OFF, HostState.BOOTING)
-
 
 class _Verdict(Enum):
     """What a report is of a host."""
@@ -97,7 +94,9 @@ class Registry(registry_pb2_grpc.RegistryServicer):
             session = self._store.raise_counter("session")
             taken: list[Host | None] = []
             for host, entry in zip(hosts, request.hosts, strict=True):
-                if (entry.incarnation, request.sequence) <= (host.incarnation, host.sequence):
+                said = entry.incarnation, request.sequence
+                ended = entry.incarnation <= host.ended
+                if ended or said <= (host.incarnation, host.sequence):
                     log.warning("an old registration arrived; ignored", host=host.name)
                     taken.append(None)
                     continue
@@ -125,6 +124,9 @@ class Registry(registry_pb2_grpc.RegistryServicer):
         in it shows: the host is initialising, and a VM that it does not mention may yet appear.
         """
         was, came_on = host.state, incarnation > host.incarnation
+        first = came_on or not host.address  # nothing has been ordered in this incarnation
+        if was is HostState.POWERED_OFF:
+            self._inventory.switch(host, off=False)  # somebody else switched it on
         if came_on:
             self._inventory.set_incarnation(host, incarnation)
             self._reports.take_loss(host)
@@ -132,11 +134,11 @@ class Registry(registry_pb2_grpc.RegistryServicer):
         self._inventory.move_host(host, HostEvent.REGISTERED)
         self._inventory.host_figures.last_report_s[host.row] = self._clock.now()
         self._detector.watch(host.row, self._clock.now())
-        if host.state is HostState.INITIALISING and (came_on or was in _OFF):
-            self._inventory.move_host(host, HostEvent.READY)
-        if was in _LOST and not came_on:
+        if host.state is HostState.INITIALISING and first:
+            self._begin_use(host)
+        if was in _LOST and not first:
             self._tell_back(host, was)
-        elif came_on or was in _OFF:
+        elif first:
             self._events.emit(
                 Severity.INFO,
                 "host.registered",
@@ -184,13 +186,18 @@ class Registry(registry_pb2_grpc.RegistryServicer):
             gaps_s = self._reports.take_hosts(taken, request)
             self._lateness.observe([gap_s - self._interval_s for gap_s in gaps_s])
             for host in initialised:
-                self._inventory.move_host(host, HostEvent.READY)
+                self._begin_use(host)
             self._reports.take_vms(taken, request.vms)
             self._notices.take(taken, request)
         self._reports.remember(taken, request)
         for host in initialised:
             self._ready(host)
         return registry_pb2.ReportReply(vrm_generation=self._generation, unregistered=unregistered)
+
+    def _begin_use(self, host: Host) -> None:
+        self._inventory.move_host(host, HostEvent.READY)
+        if host.maintenance:
+            self._inventory.move_host(host, HostEvent.ENTERED_MAINTENANCE)
 
     def _tell_back(self, host: Host, was: HostState) -> None:
         self._events.emit(

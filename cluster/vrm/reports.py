@@ -230,7 +230,7 @@ class Reports:
                 self._take_state(vm, host, VmState.STOPPED)
 
     def _take_state(self, vm: Vm, host: Host, state: VmState) -> None:
-        lasting = vm.state not in TRANSIENT
+        lasting = vm.state not in TRANSIENT and not vm.recovering
         if lasting and vm.change is None and state is VmState.STOPPED:
             doubted = vm.state is VmState.UNKNOWN
             why = "it ended while it was unknown" if doubted else "nobody ordered it to stop"

@@ -63,7 +63,7 @@ class Reserve:
         return [
             Member.of(host.spec)
             for host in self._inventory.hosts_of(cluster.name)
-            if host.state is HostState.NORMAL
+            if host.state is HostState.NORMAL and not host.withdrawn
         ]
 
     def _loads(self, cluster: ClusterSpec, *, but: Sequence[Vm]) -> list[Load]:

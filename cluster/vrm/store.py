@@ -55,8 +55,16 @@ CREATE TABLE failovers (
 );
 """
 
+#: What was ordered of hosts, and how what tasks are to do is to be done.
+_RECOVERY = """
+ALTER TABLE hosts ADD COLUMN switched_off INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE hosts ADD COLUMN ended INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE hosts ADD COLUMN maintenance INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tasks ADD COLUMN mode TEXT NOT NULL DEFAULT '';
+"""
+
 #: What leads from one schema to the next, beginning with none.
-_STEPS = (_FIRST, _AVAILABILITY)
+_STEPS = (_FIRST, _AVAILABILITY, _RECOVERY)
 SCHEMA = len(_STEPS)
 
 

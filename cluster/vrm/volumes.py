@@ -122,22 +122,6 @@ class Volumes:
                 await self._clock.sleep(self._retry_s)
         return await self._arrays.create_volumes(array, vms)
 
-    async def finish_creating(self) -> None:
-        """After a restart: VMs that were being created get their volumes, or go."""
-        vms = [vm for vm in self._inventory.vms.values() if vm.state is VmState.CREATING]
-        if not vms:
-            return
-        refused = await self.create(vms)
-        for vm in vms:
-            if vm.number in refused:
-                self._events.emit(
-                    Severity.ERROR,
-                    "vm.create",
-                    f"VM {vm.title} is not created: {refused[vm.number]}",
-                    cluster=vm.spec.cluster,
-                    vm=vm.id,
-                )
-
     # Deleting
 
     def delete(self, vm: Vm) -> None:

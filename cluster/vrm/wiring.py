@@ -24,6 +24,7 @@ from cluster.vrm.failover import HighAvailability
 from cluster.vrm.failovers import Failovers
 from cluster.vrm.fencing import Fencing
 from cluster.vrm.heartbeats import Heartbeats
+from cluster.vrm.hosts import Hosts
 from cluster.vrm.inventory import Inventory
 from cluster.vrm.launch import Launch
 from cluster.vrm.lifecycle import Lifecycle
@@ -34,20 +35,21 @@ from cluster.vrm.operator import Operator
 from cluster.vrm.orders import Orders
 from cluster.vrm.placing import Placing
 from cluster.vrm.records import Host
+from cluster.vrm.recovery import RESTARTED, Recovery
 from cluster.vrm.registry import Registry
 from cluster.vrm.reports import Reports
 from cluster.vrm.reserve import Reserve
 from cluster.vrm.restarts import Restarts
+from cluster.vrm.settling import Settling
 from cluster.vrm.spawn import Spawn
 from cluster.vrm.starting import Starting
 from cluster.vrm.store import Store
+from cluster.vrm.switch import RETURN_INTERVALS, Switch
 from cluster.vrm.tasks import Tasks
 from cluster.vrm.volumes import Volumes
 from fusion.policy.detector import detector_of
 from fusion.policy.placement import PlacementPolicy
 from fusion.spec import Datacenter
-
-RESTARTED = "the VRM was restarted"
 
 
 class Wiring:
@@ -135,15 +137,71 @@ class Wiring:
         )
         self._availability = self._high_availability()
         self.detection = self._detection(datacenter)
+        self._reports = Reports(
+            inventory=self._inventory,
+            changes=self._changes,
+            events=self._events,
+            detector=self._detector,
+            copies=self._copies,
+            lost_by=self._availability.lost_by,
+            clock=clock,
+        )
+        self._switch = Switch(
+            store=store,
+            inventory=self._inventory,
+            events=self._events,
+            liveness=self.liveness,
+            availability=self._availability,
+            lost=self._reports.take_loss,
+            power=power,
+            clock=clock,
+            interval_s=self._interval_s,
+        )
+        self._settling = Settling(
+            tasks=self._tasks,
+            failovers=self._failovers,
+            switch=self._switch,
+            clock=clock,
+            # By then a host that does not come back has been found dead, and its VMs taken away.
+            patience_s=max(
+                RETURN_INTERVALS * self._interval_s, datacenter.lease_s + 2 * datacenter.renewal_s
+            ),
+        )
         self._configuration = Configuration(
             self._inventory, self._tasks, self._events, self._orders, spawn
+        )
+        self._lifecycle = Lifecycle(
+            store=store,
+            inventory=self._inventory,
+            tasks=self._tasks,
+            events=self._events,
+            changes=self._changes,
+            starting=self._starting,
+            orders=self._orders,
+            volumes=self.volumes,
+            reserve=self._reserve,
+            failovers=self._failovers,
+            restarts=self.restarts,
+            spawn=spawn,
+        )
+        self._hosts = Hosts(
+            store=store,
+            inventory=self._inventory,
+            tasks=self._tasks,
+            events=self._events,
+            lifecycle=self._lifecycle,
+            restarts=self.restarts,
+            switch=self._switch,
+            clock=clock,
+            interval_s=self._interval_s,
+            spawn=spawn,
         )
         self.facts = Facts(
             self._generation, self._inventory, self._tasks, self._events, self._failovers
         )
         self._lateness = Lateness()
         self._census = take_census(endpoint, self._inventory)
-        self.launch = self._launch(power)
+        self.launch = self._launch()
         self._registry = self._registry_service()
         self._operator = self._operator_service(datacenter, world)
 
@@ -153,19 +211,16 @@ class Wiring:
         registry_pb2_grpc.add_RegistryServicer_to_server(self._registry, server)
 
     def recall(self) -> None:
-        """After a restart: nothing of before is under way any more."""
+        """After a restart: go on with what was under way."""
         if self._generation == 1:
             return
-        going_on = [self._failovers.task(each) for each in self._failovers.under_way()]
-        ended = self._tasks.end_open(RESTARTED, but=going_on)
-        lost = f"; {ended} tasks were under way and have failed" if ended else ""
+        going_on = len(self._tasks.under_way())
+        what = f"; {going_on} tasks were under way and go on" if going_on else ""
         self._events.emit(
-            Severity.WARNING,
-            "vrm.restarted",
-            f"{RESTARTED} (generation {self._generation}){lost}",
+            Severity.WARNING, "vrm.restarted", f"{RESTARTED} (generation {self._generation}){what}"
         )
-        self._spawn(self.volumes.finish_creating())
         self._availability.resume()
+        self._recovery().resume()
 
     def keep_going(self) -> None:
         """Start what goes on for as long as the VRM runs."""
@@ -173,6 +228,19 @@ class Wiring:
         if self._arrays.specs:
             self._spawn(self.volumes.keep_deleting())
             self._spawn(self.detection.watch())
+
+    def _recovery(self) -> Recovery:
+        return Recovery(
+            store=self._store,
+            inventory=self._inventory,
+            tasks=self._tasks,
+            events=self._events,
+            lifecycle=self._lifecycle,
+            configuration=self._configuration,
+            hosts=self._hosts,
+            settling=self._settling,
+            spawn=self._spawn,
+        )
 
     def _high_availability(self) -> HighAvailability:
         fencing = Fencing(
@@ -231,7 +299,7 @@ class Wiring:
             restarts=self.restarts,
         )
 
-    def _launch(self, power: Power) -> Launch:
+    def _launch(self) -> Launch:
         deploy = Deploy(
             store=self._store,
             inventory=self._inventory,
@@ -239,21 +307,14 @@ class Wiring:
             events=self._events,
             changes=self._changes,
             starting=self._starting,
+            settling=self._settling,
             volumes=self.volumes,
         )
-        return Launch(
-            inventory=self._inventory,
-            events=self._events,
-            liveness=self.liveness,
-            deploy=deploy,
-            power=power,
-            clock=self._clock,
-            interval_s=self._interval_s,
-        )
+        return Launch(self._inventory, deploy, self._switch)
 
     def _registry_service(self) -> Registry:
         def ready(host: Host) -> None:
-            self.launch.ready(host)
+            self._switch.ready()
             self._configuration.resend(host)
             self._copies.discard(host)
             self.restarts.hurry()
@@ -261,15 +322,7 @@ class Wiring:
         return Registry(
             store=self._store,
             inventory=self._inventory,
-            reports=Reports(
-                inventory=self._inventory,
-                changes=self._changes,
-                events=self._events,
-                detector=self._detector,
-                copies=self._copies,
-                lost_by=self._availability.lost_by,
-                clock=self._clock,
-            ),
+            reports=self._reports,
             copies=self._copies,
             notices=Notices(self._inventory, self._events, self.detection.says_storage_less),
             detector=self._detector,
@@ -291,27 +344,14 @@ class Wiring:
             vrm_metrics_url=self._endpoint.metrics_url,
             vrm_generation=self._generation,
         )
-        lifecycle = Lifecycle(
-            store=self._store,
-            inventory=self._inventory,
-            tasks=self._tasks,
-            events=self._events,
-            changes=self._changes,
-            starting=self._starting,
-            orders=self._orders,
-            volumes=self.volumes,
-            reserve=self._reserve,
-            failovers=self._failovers,
-            restarts=self.restarts,
-            spawn=self._spawn,
-        )
         return Operator(
             about=about,
             inventory=self._inventory,
             tasks=self._tasks,
             events=self._events,
-            lifecycle=lifecycle,
+            lifecycle=self._lifecycle,
             configuration=self._configuration,
+            hosts=self._hosts,
             failovers=self._failovers,
             arrays=self._arrays,
             clock=self._clock,
