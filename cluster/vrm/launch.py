@@ -46,7 +46,7 @@ class Launch:
         self._power = power
         self._clock = clock
         self._interval_s = interval_s
-        self._hosts_changed = Broadcast()
+        self._ready = {host.name: Broadcast() for host in inventory.hosts}
 
     async def run(self, vms: Sequence[PlannedVm]) -> None:
         """Launch, or after a restart of the VRM finish what was left."""
@@ -63,7 +63,7 @@ class Launch:
 
     def ready(self, host: Host) -> None:
         """``host`` can be used."""
-        self._hosts_changed.notify()
+        self._ready[host.name].notify()
 
     async def _boot(self, host: Host) -> None:
         if host.state is HostState.POWERED_OFF:
@@ -86,7 +86,7 @@ class Launch:
         try:
             async with self._clock.timeout(intervals * self._interval_s):
                 while not host.reachable:
-                    await self._hosts_changed.wait()
+                    await self._ready[host.name].wait()
         except TimeoutError:
             return False
         return True

@@ -67,6 +67,8 @@ class Liveness:
         figures = self._inventory.host_figures
         silent_s = self._clock.now() - figures.last_report_s
         silent = _WATCHED[figures.state] & (silent_s > self._misses * self._interval_s)
+        if not silent.any():
+            return
         with self._store.transaction():
             for row in np.flatnonzero(silent).tolist():
                 host = self._inventory.hosts[row]

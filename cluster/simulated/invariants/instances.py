@@ -39,7 +39,7 @@ class SingleInstance:
 
     def _check_twins(self, scene: Scene, report: Report) -> None:
         number = scene.instances.number
-        if len(np.unique(number)) == len(number):
+        if np.bincount(number, minlength=1).max() <= 1:
             return
         numbers, counts = np.unique(number, return_counts=True)
         for twin in numbers[counts > 1].tolist():
