@@ -19,6 +19,7 @@ from cluster.metrics.discovery import Target
 
 #: Upper bounds of the lateness histogram, emulated seconds; above the last is +Inf.
 LATENESS_BOUNDS_S = (0.0, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_BUCKETS = (*(str(bound) for bound in LATENESS_BOUNDS_S), "+Inf")
 
 
 class Lateness:
@@ -43,8 +44,7 @@ class Lateness:
 
     def buckets(self) -> tuple[tuple[str, int], ...]:
         """Return cumulative counts by upper bound, as Prometheus wants them."""
-        names = [*(str(bound) for bound in LATENESS_BOUNDS_S), "+Inf"]
-        return tuple(zip(names, accumulate(self.counts), strict=True))
+        return tuple(zip(_BUCKETS, accumulate(self.counts), strict=True))
 
 
 @dataclass(frozen=True, slots=True)

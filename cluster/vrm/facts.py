@@ -117,14 +117,14 @@ class Facts:
 
     def vms(self) -> list[VmFact]:
         return [
-            VmFact(
-                number=vm.number,
-                spec=vm.spec,
-                state=vm.state,
-                desired=vm.desired,
-                host=vm.host.name if vm.host is not None else "",
-                epoch=vm.epoch,
-                under_way=_under_way(vm),
+            VmFact(  # by position, in its order: by name it would take twice as long
+                vm.number,
+                vm.spec,
+                vm.state,
+                vm.desired,
+                vm.host.name if vm.host is not None else "",
+                vm.epoch,
+                _under_way(vm),
             )
             for vm in self._inventory.vms.values()
         ]

@@ -71,6 +71,8 @@ class Liveness:
         """Disconnect every host that has been silent for too long."""
         figures, now_s = self._inventory.host_figures, self._clock.now()
         silent = _WATCHED[figures.state] & self._detector.suspicion(now_s)
+        if not silent.any():
+            return
         with self._store.transaction():
             for row in np.flatnonzero(silent).tolist():
                 host = self._inventory.hosts[row]

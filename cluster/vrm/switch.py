@@ -50,18 +50,18 @@ class Switch:
         self._power = power
         self._clock = clock
         self._interval_s = interval_s
-        self._changed = Broadcast()
+        self._ready = {host.name: Broadcast() for host in inventory.hosts}
 
-    def ready(self) -> None:
-        """Some host can be used."""
-        self._changed.notify()
+    def ready(self, host: Host) -> None:
+        """``host`` can be used."""
+        self._ready[host.name].notify()
 
     async def comes(self, host: Host, intervals: int = RETURN_INTERVALS) -> bool:
         """Wait until ``host`` can be used; return False where it does not come in time."""
         try:
             async with self._clock.timeout(intervals * self._interval_s):
                 while not host.reachable:
-                    await self._changed.wait()
+                    await self._ready[host.name].wait()
         except TimeoutError:
             return False
         return True

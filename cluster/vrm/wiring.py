@@ -314,7 +314,7 @@ class Wiring:
 
     def _registry_service(self) -> Registry:
         def ready(host: Host) -> None:
-            self._switch.ready()
+            self._switch.ready(host)
             self._configuration.resend(host)
             self._copies.discard(host)
             self.restarts.hurry()

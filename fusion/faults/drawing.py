@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from fusion.errors import InvalidInput
@@ -188,9 +189,7 @@ class _Ring:
 
     def __init__(self, hosts: Sequence[str]) -> None:
         self._hosts = len(hosts)
-        self._places = sorted(
-            (derive(0, "ring", host, str(k)) / 2**64, host) for host in hosts for k in range(PLACES)
-        )
+        self._places = _places(tuple(hosts))
 
     def other(self, host: str, place: float) -> tuple[str, ...]:
         """Return the first host behind ``place`` (from 0 to 1) that is not ``host``."""
@@ -199,6 +198,16 @@ class _Ring:
         at = bisect(self._places, (place, ""))
         turn = (self._places[(at + k) % len(self._places)][1] for k in range(len(self._places)))
         return (next(name for name in turn if name != host),)
+
+
+@lru_cache(maxsize=4)
+def _places(hosts: tuple[str, ...]) -> tuple[tuple[float, str], ...]:
+    """Return where ``hosts`` are, in order: the same under every seed of a campaign."""
+    return tuple(
+        sorted(
+            (derive(0, "ring", host, str(k)) / 2**64, host) for host in hosts for k in range(PLACES)
+        )
+    )
 
 
 def _direction(fault: NetworkFault, chance: float) -> Direction:

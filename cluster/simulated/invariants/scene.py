@@ -117,8 +117,7 @@ class Scene:
         self._look_at_vrm()
         self._position = self._acknowledged()
         if self.instances_changed:
-            number, count = np.unique(self.instances.number, return_counts=True)
-            self.twins = number[count > 1].tolist()
+            self.twins = np.flatnonzero(np.bincount(self.instances.number) > 1).tolist()
         if self.instances_changed or self.known_changed:
             self._compare_owners()
 
