@@ -111,7 +111,7 @@ class Agent:
             opening=Opening(
                 surroundings.arrays,
                 arrays=arrays,
-                time_limit_s=surroundings.renewal_s,
+                time_limit_s=surroundings.lease_s / 2,
                 clock=clock,
             ),
             renewals=self._renewals,

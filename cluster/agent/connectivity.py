@@ -30,8 +30,10 @@ class Connectivity:
         return self.vrm_heard_s + self._silence_s
 
     def reached(self, array: str, host: str, incarnation: int, sent_s: float) -> None:
-        """Note that ``array`` answered what ``host`` sent at ``sent_s``."""
-        self._reached[array, host] = incarnation, sent_s
+        """Note that ``array`` answered what ``host`` sent at ``sent_s``, in whatever order."""
+        self._reached[array, host] = max(
+            (incarnation, sent_s), self._reached.get((array, host), (0, -math.inf))
+        )
 
     def expect(self, array: str, powered: Mapping[str, int], now_s: float) -> None:
         """Count the silence of ``array`` from now on for hosts that have just come on."""

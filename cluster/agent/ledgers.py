@@ -28,8 +28,10 @@ FLUSH_S = 5.0
 BATCH = 1024
 #: How long reading a ledger back may take, all of it.
 READ_LIMIT_S = 30.0
-#: The pause after a write that failed, as a share of its time limit.
+#: The pause after a write that failed, as a share of its time limit; and so often that doubles
+#: where answers come too late.
 RETRY_GAP = 0.125
+DOUBLINGS = 3
 
 
 class Silent(FusionError):
@@ -46,6 +48,7 @@ class Memory:
     reading: asyncio.Task[bool] | None = None
     writing: bool = False
     write_by_s: float = 0.0  # when what is pending goes out
+    late: int = 0  # how many writes in a row were out of time
     news: News = field(default_factory=News)  # that may be earlier than was known
     awaited: dict[tuple[str, int], asyncio.Future[bool]] = field(default_factory=dict)
 
@@ -239,9 +242,13 @@ class Ledgers:
         )
         array = holding.volumes[0].array
         try:
-            await self._arrays[array].Write(request, timeout=self._time_limit_s)
+            time_limit_s = self._time_limit_s * (1 << memory.late)
+            await self._arrays[array].Write(request, timeout=time_limit_s)
         except grpc.aio.AioRpcError as failure:
+            if failure.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                memory.late = min(memory.late + 1, DOUBLINGS)
             return self._failed(memory, "write", failure)
+        memory.late = 0
         memory.ledger.written(len(blocks))
         for one in blocks:
             awaited = memory.awaited.pop((one.entry.client, one.entry.number), None)

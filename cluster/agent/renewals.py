@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from operator import is_
 
@@ -22,9 +23,9 @@ from cluster.rpc.v1 import storage_pb2
 
 log = structlog.get_logger()
 
-#: Shares of the interval between renewals: what one may take, and the pause after one that failed.
-TIME_LIMIT = 0.5
-RETRY_GAP = 0.125
+#: A renewal that is not answered for this share of the interval is followed by another. It may
+#: still be answered: on a slow path all are late, and count.
+PATIENCE = 0.25
 
 
 #: What a renewal is made of; each is another object when it changes.
@@ -66,15 +67,20 @@ class Renewals:
         self._leased.set()
 
     async def keep_renewing(self, array: str) -> None:
-        """Renew on ``array`` at every multiple of the interval, and sooner after a failure."""
-        beats = Rhythm(self._clock.now(), self._renewal_s)
-        outage = Outage(f"renewal on array {array}", self._clock)
-        while True:
-            if await self._renew(array, outage):
-                beats.kept(self._clock.now())
-                await self._clock.sleep(beats.due_s - self._clock.now())
-            else:
-                await self._clock.sleep(RETRY_GAP * self._renewal_s)
+        """Renew on ``array`` at every multiple of the interval, and sooner where none answers."""
+        clock, answered = self._clock, News()
+        beats = Rhythm(clock.now(), self._renewal_s)
+        outage = Outage(f"renewal on array {array}", clock)
+        async with asyncio.TaskGroup() as attempts:
+            while True:
+                answered.clear()
+                attempts.create_task(self._renew(array, answered))
+                if await answered.within(clock, clock.now() + PATIENCE * self._renewal_s):
+                    outage.over()
+                    beats.kept(clock.now())
+                    await clock.sleep(beats.due_s - clock.now())
+                elif clock.now() > beats.due_s + self._renewal_s:
+                    outage.failed("no answer for longer than an interval")
 
     async def keep_to_leases(self) -> None:
         """Freeze every VM as soon as one of its leases ends."""
@@ -94,25 +100,26 @@ class Renewals:
         ended = [one for one in self._copies.active() if not one.leased(now_s)]
         self._copies.hold(ended, HoldCause.LEASE, why)
 
-    async def _renew(self, array: str, outage: Outage) -> bool:
+    async def _renew(self, array: str, answered: News) -> None:
+        """Renew once. An answer that comes after a lease would say nothing any more."""
         powered, sent_s = self._chassis.powered, self._clock.now()
         if not powered:
-            return True
+            answered.set()
+            return
         self._connectivity.expect(array, powered, sent_s)
         request, sent = self._request(array)
         try:
-            reply = await self._arrays[array].Renew(request, timeout=TIME_LIMIT * self._renewal_s)
-        except grpc.aio.AioRpcError as failure:
+            reply = await self._arrays[array].Renew(request, timeout=self._lease_s)
+        except grpc.aio.AioRpcError:
             self._counters.renewals[array, Outcome.FAILED] += 1
-            outage.failed(f"{failure.code().name}: {failure.details()}")
-            return False
+            return
         self._counters.renewals[array, Outcome.DONE] += 1
-        outage.over()
+        if self._clock.now() < sent_s + self._renewal_s:  # else the next is overdue
+            answered.set()
         for host in [host for host in reply.host if host in powered]:
             self._connectivity.reached(array, host, powered[host], sent_s)
         self._heard(array, sent, reply, sent_s)
         self.full_changed(array, reply.full)
-        return True
 
     def _request(self, array: str) -> tuple[storage_pb2.RenewRequest, Sequence[Holding]]:
         """Return a renewal and the copies that it names, those of the last one if none changed."""

@@ -239,6 +239,8 @@ class Restarts:
         entry = start.entry
         self._booting[host.row] -= 1
         self._changes.undo(start.change)
+        if entry.vm.state is VmState.UNKNOWN:  # its host fell silent, but had said that
+            self._inventory.set_state(entry.vm, VmState.STOPPED)
         entry.avoided[host.name] = None
         entry.not_before_s = 0.0
         self._waiting[entry.vm.number] = entry

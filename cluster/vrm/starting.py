@@ -9,6 +9,7 @@ from functools import partial
 
 from cluster.clock import Clock
 from cluster.vrm.changes import Changes
+from cluster.vrm.hearing import Hearing
 from cluster.vrm.inventory import Inventory
 from cluster.vrm.orders import Orders, Unanswered
 from cluster.vrm.placing import Placing
@@ -45,6 +46,7 @@ class Starting:
         placing: Placing,
         reserve: Reserve,
         orders: Orders,
+        hearing: Hearing,
         clock: Clock,
     ) -> None:
         self._store = store
@@ -53,6 +55,7 @@ class Starting:
         self._placing = placing
         self._reserve = reserve
         self._orders = orders
+        self._hearing = hearing
         self._clock = clock
         self._calls = asyncio.Semaphore(CALLS_AT_ONCE)
 
@@ -88,6 +91,8 @@ class Starting:
         with self._store.transaction():
             for change in changes:  # before any break: a later order may want it otherwise
                 self._inventory.want(change.vm, Desired.RUNNING)
+        await self._hearing.wait()
+        with self._store.transaction():
             refused = self._reserve.refuse([change.vm for change in changes])
             for change in changes:
                 if change.vm.number in refused:

@@ -23,6 +23,7 @@ from cluster.vrm.facts import Facts
 from cluster.vrm.failover import HighAvailability
 from cluster.vrm.failovers import Failovers
 from cluster.vrm.fencing import Fencing
+from cluster.vrm.hearing import Hearing
 from cluster.vrm.heartbeats import Heartbeats
 from cluster.vrm.hosts import Hosts
 from cluster.vrm.inventory import Inventory
@@ -104,6 +105,7 @@ class Wiring:
             seed=datacenter.seed,
             lost=self.liveness.lose,
         )
+        self._hearing = Hearing(self._inventory)
         self._starting = Starting(
             store=store,
             inventory=self._inventory,
@@ -111,6 +113,7 @@ class Wiring:
             placing=self._placing,
             reserve=self._reserve,
             orders=self._orders,
+            hearing=self._hearing,
             clock=clock,
         )
         self._arrays = Arrays(datacenter.arrays, network, limit_s=self._renewal_s)
@@ -180,6 +183,7 @@ class Wiring:
             orders=self._orders,
             volumes=self.volumes,
             reserve=self._reserve,
+            hearing=self._hearing,
             failovers=self._failovers,
             restarts=self.restarts,
             spawn=spawn,
@@ -310,7 +314,7 @@ class Wiring:
             settling=self._settling,
             volumes=self.volumes,
         )
-        return Launch(self._inventory, deploy, self._switch)
+        return Launch(self._inventory, deploy, self._switch, self._hearing)
 
     def _registry_service(self) -> Registry:
         def ready(host: Host) -> None:

@@ -91,6 +91,10 @@ def test_an_array_is_missed_after_a_lease_and_by_those_alone_that_were_on() -> N
     assert known.storage_less(["b"], 9.1) == ["b"]
     known.expect("y", {"b": 2}, 9.0)  # it came on anew
     assert known.storage_less(["b"], 9.1) == []
+    known.reached("y", "b", 1, 99.0)  # an answer to its earlier life
+    known.reached("y", "a", 1, 1.0)  # and one that was long under way
+    assert known.storage_less(["a", "b"], 17.5) == ["a", "b"]
+    assert known.storage_less(["a"], 17.0) == []
     assert known.storage_less(["never"], 99.0) == []
     assert Connectivity((), lease_s=9.0, silence_s=3.0, now_s=0.0).storage_less("a", 99.0) == []
 

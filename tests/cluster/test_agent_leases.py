@@ -117,14 +117,40 @@ def test_a_holder_never_believes_in_its_lease_for_longer_than_the_array_grants_i
     async def scenario() -> None:
         async with storing(StorageWorld()) as world:
             for link in (("chassis-1", "san-1"), ("san-1", "chassis-1")):
-                world.fabric.wires.shape(*link, Plane.STORAGE, Quality(latency_s=0.7, jitter_s=0.0))
+                world.fabric.wires.shape(*link, Plane.STORAGE, Quality(latency_s=0.3, jitter_s=0.0))
             await world.at(1.0)
             await world.run_vms(disk_vm())
             assert world.held().lease_until_s == 1.0 + LEASE_S, "opened when it was sent"
             await world.at(32.0)
             assert world.held().lease_until_s == 30.0 + LEASE_S, "and so it is renewed"
             believed_s = world.held().lease_until_s - world.clock.now()
-            assert await world.fence(1, 2) == pytest.approx(believed_s + 0.7)
+            assert await world.fence(1, 2) == pytest.approx(believed_s + 0.3)
+
+    in_virtual_time(scenario())
+
+
+def test_a_path_on_which_answers_take_longer_than_an_interval_is_slow_and_not_lost() -> None:
+    async def scenario() -> None:
+        async with storing(StorageWorld()) as world:
+            await world.run_vms(disk_vm())
+            for link in (("chassis-1", "san-1"), ("san-1", "chassis-1")):
+                world.fabric.wires.shape(*link, Plane.STORAGE, Quality(latency_s=2.0, jitter_s=0.5))
+            await world.at(300.0)
+            assert world.states() == [VmState.RUNNING]
+            assert not world.notices()
+            assert not world.vrm.reports[-1].storage_less
+
+    in_virtual_time(scenario())
+
+
+def test_a_lossy_path_costs_no_lease() -> None:
+    async def scenario() -> None:
+        async with storing(StorageWorld()) as world:
+            await world.run_vms(disk_vm())
+            for link in (("chassis-1", "san-1"), ("san-1", "chassis-1")):
+                world.fabric.wires.shape(*link, Plane.STORAGE, Quality(loss=0.1))
+            await world.at(1000.0)
+            assert not world.notices()
 
     in_virtual_time(scenario())
 
