@@ -38,6 +38,8 @@ class Fabric:
         self.calls = 0
         #: Rises whenever a process starts, hangs, wakes or dies.
         self.population = 0
+        #: Rises whenever a name leads elsewhere.
+        self.map = 0
         self._node_of: dict[str, str] = {}
         self._routes: dict[LinkKey, Route] = {}
         self._services: dict[str, Service] = {}
@@ -52,6 +54,7 @@ class Fabric:
         """Let ``name`` be found on ``node``."""
         self._node_of[name] = node
         self._routes.clear()
+        self.map += 1
         if name != node:
             self.edge.add(name, node)
 

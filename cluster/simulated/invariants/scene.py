@@ -108,6 +108,8 @@ class Scene:
             return True
         if facts is not None and facts.revision != self._revision:
             return True
+        if world.gateway is None and not self._position:
+            return False
         return self._acknowledged() != self._position
 
     def look(self) -> None:
