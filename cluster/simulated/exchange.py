@@ -204,7 +204,8 @@ class Exchange:
         if self._deadline is not None:
             self._deadline.cancel()
         self.fabric.forget(self)
-        self._tell()
+        if self._news is not None:
+            self._tell()
         if self._responses is not None:
             self._responses.end(discard=code is StatusCode.CANCELLED)
         if self._requests is not None:
@@ -229,11 +230,10 @@ class Exchange:
         return news
 
     def _tell(self) -> None:
-        if self._news is not None:
-            waiting, self._news = self._news, None
-            for news in waiting:
-                if not news.done():
-                    news.set_result(None)
+        waiting, self._news = self._news or (), None
+        for news in waiting:
+            if not news.done():
+                news.set_result(None)
 
     async def client_read(self) -> bytes | None:
         """Return the next message of a stream, or ``None`` when the call is over."""
@@ -275,7 +275,8 @@ class Exchange:
     def _client_initial(self, metadata: Metadata) -> None:
         if self.initial_metadata is None and self.status is None:
             self.initial_metadata = metadata
-            self._tell()
+            if self._news is not None:
+                self._tell()
 
     async def server_write(self, message: bytes) -> None:
         await self.responses.room(len(message))
