@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from fusion.arrays import Ints
 from fusion.errors import Refused
 from fusion.storage.heartbeats import HeartbeatRegion
-from fusion.storage.locks import Locks, Raised
+from fusion.storage.locks import Claim, Locks, Raised
 
 LEASE_S = 9.0
 GRANTED, BARRED = "granted", "barred"
@@ -32,14 +32,19 @@ class Array:
 
     def come_up(self, now_s: float) -> None:
         self.locks = Locks(LEASE_S, now_s)
+        self.claims: dict[int, Claim] = {}
         if self.volumes:
             self.locks.allow(column(7))
         self.locks.recall(column(*self.disk), column(*self.disk.values()))
 
     def take(self, epoch: int, now_s: float) -> str:
+        if epoch in self.claims and self.locks.renew(self.claims[epoch], now_s):
+            return GRANTED
         taken = self.locks.take(column(7), column(epoch), now_s)
         self._keep(taken.raised)
         assert taken.barred.tolist() in ([], [7])
+        if not len(taken.barred):
+            self.claims[epoch] = taken.claim
         return BARRED if len(taken.barred) else GRANTED
 
     def fence(self, epoch: int, now_s: float) -> float:
@@ -155,6 +160,18 @@ def test_a_vm_without_volumes_can_be_fenced_but_not_opened() -> None:
     array.locks.forbid(column(7, 8))
     assert array.take(6, 3.0) == BARRED
     assert array.locks.epoch(7) == 5
+
+
+def test_what_was_granted_is_granted_again_until_any_lock_changes() -> None:
+    array = Array()
+    claim = array.locks.take(column(7), column(1), 0.0).claim
+    assert array.locks.renew(claim, 5.0)
+    assert array.fence(2, 6.0) == 8.0
+    assert not array.locks.renew(claim, 7.0)
+    for change in (array.locks.allow, array.locks.forbid):
+        claim = array.locks.take(column(7), column(2), 8.0).claim
+        change(column(7))
+        assert not array.locks.renew(claim, 9.0)
 
 
 def test_refusals_say_what_to_do() -> None:
