@@ -161,3 +161,5 @@ class Renewals:
         now_s = self._clock.now()
         again = [one for one in self._copies.held() if one.leased(now_s)]
         self._copies.release(again, HoldCause.LEASE, "its lease was renewed")
+        if again:
+            self.watch()  # their leases on other arrays may be the next to end

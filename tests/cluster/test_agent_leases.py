@@ -113,6 +113,25 @@ def test_a_vm_is_frozen_when_a_lease_ends_and_goes_on_when_it_is_renewed() -> No
     in_virtual_time(scenario())
 
 
+def test_a_vm_that_goes_on_is_frozen_again_when_its_next_lease_ends() -> None:
+    async def scenario() -> None:
+        async with storing(StorageWorld(arrays=(SAN_1, SAN_2))) as world:
+            await world.run_vms(disk_vm("both", SAN_1, SAN_2))
+            await world.at(10.0)
+            world.fabric.wires.cut("chassis-1", "san-1", Plane.STORAGE)
+            await world.at(13.0)
+            world.fabric.wires.cut("chassis-1", "san-2", Plane.STORAGE)
+            await world.at(9.0 + LEASE_S + 1.0)
+            assert world.states() == [VmState.PAUSED]
+            world.fabric.wires.mend("chassis-1", "san-1", Plane.STORAGE)
+            await world.at(12.0 + LEASE_S - 0.001)
+            assert world.states() == [VmState.RUNNING]
+            await world.at(12.0 + LEASE_S + 0.001)
+            assert world.states() == [VmState.PAUSED]
+
+    in_virtual_time(scenario())
+
+
 def test_a_holder_never_believes_in_its_lease_for_longer_than_the_array_grants_it() -> None:
     async def scenario() -> None:
         async with storing(StorageWorld()) as world:
@@ -151,6 +170,21 @@ def test_a_lossy_path_costs_no_lease() -> None:
                 world.fabric.wires.shape(*link, Plane.STORAGE, Quality(loss=0.1))
             await world.at(1000.0)
             assert not world.notices()
+
+    in_virtual_time(scenario())
+
+
+def test_a_vm_that_has_just_shut_down_when_its_lease_ends_is_not_frozen() -> None:
+    async def scenario() -> None:
+        async with storing(StorageWorld(tick_s=1000.0)) as world:
+            await world.run_vms(disk_vm())
+            await world.at(10.0)
+            world.fabric.wires.cut("chassis-1", "san-1", Plane.STORAGE)
+            await world.at(9.0 + LEASE_S - 2.0)  # it takes 2 s to shut down
+            await world.orders.StopVm(agent_pb2.StopVmRequest(command=world.command(), vm=VM))
+            await world.at(30.0)
+            assert not world.notices()
+            assert not world.states()
 
     in_virtual_time(scenario())
 
