@@ -11,6 +11,7 @@ from cluster.agent.holdings import HoldCause, Holding, Holdings
 from cluster.agent.notices import Notices
 from cluster.clock import Clock
 from fusion.arrays import Codes
+from fusion.vm import VmState
 
 log = structlog.get_logger()
 
@@ -80,6 +81,8 @@ class Copies:
             return
         with self._chassis.change() as fleet:
             for holding in held:
+                if fleet.state(holding.host, holding.vm) is VmState.STOPPED:
+                    continue  # it shut down just now
                 reason = why(holding)
                 fleet.suspend(holding.host, holding.vm, reason)
                 if not holding.causes:
