@@ -99,6 +99,7 @@ class Copies:
             for holding in held:
                 holding.causes &= ~cause
                 if not holding.causes:
+                    self._frozen.remove(holding)
                     fleet.restore(holding.host, holding.vm)
                     self._tell("vm.resumed", holding, f"goes on, because {why}", severe=False)
 

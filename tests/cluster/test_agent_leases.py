@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from cluster.agent.holdings import HoldCause
 from cluster.network import Plane
 from cluster.rpc.convert import VM_STATES
 from cluster.rpc.v1 import agent_pb2, common_pb2, registry_pb2, storage_pb2
@@ -185,6 +186,28 @@ def test_a_vm_that_has_just_shut_down_when_its_lease_ends_is_not_frozen() -> Non
             await world.at(30.0)
             assert not world.notices()
             assert not world.states()
+
+    in_virtual_time(scenario())
+
+
+def test_a_vm_may_freeze_and_go_on_several_times_in_one_instant_and_for_two_causes() -> None:
+    async def scenario() -> None:
+        async with storing(StorageWorld()) as world:
+            await world.run_vms(disk_vm())
+            copies, copy = world.agent.copies, world.held()
+            for _ in range(3):
+                for cause in HoldCause:
+                    copies.hold([copy], cause, lambda _: "the test says so")
+                assert world.states() == [VmState.PAUSED]
+                copies.release([copy], HoldCause.SPACE, "the test says so")
+                assert world.states() == [VmState.PAUSED]
+                assert list(copies.held()) == [copy]
+                copies.release([copy], HoldCause.LEASE, "the test says so")
+                copies.hold([copy], HoldCause.LEASE, lambda _: "the test says so")
+                copies.release(copies.held(), HoldCause.LEASE, "the test says so")
+                assert not copies.held()
+                assert copies.active() == [copy]
+                assert not copy.causes
 
     in_virtual_time(scenario())
 
