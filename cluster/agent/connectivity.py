@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 
+_NEVER = (0, -math.inf)
+
 
 class Connectivity:
     """When the VRM answered last, when each host last reached each array, and who is isolated.
@@ -19,6 +21,7 @@ class Connectivity:
         self._lease_s = lease_s
         self._silence_s = silence_s
         self._reached: dict[tuple[str, str], tuple[int, float]] = {}
+        self._expected: dict[str, Mapping[str, int]] = {}  # by array
         self._fine_until_s = -math.inf  # before that, no host can have missed an array
         self.vrm_heard_s = now_s
         #: Hosts that reach neither VRM, nor peers, nor arbitration, as they themselves see it.
@@ -31,12 +34,15 @@ class Connectivity:
 
     def reached(self, array: str, host: str, incarnation: int, sent_s: float) -> None:
         """Note that ``array`` answered what ``host`` sent at ``sent_s``, in whatever order."""
-        self._reached[array, host] = max(
-            (incarnation, sent_s), self._reached.get((array, host), (0, -math.inf))
-        )
+        key, reached = (array, host), (incarnation, sent_s)
+        if reached > self._reached.get(key, _NEVER):
+            self._reached[key] = reached
 
     def expect(self, array: str, powered: Mapping[str, int], now_s: float) -> None:
         """Count the silence of ``array`` from now on for hosts that have just come on."""
+        if self._expected.get(array) is powered:  # who has been reached since is known as well
+            return
+        self._expected[array] = powered
         for host, incarnation in powered.items():
             if self._reached.get((array, host), (0, 0.0))[0] != incarnation:
                 self._reached[array, host] = incarnation, now_s

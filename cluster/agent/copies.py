@@ -105,10 +105,10 @@ class Copies:
 
     def discard(self, holdings: Iterable[Holding], why: str) -> None:
         """Drop copies at once, whatever they are doing; one that has stopped is no news."""
-        active = set(self.active())
         void = [one for one in holdings if self.has(one)]
         if not void:
             return
+        active = set(self.active())
         with self._chassis.change() as fleet:
             for holding in void:
                 fleet.discard(holding.host, holding.vm)

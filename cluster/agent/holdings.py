@@ -36,14 +36,13 @@ class Holding:
     volumes: tuple[VolumeSpec, ...]
     until_s: dict[str, float]  # when the lease on each array ends; none: it needs no lease
     causes: HoldCause = FREE
+    lease_until_s: float = field(init=False)  # when the first of its leases ends, or infinity
+
+    def __post_init__(self) -> None:
+        self.lease_until_s = min(self.until_s.values(), default=math.inf)
 
     def __str__(self) -> str:
         return f"VM {vm_id(self.vm)} ({self.name})"
-
-    @property
-    def lease_until_s(self) -> float:
-        """When the first of its leases ends, or infinity."""
-        return min(self.until_s.values(), default=math.inf)
 
     def leased(self, now_s: float) -> bool:
         """Whether it may act: every lease runs."""
@@ -55,7 +54,9 @@ class Holding:
 
     def prolong(self, array: str, until_s: float) -> None:
         """Note a renewal; one that was answered late takes nothing away."""
-        self.until_s[array] = max(self.until_s[array], until_s)
+        if until_s > self.until_s[array]:
+            self.until_s[array] = until_s
+            self.lease_until_s = until_s if len(self.until_s) == 1 else min(self.until_s.values())
 
 
 @dataclass(slots=True)
@@ -98,7 +99,7 @@ def renewed(
     VMs that belong to later epochs. Where two hosts have copies of such a VM, it is the older that
     is void for sure; the other is left as it is, for the next renewal to tell.
     """
-    if not barred and all(one.host in hosts for one in sent):
+    if not barred and {one.host for one in sent}.issubset(hosts):
         for holding in sent:
             holding.prolong(array, until_s)
         return []

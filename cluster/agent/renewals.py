@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from operator import is_
 
 import grpc
@@ -13,7 +13,7 @@ from cluster.agent.arrays import Arrays
 from cluster.agent.chassis import Chassis
 from cluster.agent.connectivity import Connectivity
 from cluster.agent.copies import Copies
-from cluster.agent.holdings import HoldCause, Holding, renewed
+from cluster.agent.holdings import FREE, HoldCause, Holding, renewed
 from cluster.agent.reporting import Outage
 from cluster.agent.rhythm import News, Rhythm
 from cluster.agent.surroundings import Surroundings
@@ -87,9 +87,12 @@ class Renewals:
         while True:
             now_s = self._clock.now()
             self.freeze_ended(now_s)
-            running = [one for one in self._copies.active() if HoldCause.LEASE not in one.causes]
-            end_s = min((one.lease_until_s for one in running), default=now_s + self._lease_s)
-            await self._leased.within(self._clock, min(end_s, now_s + self._lease_s))
+            ends_s = [
+                one.lease_until_s
+                for one in self._copies.active()
+                if one.causes is FREE or HoldCause.LEASE not in one.causes
+            ]
+            await self._leased.within(self._clock, min([*ends_s, now_s + self._lease_s]))
 
     def freeze_ended(self, now_s: float) -> None:
         """Freeze the VMs that have no lease any more."""
@@ -97,8 +100,9 @@ class Renewals:
         def why(holding: Holding) -> str:
             return f"its lease on {' and '.join(holding.ended(now_s))} has ended"
 
-        ended = [one for one in self._copies.active() if not one.leased(now_s)]
-        self._copies.hold(ended, HoldCause.LEASE, why)
+        ended = [one for one in self._copies.active() if one.lease_until_s <= now_s]
+        if ended:
+            self._copies.hold(ended, HoldCause.LEASE, why)
 
     async def _renew(self, array: str, answered: News) -> None:
         """Renew once. An answer that comes after a lease would say nothing any more."""
@@ -116,9 +120,11 @@ class Renewals:
         self._counters.renewals[array, Outcome.DONE] += 1
         if self._clock.now() < sent_s + self._renewal_s:  # else the next is overdue
             answered.set()
-        for host in [host for host in reply.host if host in powered]:
-            self._connectivity.reached(array, host, powered[host], sent_s)
-        self._heard(array, sent, reply, sent_s)
+        hosts = frozenset(reply.host)
+        for host, incarnation in powered.items():
+            if host in hosts:
+                self._connectivity.reached(array, host, incarnation, sent_s)
+        self._heard(array, sent, hosts, reply, sent_s)
         self.full_changed(array, reply.full)
 
     def _request(self, array: str) -> tuple[storage_pb2.RenewRequest, Sequence[Holding]]:
@@ -146,6 +152,7 @@ class Renewals:
         self,
         array: str,
         sent: Sequence[Holding],
+        hosts: Collection[str],
         reply: storage_pb2.RenewReply,
         sent_s: float,
     ) -> None:
@@ -153,13 +160,16 @@ class Renewals:
         void = renewed(
             sent,
             array,
-            hosts=frozenset(reply.host),
+            hosts=hosts,
             barred=frozenset(reply.barred),
             until_s=sent_s + reply.lease_s,
         )
-        self._copies.discard(void, f"array {array} has a later epoch of it")
-        now_s = self._clock.now()
-        again = [one for one in self._copies.held() if one.leased(now_s)]
-        self._copies.release(again, HoldCause.LEASE, "its lease was renewed")
-        if again:
-            self.watch()  # their leases on other arrays may be the next to end
+        if void:
+            self._copies.discard(void, f"array {array} has a later epoch of it")
+        held = self._copies.held()
+        if held:
+            now_s = self._clock.now()
+            again = [one for one in held if one.leased(now_s)]
+            self._copies.release(again, HoldCause.LEASE, "its lease was renewed")
+            if again:
+                self.watch()  # their leases on other arrays may be the next to end

@@ -12,7 +12,7 @@ from fusion.arrays import Ints
 from fusion.errors import FusionError, InvalidInput
 from fusion.spec import ArraySpec
 from fusion.storage.heartbeats import HeartbeatRegion
-from fusion.storage.locks import Locks, Raised
+from fusion.storage.locks import Locks, Raised, Taken
 from fusion.storage.volumes import Disk, Volumes
 from fusion.units import MAX_SIZE_BYTES
 from fusion.vm import vm_id
@@ -85,13 +85,12 @@ class Controller:
 
     # --- hosts'
 
-    def take(self, vm_number: Ints, epoch: Ints, now_s: float) -> list[int]:
-        """Open or renew; return the numbers of the VMs that are barred."""
+    def take(self, vm_number: Ints, epoch: Ints, now_s: float) -> Taken:
+        """Open or renew; return what came of it, among it the VMs that are barred."""
         taken = self.locks.take(vm_number, epoch, now_s)
         self._keep(taken.raised)
-        barred: list[int] = taken.barred.tolist()
-        self.refused += len(barred)
-        return barred
+        self.refused += len(taken.barred)
+        return taken
 
     def write(self, vm_number: int, index: int, epoch: int, blocks: Sequence[Block]) -> None:
         """Write blocks, all or none, within a transaction of the store.

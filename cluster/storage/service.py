@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -22,6 +23,7 @@ from cluster.storage.controller import Controller
 from cluster.storage.store import Block
 from fusion.arrays import Ints
 from fusion.errors import InvalidInput, Refused
+from fusion.storage.locks import Claim
 from fusion.storage.queue import ServiceQueue
 from fusion.storage.volumes import DatastoreFull, Disk
 from fusion.vm import vm_id
@@ -33,6 +35,16 @@ BLOCKS_PER_READ = 256
 
 #: As many VMs are named in a line of the log.
 NAMED = 8
+
+
+@dataclass(frozen=True, slots=True)
+class _Renewed:
+    """A renewal that was granted whole, and its answer."""
+
+    request: pb.RenewRequest
+    claim: Claim
+    full: Sequence[str]
+    reply: pb.RenewReply
 
 
 class StorageService(storage_pb2_grpc.StorageArrayServicer):
@@ -59,6 +71,7 @@ class StorageService(storage_pb2_grpc.StorageArrayServicer):
         self._lease_s = lease_s
         self._up_s = up_s
         self._clock = clock
+        self._renewed: dict[str, _Renewed] = {}  # the last by its first host
 
     # --- the VRM's
 
@@ -140,7 +153,7 @@ class StorageService(storage_pb2_grpc.StorageArrayServicer):
     @unary
     async def Open(self, request: pb.OpenRequest, _: Any) -> pb.OpenReply:
         vm_number, epoch = _locks_of(request.vm_number, request.epoch)
-        barred = self._controller.take(vm_number, epoch, self._clock.now())
+        barred = self._controller.take(vm_number, epoch, self._clock.now()).barred.tolist()
         self._counts.count(Operation.OPEN)
         if barred:
             log.warning("opening barred", host=request.host, vms=_named(barred))
@@ -148,19 +161,44 @@ class StorageService(storage_pb2_grpc.StorageArrayServicer):
 
     @unary
     async def Renew(self, request: pb.RenewRequest, _: Any) -> pb.RenewReply:
-        _check_lengths(len(request.host), request.incarnation, request.isolated)
-        vm_number, epoch = _locks_of(request.vm_number, request.epoch)
-        now_s = self._clock.now()
-        for host, incarnation, isolated in zip(
-            request.host, request.incarnation, request.isolated, strict=True
-        ):
-            self._controller.heartbeats.touch(host, incarnation, now_s, isolated)
-        barred = self._controller.take(vm_number, epoch, now_s)
-        self._counts.count(Operation.RENEW)
-        if barred:
-            log.warning("renewal barred", hosts=list(request.host), vms=_named(barred))
+        now_s, hosts = self._clock.now(), request.host[:]
         full = [each.name for each in self._controller.volumes.datastores if each.full]
-        return pb.RenewReply(lease_s=self._lease_s, barred=barred, full=full, host=request.host)
+        reply = self._granted_again(request, hosts, full, now_s)
+        if reply is None:
+            reply = self._grant(request, hosts, full, now_s)
+        touch = self._controller.heartbeats.touch
+        for host, incarnation, isolated in zip(
+            hosts, request.incarnation, request.isolated, strict=True
+        ):
+            touch(host, incarnation, now_s, isolated)
+        self._counts.count(Operation.RENEW)
+        return reply
+
+    def _granted_again(
+        self, request: pb.RenewRequest, hosts: Sequence[str], full: Sequence[str], now_s: float
+    ) -> pb.RenewReply | None:
+        """Grant a renewal that is as the last of these hosts, as nearly all are.
+
+        Returns ``None``, and nothing was done, where there is more to it.
+        """
+        last = self._renewed.get(hosts[0]) if hosts else None
+        if last is None or last.full != full or last.request != request:
+            return None
+        return last.reply if self._controller.locks.renew(last.claim, now_s) else None
+
+    def _grant(
+        self, request: pb.RenewRequest, hosts: Sequence[str], full: Sequence[str], now_s: float
+    ) -> pb.RenewReply:
+        _check_lengths(len(hosts), request.incarnation, request.isolated)
+        vm_number, epoch = _locks_of(request.vm_number, request.epoch)
+        taken = self._controller.take(vm_number, epoch, now_s)
+        barred = taken.barred.tolist()
+        reply = pb.RenewReply(lease_s=self._lease_s, barred=barred, full=full, host=hosts)
+        if barred:
+            log.warning("renewal barred", hosts=hosts, vms=_named(barred))
+        elif hosts:
+            self._renewed[hosts[0]] = _Renewed(request, taken.claim, full, reply)
+        return reply
 
     @unary
     async def Write(self, request: pb.WriteRequest, context: Any) -> pb.WriteReply:

@@ -26,11 +26,19 @@ class Raised(NamedTuple):
     epoch: Ints
 
 
+class Claim(NamedTuple):
+    """What a renewal was granted; until a lock changes, its repetition is granted the same."""
+
+    rows: Ints
+    revision: int
+
+
 class Taken(NamedTuple):
     """The outcome of an opening or a renewal; ``barred`` are the VM numbers that are another's."""
 
     barred: Ints
     raised: Raised
+    claim: Claim
 
 
 class Fenced(NamedTuple):
@@ -56,11 +64,13 @@ class Locks:
         self._usable: Bools = np.zeros(1, dtype=np.bool_)  # whether it has volumes here
         self._granted_s: Floats = np.full(1, _NEVER)  # the last lease, at whatever epoch
         self._older_end_s: Floats = np.full(1, _NEVER)  # of any lease of an older epoch
+        self._revision = 0  # rises with whatever may bar who was granted something
 
     # --- which VMs there are
 
     def recall(self, vm_number: Ints, epoch: Ints) -> None:
         """Take up the epochs that were raised before the array went down."""
+        self._revision += 1
         rows = self._rows_for(vm_number)
         self._epoch[rows] = epoch
         self._granted_s[rows] = self._up_s
@@ -68,11 +78,13 @@ class Locks:
 
     def allow(self, vm_number: Ints) -> None:
         """VMs have volumes here from now on."""
+        self._revision += 1
         rows = self._rows_for(vm_number)
         self._usable[rows] = True
 
     def forbid(self, vm_number: Ints) -> None:
         """The volumes of VMs are gone: nobody can open them, while their epochs are kept."""
+        self._revision += 1
         rows, known = self._find(vm_number)
         self._usable[rows[known]] = False
 
@@ -87,8 +99,16 @@ class Locks:
         usable = known & self._usable[rows]
         raised = self._raise(rows[usable], epoch[usable], now_s)
         granted = usable & (epoch == self._epoch[rows])
-        self._granted_s[rows[granted]] = now_s
-        return Taken(vm_number[~granted], raised)
+        held = rows[granted]
+        self._granted_s[held] = now_s
+        return Taken(vm_number[~granted], raised, Claim(held, self._revision))
+
+    def renew(self, claim: Claim, now_s: float) -> bool:
+        """Grant what ``claim`` was granted once more; False where that has to be asked anew."""
+        if claim.revision != self._revision:
+            return False
+        self._granted_s[claim.rows] = now_s
+        return True
 
     def fence(self, vm_number: Ints, epoch: Ints, now_s: float) -> Fenced:
         """Bar all epochs below ``epoch``, also of VMs that have no volumes here. Shapes [N]."""
@@ -124,6 +144,7 @@ class Locks:
         higher = rows[epoch > self._epoch[rows]]
         if not len(higher):
             return Raised(higher, higher)
+        self._revision += 1
         np.maximum.at(self._epoch, rows, epoch)
         self._older_end_s[higher] = self._granted_s[higher] + self._lease_s
         return Raised(self._number[higher], self._epoch[higher])
@@ -139,6 +160,7 @@ class Locks:
         """Return the rows of VMs, made where there are none."""
         fresh = np.setdiff1d(vm_number, self._number)
         if len(fresh):
+            self._revision += 1  # rows move
             at = np.searchsorted(self._number, fresh)
             self._number = np.insert(self._number, at, fresh)
             self._epoch = np.insert(self._epoch, at, 0)

@@ -99,11 +99,11 @@ def _check_owners(scene: Scene, known: Known, report: Report) -> None:
 def _check_leases(scene: Scene, seat: Seat, report: Report) -> float:
     """Report what goes on without a lease; return when the first lease of the others ends."""
     ends_s = math.inf
-    for number, row in zip(seat.held.number.tolist(), seat.held.host_row.tolist(), strict=True):
-        holding = scene.holding(number, row)
-        if holding is None or holding.causes:
+    ended_s = scene.now_s - ROUNDING_S
+    for number, row, holding in scene.holdings(seat):
+        if holding.causes is not FREE:
             continue
-        if holding.lease_until_s < scene.now_s - ROUNDING_S:
+        if holding.lease_until_s < ended_s:
             host = scene.names[row]
             report(
                 vm_id(number),
@@ -111,8 +111,8 @@ def _check_leases(scene: Scene, seat: Seat, report: Report) -> float:
                 text=f"VM {vm_id(number)} goes on, on host {host}, and its lease on "
                 f"{_listed(holding.ended(scene.now_s))} ended at {holding.lease_until_s:.3f} s",
             )
-        else:
-            ends_s = min(ends_s, holding.lease_until_s)
+        elif holding.lease_until_s < ends_s:
+            ends_s = holding.lease_until_s
     return ends_s
 
 

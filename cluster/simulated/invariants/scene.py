@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,6 +125,16 @@ class Scene:
         """Return what the host of ``row`` holds of VM ``number``, with its leases."""
         agent = self._seat_of[row].agent
         return agent.copies.of(self.names[row], number) if agent is not None else None
+
+    def holdings(self, seat: Seat) -> Iterator[tuple[int, int, Holding]]:
+        """Yield what the hosts of ``seat`` hold of the VMs of its view, by number and row."""
+        if seat.agent is None:
+            return
+        of, names, held = seat.agent.copies.of, self.names, seat.held
+        for number, row in zip(held.number.tolist(), held.host_row.tolist(), strict=True):
+            holding = of(names[row], number)
+            if holding is not None:
+                yield number, row, holding
 
     def has(self, number: int, row: int) -> bool:
         """Whether the host of ``row`` still has VM ``number``, which its view may show too long."""
