@@ -11,6 +11,7 @@ from cluster.agent.holdings import HoldCause, Holding, Holdings
 from cluster.agent.notices import Notices
 from cluster.clock import Clock
 from fusion.arrays import Codes
+from fusion.vm import VmState
 
 log = structlog.get_logger()
 
@@ -80,6 +81,8 @@ class Copies:
             return
         with self._chassis.change() as fleet:
             for holding in held:
+                if fleet.state(holding.host, holding.vm) is VmState.STOPPED:
+                    continue  # it shut down just now
                 reason = why(holding)
                 fleet.suspend(holding.host, holding.vm, reason)
                 if not holding.causes:
@@ -96,6 +99,7 @@ class Copies:
             for holding in held:
                 holding.causes &= ~cause
                 if not holding.causes:
+                    self._frozen.remove(holding)
                     fleet.restore(holding.host, holding.vm)
                     self._tell("vm.resumed", holding, f"goes on, because {why}", severe=False)
 

@@ -20,6 +20,7 @@ from cluster.parties import ARBITER
 from cluster.rpc.v1 import arbiter_pb2, arbiter_pb2_grpc
 from fusion.policy.isolation import Action, Contacts, judge
 from fusion.spec import IsolationResponse
+from fusion.vm import VmState
 
 log = structlog.get_logger()
 
@@ -143,6 +144,8 @@ class Isolation:
         if halted:
             with self._chassis.change() as fleet:
                 for one in halted:
+                    if fleet.state(host, one.vm) is VmState.STOPPED:
+                        continue  # it shut down just now
                     fleet.stop(host, one.vm, force=True)
         if halted or not before:
             count = len(self._peers(self._cluster_of[host]))

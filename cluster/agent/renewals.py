@@ -171,3 +171,5 @@ class Renewals:
             now_s = self._clock.now()
             again = [one for one in held if one.leased(now_s)]
             self._copies.release(again, HoldCause.LEASE, "its lease was renewed")
+            if again:
+                self.watch()  # their leases on other arrays may be the next to end

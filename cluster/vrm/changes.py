@@ -96,8 +96,13 @@ class Changes:
             self._inventory.set_state(vm, VmState.UNKNOWN)
 
     def void(self, vm: Vm) -> None:
-        """``vm`` was taken from its host: what was ordered there has no effect any more."""
+        """``vm`` was taken from its host: what was ordered there has no effect any more.
+
+        Who ordered it to stop hears that this failed, so it is to run as it was before.
+        """
         if vm.change is not None:
+            if vm.change.desired_before is Desired.RUNNING:
+                self._inventory.want(vm, Desired.RUNNING)
             self.end(vm.change)
 
 

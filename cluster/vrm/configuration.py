@@ -11,6 +11,7 @@ from cluster.vrm.inventory import Inventory
 from cluster.vrm.orders import Orders, Unanswered
 from cluster.vrm.records import Host, Vm
 from cluster.vrm.spawn import Spawn
+from cluster.vrm.store import Store
 from cluster.vrm.tasks import Task, Tasks
 from fusion.errors import FusionError, Refused
 from fusion.policy.placement import ROUNDING_MHZ
@@ -22,8 +23,16 @@ class Configuration:
     """Changes limit, shares and reservation of VMs, wherever they are."""
 
     def __init__(
-        self, inventory: Inventory, tasks: Tasks, events: Events, orders: Orders, spawn: Spawn
+        self,
+        *,
+        store: Store,
+        inventory: Inventory,
+        tasks: Tasks,
+        events: Events,
+        orders: Orders,
+        spawn: Spawn,
     ) -> None:
+        self._store = store
         self._inventory = inventory
         self._tasks = tasks
         self._events = events
@@ -52,8 +61,9 @@ class Configuration:
         )
         self._check(vm, cpu)
         before = vm.spec.cpu
-        task = self._tasks.open("vm.set-cpu", vm.id, vm.name, request_id, mode=_written(before))
-        self._inventory.configure(vm, vm.spec.with_cpu(cpu), unsure=vm.host is not None)
+        with self._store.transaction():
+            task = self._tasks.open("vm.set-cpu", vm.id, vm.name, request_id, mode=_written(before))
+            self._inventory.configure(vm, vm.spec.with_cpu(cpu), unsure=vm.host is not None)
         vm.configuring = task
         self._spawn(self._carry_out(vm, before, task))
         return task

@@ -236,6 +236,7 @@ class Lifecycle:
             return self._change(vm, action, task)
 
     def _change(self, vm: Vm, action: VmAction, task: Task) -> Change:
+        next_state(vm.title, vm.state, action)  # a refusal within the transaction would be a crash
         with self._store.transaction():
             change = self._changes.begin(vm, action, task)
             desired = wants(action)

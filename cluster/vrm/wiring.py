@@ -171,7 +171,12 @@ class Wiring:
             ),
         )
         self._configuration = Configuration(
-            self._inventory, self._tasks, self._events, self._orders, spawn
+            store=store,
+            inventory=self._inventory,
+            tasks=self._tasks,
+            events=self._events,
+            orders=self._orders,
+            spawn=spawn,
         )
         self._lifecycle = Lifecycle(
             store=store,

@@ -160,4 +160,5 @@ def random_plan() -> FaultPlan:
         ),
         guest_crash=GuestCrash(after=Exponential(8 * hour)),
         load_burst=LoadBurst(after=Exponential(8 * hour), lasts=LogNormal(30.0, 0.8), percent=60.0),
+        heal_s=3 * minute,
     )

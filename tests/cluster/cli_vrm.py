@@ -107,6 +107,7 @@ class TalkingVrm(VrmServicer):
         ]
         self.tasks: dict[str, vrm.Task] = {}
         self.fail_with = ""
+        self.refuse_with = ""  # orders to hosts
         self.never_ends = False
         self.watched = False
         self.orders: list[Any] = []
@@ -236,10 +237,9 @@ class TalkingVrm(VrmServicer):
 
     @unary
     async def PowerHost(self, request: Any, context: Any) -> vrm.Task:
-        state = HostState.POWERED_OFF
-        if request.action != vrm.POWER_ACTION_OFF:
-            state = HostState.NORMAL
-        return self._host_order(request, "host.power", state)
+        off = request.action == vrm.POWER_ACTION_OFF
+        state = HostState.POWERED_OFF if off else HostState.NORMAL
+        return self._host_order(request, f"host.power-{'off' if off else 'on'}", state)
 
     @unary
     async def EnterMaintenance(self, request: Any, context: Any) -> vrm.Task:
@@ -251,11 +251,22 @@ class TalkingVrm(VrmServicer):
 
     def _host_order(self, order: Any, kind: str, state: HostState) -> vrm.Task:
         self.orders.append(order)
+        if self.refuse_with:
+            raise Refused(self.refuse_with)
         for host in self.hosts:
             if host.spec.name == order.host:
                 host.state = HOST_STATES[state]
                 return self._task_of(kind, order.host, order.host)
         raise NotFound(f"there is no host {order.host}; did you mean cna-01?")
+
+    async def Locate(self, request: Any, context: Any) -> vrm.LocateReply:
+        return vrm.LocateReply()
+
+    async def ListFailovers(self, request: Any, context: Any) -> vrm.ListFailoversAnswer:
+        return vrm.ListFailoversAnswer()
+
+    async def ListDatastores(self, request: Any, context: Any) -> vrm.ListDatastoresAnswer:
+        return vrm.ListDatastoresAnswer()
 
     def _known(self, task_id: str) -> vrm.Task:
         if task_id not in self.tasks:

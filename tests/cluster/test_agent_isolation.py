@@ -11,7 +11,7 @@ import grpc
 import pytest
 
 from cluster.network import Plane
-from cluster.rpc.v1 import arbiter_pb2, arbiter_pb2_grpc, storage_pb2
+from cluster.rpc.v1 import agent_pb2, arbiter_pb2, arbiter_pb2_grpc, storage_pb2
 from cluster.rpc.v1.power_pb2 import PowerRequest
 from cluster.simulated.network import SimulatedNetwork
 from fusion.spec import IsolationResponse
@@ -22,6 +22,8 @@ from tests.cluster.virtual_time import in_virtual_time, until
 
 RUN, STOP = IsolationResponse.LEAVE_RUNNING, IsolationResponse.STOP
 SILENCE_S = 3 * INTERVAL_S
+
+VM, SHUTDOWN_S = "i-00000001", 2.0
 
 #: From its last word, the VRM is missed, asked for by three waves of pings, and reported.
 ENOUGH_S = SILENCE_S + 5 * INTERVAL_S
@@ -112,6 +114,24 @@ def test_what_is_frozen_is_not_halted_and_what_goes_on_is() -> None:
             assert world.states() == [VmState.PAUSED]
             world.fabric.wires.mend("chassis-1", "san-1", Plane.STORAGE)
             await until(lambda: world.states() == [VmState.STOPPED], "halted")
+
+    in_virtual_time(scenario())
+
+
+def test_a_vm_that_has_just_shut_down_when_its_host_halts_all_is_no_trouble() -> None:
+    async def scenario() -> None:
+        async with storing(StorageWorld(response=STOP, tick_s=1000.0)) as world:
+            await world.run_vms(disk_vm())
+            await world.at(18.0)
+            await world.vrm_down()
+            isolated_s = 16.0 + SILENCE_S
+            await world.at(isolated_s - SHUTDOWN_S - 0.1)
+            await world.orders.StopVm(agent_pb2.StopVmRequest(command=world.command(), vm=VM))
+            await world.at(isolated_s - 0.5)
+            world.agent.add_load("cna-01", 1, 1.0)  # so soon after, no end of a phase is looked for
+            await world.at(isolated_s + 0.1)
+            assert world.agent.counters.notices == {"host.isolated": 1}
+            await until(lambda: world.states() == [VmState.STOPPED], "the VM is off")
 
     in_virtual_time(scenario())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from cluster.agent.holdings import HoldCause
 from cluster.network import Plane
 from cluster.rpc.convert import VM_STATES
 from cluster.rpc.v1 import agent_pb2, common_pb2, registry_pb2, storage_pb2
@@ -113,6 +114,25 @@ def test_a_vm_is_frozen_when_a_lease_ends_and_goes_on_when_it_is_renewed() -> No
     in_virtual_time(scenario())
 
 
+def test_a_vm_that_goes_on_is_frozen_again_when_its_next_lease_ends() -> None:
+    async def scenario() -> None:
+        async with storing(StorageWorld(arrays=(SAN_1, SAN_2))) as world:
+            await world.run_vms(disk_vm("both", SAN_1, SAN_2))
+            await world.at(10.0)
+            world.fabric.wires.cut("chassis-1", "san-1", Plane.STORAGE)
+            await world.at(13.0)
+            world.fabric.wires.cut("chassis-1", "san-2", Plane.STORAGE)
+            await world.at(9.0 + LEASE_S + 1.0)
+            assert world.states() == [VmState.PAUSED]
+            world.fabric.wires.mend("chassis-1", "san-1", Plane.STORAGE)
+            await world.at(12.0 + LEASE_S - 0.001)
+            assert world.states() == [VmState.RUNNING]
+            await world.at(12.0 + LEASE_S + 0.001)
+            assert world.states() == [VmState.PAUSED]
+
+    in_virtual_time(scenario())
+
+
 def test_a_holder_never_believes_in_its_lease_for_longer_than_the_array_grants_it() -> None:
     async def scenario() -> None:
         async with storing(StorageWorld()) as world:
@@ -151,6 +171,43 @@ def test_a_lossy_path_costs_no_lease() -> None:
                 world.fabric.wires.shape(*link, Plane.STORAGE, Quality(loss=0.1))
             await world.at(1000.0)
             assert not world.notices()
+
+    in_virtual_time(scenario())
+
+
+def test_a_vm_that_has_just_shut_down_when_its_lease_ends_is_not_frozen() -> None:
+    async def scenario() -> None:
+        async with storing(StorageWorld(tick_s=1000.0)) as world:
+            await world.run_vms(disk_vm())
+            await world.at(10.0)
+            world.fabric.wires.cut("chassis-1", "san-1", Plane.STORAGE)
+            await world.at(9.0 + LEASE_S - 2.0)  # it takes 2 s to shut down
+            await world.orders.StopVm(agent_pb2.StopVmRequest(command=world.command(), vm=VM))
+            await world.at(30.0)
+            assert not world.notices()
+            assert not world.states()
+
+    in_virtual_time(scenario())
+
+
+def test_a_vm_may_freeze_and_go_on_several_times_in_one_instant_and_for_two_causes() -> None:
+    async def scenario() -> None:
+        async with storing(StorageWorld()) as world:
+            await world.run_vms(disk_vm())
+            copies, copy = world.agent.copies, world.held()
+            for _ in range(3):
+                for cause in HoldCause:
+                    copies.hold([copy], cause, lambda _: "the test says so")
+                assert world.states() == [VmState.PAUSED]
+                copies.release([copy], HoldCause.SPACE, "the test says so")
+                assert world.states() == [VmState.PAUSED]
+                assert list(copies.held()) == [copy]
+                copies.release([copy], HoldCause.LEASE, "the test says so")
+                copies.hold([copy], HoldCause.LEASE, lambda _: "the test says so")
+                copies.release(copies.held(), HoldCause.LEASE, "the test says so")
+                assert not copies.held()
+                assert copies.active() == [copy]
+                assert not copy.causes
 
     in_virtual_time(scenario())
 

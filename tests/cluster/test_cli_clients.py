@@ -123,7 +123,7 @@ class Served(ServedVrm):
 
     def __init__(self) -> None:
         super().__init__()
-        self.vrm = StorageVrm()  # type: ignore[abstract]
+        self.vrm = StorageVrm()
         self.gateway = TalkingGateway()  # type: ignore[abstract]
 
     async def _start(self) -> None:

@@ -110,7 +110,7 @@ def test_faults_and_orders_can_be_drawn(file: str, fusion: Fusion) -> None:
 def test_a_run_that_is_too_short_for_faults_or_orders_says_so(file: str, fusion: Fusion) -> None:
     said = fusion("sim", file, "--for", "20s", "--faults", "random", "--orders", "1s")
     assert said.code == 0
-    assert "too short for faults, for the last 2m of a run are without" in said.err
+    assert "too short for faults, for the last 3m of a run are without" in said.err
     assert "too short for orders" in said.err
 
 

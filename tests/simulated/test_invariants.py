@@ -17,7 +17,14 @@ from fusion.faults import FaultPlan
 from fusion.fleet import Fleet
 from fusion.vm import VmState
 from tests.simulated.bugs.replacing import replaced
-from tests.simulated.trial import PLAN, STRAGGLING, run_trial, small_datacenter
+from tests.simulated.trial import (
+    PLAN,
+    STORED_PLAN,
+    STRAGGLING,
+    run_trial,
+    small_datacenter,
+    stored_datacenter,
+)
 
 #: Seeds of each kind; more on demand, to look for what is rare.
 TRIALS = int(os.environ.get("FUSION_TRIALS", "2"))
@@ -39,6 +46,15 @@ def test_nothing_is_wrong_with_the_product(
     done = sum(count for (_, status), count in trial.outcomes.items() if status == "OK")
     assert done > 20, "operators had no chance"
     assert trial.checks > 200
+
+
+@pytest.mark.parametrize("seed", range(101, 101 + TRIALS))
+@pytest.mark.parametrize("hosts_per_actor", [1, 3], ids=["alone", "packed"])
+def test_nothing_is_wrong_with_high_availability(hosts_per_actor: int, seed: int) -> None:
+    trial = run_trial(seed, stored_datacenter(hosts_per_actor), plan=STORED_PLAN)
+    assert not trial.found, "\n".join([trial.found, *trial.history])
+    assert trial.failovers > 0, "nothing was lost"
+    assert trial.attempts > 500, "clients had no chance"
 
 
 def test_looking_on_changes_nothing() -> None:

@@ -97,6 +97,8 @@ class Trial:
     outcomes: dict[tuple[str, str], int] = field(default_factory=dict)
     callbacks: int = 0
     checks: int = 0
+    failovers: int = 0
+    attempts: int = 0  # of clients
     history: list[str] = field(default_factory=list)
     failure: str = ""
 
@@ -266,6 +268,10 @@ def run_trial(
         if watch is not None:
             trial.checks = watch.checks
             trial.history = watch.history(trial.violations[0].entities if trial.violations else ())
+        if world.vrm is not None and world.vrm.facts is not None:
+            trial.failovers = len(world.vrm.facts.failovers())
+        if world.gateway is not None and world.gateway.facts is not None:
+            trial.attempts = world.gateway.facts.position
         trial.digest = world.trace.digest
         trial.callbacks = world.loop.callbacks
         trial.outcomes = dict(operations.outcomes)

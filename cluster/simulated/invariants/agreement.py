@@ -19,7 +19,7 @@ _STATES = max(VM_STATES.values()) + 1
 _ON_HOST: Bools = np.isin(np.arange(_STATES), [VM_STATES[state] for state in ON_HOST])
 _NOT_THERE, _STOPPED = 0, VM_STATES[VmState.STOPPED]
 _UNKNOWN = VM_STATES[VmState.UNKNOWN]
-_STARTING = VM_STATES[VmState.STARTING]
+_ON_THE_WAY = (VM_STATES[VmState.STARTING], VM_STATES[VmState.STOPPING])
 _CONNECTED: Bools = np.isin(
     np.arange(max(HOST_STATES.values()) + 1),
     [HOST_STATES[state] for state in (HostState.NORMAL, HostState.MAINTENANCE)],
@@ -30,7 +30,7 @@ class Agreement:
     """What the VRM says of hosts and VMs is so, or was so until a moment ago.
 
     At once: a VM that is in a state in which a host holds it is on a host (unless it is being
-    started and was given none yet), and on none otherwise.
+    started, or stopped again, and was given none yet), and on none otherwise.
     In time: a host that does not answer is not called normal, and a VM is in the state and on the
     host that its host says. Heartbeats take their time, and a silent host is noticed after some
     have been missed, so there may be a difference for ``grace_s``; and while an operation on a VM
@@ -122,8 +122,8 @@ def _check_places(known: Known, facts: Facts, report: Report) -> None:
     if not wrong.any():
         return
     for number in np.flatnonzero(wrong).tolist():
-        if known.vm_state[number] == _STARTING and facts.under_way(number):
-            continue  # of a large group, it has yet to be given a host
+        if known.vm_state[number] in _ON_THE_WAY and facts.under_way(number):
+            continue  # of a large group, it has yet to be given a host, or was told to stop by then
         state = VM_STATE_OF.get(int(known.vm_state[number]), "gone")
         where = "on a host" if placed[number] else "on no host"
         report(vm_id(number), text=f"the VRM has VM {vm_id(number)} {state} and {where}")
