@@ -63,7 +63,7 @@ class Edge:
                 lambda server: registry_pb2_grpc.add_RegistryServicer_to_server(self.vrm, server),
             )
         )
-        self.array = Array()
+        self.array = Array()  # type: ignore[abstract]
         self.nodes.loop.run_until_complete(
             SimulatedNetwork(self.nodes.fabric, "san-1").serve(
                 "san-1",
