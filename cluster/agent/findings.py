@@ -48,12 +48,14 @@ class Findings:
 
     def add_to_report(self, request: registry_pb2.ReportRequest) -> int:
         """Write anew what a report says beside its columns; return a number for the answer."""
-        now_s = self._clock.now()
-        last, notices = self._notices.pending(request.host)
-        silent = self._connectivity.storage_less(request.host, now_s)
-        held = self._copies.held()
-        before, self._something = self._something, bool(notices or silent or held)
-        if not (before or self._something):  # as at nearly every heartbeat
+        hosts = request.host
+        last, notices = self._notices.pending(hosts)
+        silent = self._connectivity.storage_less(hosts, self._clock.now())
+        if notices or silent or self._copies.held():
+            self._something = True
+        elif self._something:  # what the last report said is to be taken out
+            self._something = False
+        else:  # as at nearly every heartbeat
             return last
         del request.notices[:], request.storage_less[:]
         del request.vms.held_vm[:], request.vms.held_cause[:]
