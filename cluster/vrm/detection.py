@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +41,7 @@ class Detection:
 
     A silent host of which no array hears is dead, and its VMs fail over. One that renews its leases
     is isolated: its VMs run on, unless it says itself that it stops them. A host that reports, and
-    of which an array hears nothing, has lost its storage.
+    of which an array hears nothing, has lost its storage; ``room`` is called once it is back.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Detection:
         interval_s: float,
         renewal_s: float,
         limit_s: float,
+        room: Callable[[], None],
     ) -> None:
         self._store = store
         self._inventory = inventory
@@ -67,6 +69,7 @@ class Detection:
         self._interval_s = interval_s
         self._renewal_s = renewal_s
         self._limit_s = limit_s
+        self._room = room
         self._began_s = clock.now()
         # Since when the VRM reaches all arrays and a host says that it does not.
         self._says_storage_less: dict[Host, float] = {}
@@ -131,10 +134,16 @@ class Detection:
     def says_storage_less(self, host: Host, lacking: bool) -> None:
         """A report of ``host`` says whether it reaches all arrays."""
         if lacking:
-            self._says_storage_less[host] = self._clock.now()
+            self._says_storage_less.setdefault(host, self._clock.now())
         else:
             self._says_storage_less.pop(host, None)
         self._mark(host)
+
+    def forget(self, host: Host) -> None:
+        """``host`` is off or came on anew: what it lacked before says nothing any more."""
+        self._says_storage_less.pop(host, None)
+        self._unheard.pop(host, None)
+        host.storage_less = False
 
     def _remember_silent_arrays(self, reading: Reading) -> None:
         """Where it is the arrays that are away, no host is better than another."""
@@ -171,6 +180,7 @@ class Detection:
                 cluster=host.spec.cluster,
                 host=host.name,
             )
+            self._room()
 
     def _strategy(self, host: Host) -> str:
         match self._inventory.cluster(host.spec.cluster).storage_fault:

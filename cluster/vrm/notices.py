@@ -85,7 +85,7 @@ class Notices:
     ) -> None:
         says = dict.fromkeys(report.storage_less)
         for host in hosts:
-            if host is not None and (host.name in says) != (host.name in self._lacking):
+            if host is not None and (host.name in says or host.name in self._lacking):
                 if host.name in says:
                     self._lacking[host.name] = None
                 else:

@@ -67,6 +67,7 @@ class Registry(registry_pb2_grpc.RegistryServicer):
         generation: int,
         interval_s: float,
         lateness: Lateness,
+        lost: Callable[[Host], None],
         ready: Callable[[Host], None],
     ) -> None:
         self._store = store
@@ -80,6 +81,7 @@ class Registry(registry_pb2_grpc.RegistryServicer):
         self._generation = generation
         self._interval_s = interval_s
         self._lateness = lateness
+        self._lost = lost
         self._ready = ready
         self._nothing_else = registry_pb2.ReportReply(vrm_generation=generation)
         self.reports_total = 0
@@ -129,7 +131,7 @@ class Registry(registry_pb2_grpc.RegistryServicer):
             self._inventory.switch(host, off=False)  # somebody else switched it on
         if came_on:
             self._inventory.set_incarnation(host, incarnation)
-            self._reports.take_loss(host)
+            self._lost(host)
         host.session, host.sequence = session, sequence
         self._inventory.move_host(host, HostEvent.REGISTERED)
         self._inventory.host_figures.last_report_s[host.row] = self._clock.now()

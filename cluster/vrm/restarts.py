@@ -99,9 +99,9 @@ class Restarts:
         return vm.state
 
     def hurry(self) -> None:
-        """There may be room now: whoever waits is tried again at once."""
+        """There may be room now: whoever waits is tried again at once, and then soon."""
         for entry in self._waiting.values():
-            entry.not_before_s = 0.0
+            entry.not_before_s, entry.without_host = 0.0, 0
         self._news.notify()
 
     def look_again(self) -> None:

@@ -155,7 +155,7 @@ class Wiring:
             events=self._events,
             liveness=self.liveness,
             availability=self._availability,
-            lost=self._reports.take_loss,
+            lost=self._lost,
             power=power,
             clock=clock,
             interval_s=self._interval_s,
@@ -290,6 +290,7 @@ class Wiring:
             renewal_s=self._renewal_s,
             # So that a host is found dead by the time that the last of its leases has ended.
             limit_s=datacenter.lease_s - self._renewal_s,
+            room=self.restarts.hurry,
         )
 
     def view(self) -> VrmView:
@@ -321,6 +322,11 @@ class Wiring:
         )
         return Launch(self._inventory, deploy, self._switch, self._hearing)
 
+    def _lost(self, host: Host) -> None:
+        """It holds nothing of before any more, and lacks nothing yet."""
+        self._reports.take_loss(host)
+        self.detection.forget(host)
+
     def _registry_service(self) -> Registry:
         def ready(host: Host) -> None:
             self._switch.ready(host)
@@ -340,6 +346,7 @@ class Wiring:
             generation=self._generation,
             interval_s=self._interval_s,
             lateness=self._lateness,
+            lost=self._lost,
             ready=ready,
         )
 

@@ -9,11 +9,21 @@ from dataclasses import replace
 import grpc
 import pytest
 
+from cluster.network import Plane
 from cluster.rpc.v1 import common_pb2, vrm_pb2
 from fusion.spec import Admission, AdmissionKind, ClusterSpec, RestartPriority
-from tests.cluster.ha_world import copies, disk_vm, ended, in_a_datacenter, place, stored
+from tests.cluster.ha_world import (
+    copies,
+    cut,
+    disk_vm,
+    ended,
+    in_a_datacenter,
+    mend,
+    place,
+    stored,
+)
 from tests.cluster.virtual_time import in_virtual_time, until
-from tests.cluster.world import RUNNING, STOPPED, World, launched
+from tests.cluster.world import NORMAL, RUNNING, STOPPED, World, launched
 
 STOPPING = common_pb2.VM_STATE_STOPPING
 SUCCEEDED, FAILED = vrm_pb2.TASK_STATUS_SUCCEEDED, vrm_pb2.TASK_STATUS_FAILED
@@ -67,6 +77,62 @@ def test_a_vm_that_no_host_has_room_for_waits_until_there_is() -> None:
         assert (failover.to_host, failover.outcome) == (lost, "running")
 
     in_a_datacenter(stored(vms, hosts=2), scenario)
+
+
+async def time_of(world: World, kind: str, host: str) -> float:
+    """Return when the last event of a kind was that is about ``host``."""
+    about = [each for each in await world.events() if (each.kind, each.host) == (kind, host)]
+    return about[-1].time_s
+
+
+def test_a_vm_waits_no_longer_than_the_only_host_lacks_its_storage() -> None:
+    async def scenario(world: World) -> None:
+        lost = await place(world, "web")
+        (other,) = {"cna-01", "cna-02"} - {lost}
+        cut(world, other, Plane.STORAGE, "san-1")
+        await until(lambda: told(world, "host.storage-less"))
+        await world.off(lost)
+        await until(lambda: told(world, "vm.failover.waits", "kept back"))
+        await asyncio.sleep(100.0)  # by now it is tried once in a minute
+        mend(world, other, Plane.STORAGE, "san-1")
+        (failover,) = await ended(world)
+        assert (failover.to_host, failover.outcome) == (other, "running")
+        assert failover.placed_s == await time_of(world, "host.storage-back", other)
+
+    in_a_datacenter(stored([disk_vm("web")], hosts=2), scenario)
+
+
+def test_what_a_host_lacked_in_an_earlier_life_is_forgotten() -> None:
+    async def scenario(world: World) -> None:
+        cut(world, "cna-01", Plane.STORAGE, "san-1")
+        await until(lambda: told(world, "host.storage-less"))
+        await world.off("cna-01")
+        await until(lambda: told(world, "vm.failover.waits", "faulty"))
+        mend(world, "cna-01", Plane.STORAGE, "san-1")
+        await world.on("cna-01")
+        (failover,) = await ended(world)
+        assert failover.placed_s == await time_of(world, "host.registered", "cna-01")
+
+    in_a_datacenter(stored([disk_vm("web")], hosts=1), scenario)
+
+
+def test_a_host_that_lacks_its_storage_in_every_life_is_found_out_in_each() -> None:
+    async def reaches_it(world: World) -> bool:
+        seen = (await world.hosts())["cna-01"]
+        return seen.state == NORMAL and not seen.storage_less
+
+    async def scenario(world: World) -> None:
+        cut(world, "cna-01", Plane.STORAGE, "san-1")
+        for life in (1, 2):
+
+            async def found_out(life: int = life) -> bool:
+                return (await world.kinds()).count("host.storage-less") == life
+
+            await until(found_out)
+            await world.reset("cna-01")
+            await until(lambda: reaches_it(world))
+
+    in_a_datacenter(stored([disk_vm("web")], hosts=1), scenario)
 
 
 def test_a_stop_order_calls_a_restart_off_and_other_orders_wait_for_it() -> None:
