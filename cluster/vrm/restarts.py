@@ -221,6 +221,7 @@ class Restarts:
             for start in group:
                 reason = refusals.get(start.change.vm.number)
                 if start.change.void:
+                    self._changes.end(start.change)  # a later order may wait for its answer
                     self._leave(host)
                     start.entry.outcome.set_result(VmState.UNKNOWN)
                 elif reason is not None:

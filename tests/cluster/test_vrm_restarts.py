@@ -172,6 +172,24 @@ def test_a_stop_order_during_the_fence_is_heard() -> None:
     in_a_datacenter(stored([disk_vm("web")]), scenario)
 
 
+def test_a_stop_order_ends_though_the_new_host_is_lost_before_it_was_heard() -> None:
+    async def scenario(world: World) -> None:
+        lost = await place(world, "web")
+        (other,) = {"cna-01", "cna-02"} - {lost}
+        await world.off(lost)
+        await asyncio.sleep(2.0)
+        world.agents[other].hang()
+        await until(lambda: told(world, "vm.failover.placed"))
+        stop = vrm_pb2.VmOrder(vm="web", mode=common_pb2.STOP_MODE_FORCE)
+        task = await world.stub.StopVm(stop)
+        assert (await world.end(task)).status == FAILED
+        first = (await world.failovers())[0]
+        assert first.outcome == f"gave up: host {other} was lost as well"
+
+    facts = stored([disk_vm("web")], hosts=2)
+    in_a_datacenter(replace(facts, renewal_s=1.0, lease_s=4.0), scenario)
+
+
 def test_vms_without_protection_are_fenced_and_may_be_started_by_hand() -> None:
     async def scenario(world: World) -> None:
         await world.off(await place(world, "web"))
