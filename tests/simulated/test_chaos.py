@@ -32,6 +32,7 @@ from fusion.spec import (
     VmSpec,
 )
 from fusion.vm import TRANSIENT, VmState
+from tests.simulated.trial import trials
 
 Kind = FaultKind
 SOUND = Quality()
@@ -475,7 +476,7 @@ def test_a_mistake_in_carrying_out_faults_fails_the_run(
         site.at(26.0)
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(trials(4)))
 def test_the_demo_gets_well_again_whatever_befalls_it(seed: int) -> None:
     demo = replace(load("demo"), tick_s=2.0, heartbeat_interval_s=2.0)
     dense = tuple(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -24,15 +23,13 @@ from tests.simulated.trial import (
     run_trial,
     small_datacenter,
     stored_datacenter,
+    trials,
 )
-
-#: Seeds of each kind; more on demand, to look for what is rare.
-TRIALS = int(os.environ.get("FUSION_TRIALS", "2"))
 
 PACKED = small_datacenter(hosts=6, vms=16, hosts_per_actor=3)
 
 
-@pytest.mark.parametrize("seed", range(101, 101 + TRIALS))
+@pytest.mark.parametrize("seed", range(101, 101 + trials(2)))
 @pytest.mark.parametrize("packed", [False, True], ids=["alone", "packed"])
 @pytest.mark.parametrize(
     ("plan", "gap_s"), [(PLAN, 0.7), (STRAGGLING, 0.3)], ids=["plan", "straggling"]
@@ -48,7 +45,7 @@ def test_nothing_is_wrong_with_the_product(
     assert trial.checks > 200
 
 
-@pytest.mark.parametrize("seed", range(101, 101 + TRIALS))
+@pytest.mark.parametrize("seed", range(101, 101 + trials(1)))
 @pytest.mark.parametrize("hosts_per_actor", [1, 3], ids=["alone", "packed"])
 def test_nothing_is_wrong_with_high_availability(hosts_per_actor: int, seed: int) -> None:
     trial = run_trial(seed, stored_datacenter(hosts_per_actor), plan=STORED_PLAN)

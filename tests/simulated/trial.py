@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -231,6 +232,11 @@ STRAGGLING = replace(
 
 #: Between two orders.
 GAP_S = 0.7
+
+
+def trials(usual: int) -> int:
+    """Return how many seeds to try: ``usual``, or ``FUSION_TRIALS`` to look for what is rare."""
+    return int(os.environ.get("FUSION_TRIALS", usual))
 
 
 def run_trial(
