@@ -24,7 +24,7 @@ from tests.cluster.world import ENDED, NORMAL, RUNNING, STOPPED, World, launched
 SUCCEEDED, FAILED = vrm_pb2.TASK_STATUS_SUCCEEDED, vrm_pb2.TASK_STATUS_FAILED
 SAFE, FORCE = common_pb2.STOP_MODE_SAFE, common_pb2.STOP_MODE_FORCE
 
-VMS, HOSTS = 40, 6
+VMS, HOSTS = 20, 6
 
 #: The VRM is killed after every so many commits, and with FUSION_TRIALS set after each one.
 STEP = 1 if "FUSION_TRIALS" in os.environ else 13
