@@ -23,8 +23,9 @@ class SingleInstance:
     host's own clock: two of one VM never may, whether their hosts hang, are cut off or neither.
 
     The VRM gives a VM away, and raises its epoch, before it orders anything; so what a host holds
-    it was given last, or is a void copy of an earlier epoch that has leases to end. And a host that
-    does not hang freezes what has none any more.
+    it was given last, or is a void copy of an earlier epoch that has leases to end, or one that may
+    not act of a VM that was deleted since. And a host that does not hang freezes what has no lease
+    any more.
     """
 
     name: ClassVar[str] = "1 (single instance)"
@@ -85,6 +86,9 @@ def _check_owners(scene: Scene, known: Known, report: Report) -> None:
     for k in scene.misplaced.tolist():
         number, row = int(scene.instances.number[k]), int(scene.instances.host_row[k])
         if scene.void[k] or not scene.has(number, row):
+            continue
+        deleted = number >= len(known.vm_state) or not known.vm_state[number]
+        if deleted and not _may_act(scene, number, row):
             continue
         host = scene.names[row]
         owner = int(known.vm_host_row[number]) if number < len(known.vm_host_row) else -1
