@@ -13,8 +13,10 @@ BIN := .venv/bin
 demo: .venv/installed
 	./scripts/demo.sh
 
+# What is live has the machine to itself; the rest shares it out, a process a core.
 test: .venv/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest tests/fusion tests/cluster tests/simulated -n auto
+	$(BIN)/python -m pytest tests/live
 
 lint: .venv/installed
 	$(BIN)/ruff check .

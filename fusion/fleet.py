@@ -23,6 +23,7 @@ from fusion.fleet_view import (
 )
 from fusion.guest.workload import WorkloadBank
 from fusion.spec import CpuQos, HostSpec, VmSpec
+from fusion.suspension import Suspension
 from fusion.units import format_mhz, format_size
 from fusion.vm import ON_HOST, TRANSITIONS, VmAction, VmState, next_state, vm_id
 from fusion.vm_table import VmTable
@@ -53,6 +54,8 @@ class Fleet:
         #: Of each host, the rows of its VMs by number.
         self._rows: list[dict[int, int]] = [{} for _ in hosts]
         self._vms = VmTable()
+        self._boots = 0
+        self._suspended: dict[tuple[int, int], Suspension] = {}  # by host row and number
         self._bank = WorkloadBank()
         self._processors = Processors(hosts, self._vms, self._bank)
         self._layout: Layout | None = None
@@ -118,8 +121,10 @@ class Fleet:
             raise Refused(f"host {host} is powered off; power it on before starting VMs on it")
         _check(number, spec)
         row = self._rows[host_row].get(number)
-        state = VmState.STOPPED if row is None else self._state(row)
-        starting = next_state(vm_id(number), state, VmAction.START)
+        if row is None:
+            starting = next_state(vm_id(number), VmState.STOPPED, VmAction.START)
+        else:
+            starting = self._after(row, VmAction.START)
         others = self._holding(host_row, but=number)
         self._admit_memory(host_row, number, spec.memory_bytes, others)
         self._admit_reservation(host_row, number, spec.cpu.reservation_mhz, others)
@@ -179,6 +184,42 @@ class Fleet:
             raise Refused(f"VM {vm_id(number)} is {self._state(row)}; stop it before forgetting it")
         self._remove(self._host(host), number)
 
+    # What hosts do to VMs by themselves
+
+    def suspend(self, host: str, number: int, why: str) -> VmState:
+        """Freeze a VM as it stands, whatever it is doing; nothing happens if it is frozen already.
+
+        It is shown as paused and keeps its memory. But for a forced stop, orders are refused with
+        ``why``, a clause such as ``its lease on san-1 has ended``. Raises ``Refused`` where the VM
+        is stopped.
+        """
+        row, host_row = self._vm(host, number), self._host(host)
+        if (host_row, number) in self._suspended:
+            return VmState.PAUSED
+        state = self._state(row)
+        if state not in ON_HOST:
+            raise Refused(f"VM {vm_id(number)} is {state}; there is nothing to freeze")
+        self._suspended[host_row, number] = Suspension(
+            state=state,
+            guest=Guest(int(self._vms.guest[row])),
+            remaining_s=float(self._vms.timer_s[row]) - self.now_s,
+            why=why,
+        )
+        return self._enter(row, VmState.PAUSED, Guest.IDLE, math.inf)
+
+    def restore(self, host: str, number: int) -> VmState:
+        """Let a VM that is frozen go on as it was: what is left of a boot or shutdown follows."""
+        row, host_row = self._vm(host, number), self._host(host)
+        suspension = self._suspended.pop((host_row, number), None)
+        if suspension is None:
+            raise Refused(f"VM {vm_id(number)} is not frozen; only one that is can be let go on")
+        return self._put(row, suspension.state, suspension.guest, suspension.remaining_s)
+
+    def discard(self, host: str, number: int) -> None:
+        """Drop a VM at once, whatever it is doing: nothing is left of this copy."""
+        self._vm(host, number)
+        self._remove(self._host(host), number)
+
     # Time
 
     def advance(self, to_s: float) -> None:
@@ -212,6 +253,13 @@ class Fleet:
     def state(self, host: str, number: int) -> VmState:
         """Return the state of a VM; raises ``NotFound`` where it is not on ``host``."""
         return self._state(self._vm(host, number))
+
+    def boot(self, host: str, number: int) -> int:
+        """Return by which boot a VM's guest lives: another whenever it begins with empty memory.
+
+        No two guests of a fleet have one in common, ever.
+        """
+        return int(self._vms.boot[self._vm(host, number)])
 
     def short_of_reservations(self) -> tuple[str, ...]:
         """Return the names of the hosts that cannot give their VMs what they reserved."""
@@ -291,6 +339,7 @@ class Fleet:
 
     def _remove(self, host_row: int, number: int) -> None:
         row = self._rows[host_row].pop(number)
+        self._suspended.pop((host_row, number), None)
         if self._vms.workload[row] >= 0:
             self._bank.remove(int(self._vms.workload[row]))
         self._vms.remove(row)
@@ -309,10 +358,20 @@ class Fleet:
         return STATES[int(self._vms.state[row])]
 
     def _after(self, row: int, action: VmAction) -> VmState:
-        return next_state(vm_id(int(self._vms.number[row])), self._state(row), action)
+        number = int(self._vms.number[row])
+        suspension = self._suspended.get((int(self._vms.host_row[row]), number))
+        if suspension is not None and action is not VmAction.FORCE_STOP:
+            raise suspension.refusal(vm_id(number), action)
+        return next_state(vm_id(number), self._state(row), action)
 
     def _enter(self, row: int, state: VmState, guest: Guest, lasting_s: float) -> VmState:
-        """Put a VM into ``state`` and its guest into a phase that ends after ``lasting_s``."""
+        """Put a VM into ``state`` and its guest into a new phase that ends after ``lasting_s``."""
+        if guest is Guest.BOOTING:
+            self._boots += 1
+            self._vms.boot[row] = self._boots
+        return self._put(row, state, guest, lasting_s)
+
+    def _put(self, row: int, state: VmState, guest: Guest, lasting_s: float) -> VmState:
         self._vms.state[row], self._vms.guest[row] = CODE_OF[state], guest
         self._vms.timer_s[row] = self.now_s + lasting_s
         self._changed(int(self._vms.host_row[row]))
@@ -322,6 +381,7 @@ class Fleet:
         """Stop a VM: its row stays, without memory, processors or workload."""
         self._bank.remove(int(self._vms.workload[row]))
         self._vms.workload[row], self._vms.added_load[row] = -1, 0.0
+        self._suspended.pop((int(self._vms.host_row[row]), int(self._vms.number[row])), None)
         return self._enter(row, VmState.STOPPED, Guest.IDLE, math.inf)
 
     # Timers

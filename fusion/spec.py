@@ -133,6 +133,28 @@ Workload = Constant | Sine | Step | Bursts | Trace
 
 
 @dataclass(frozen=True, slots=True)
+class VolumeSpec:
+    """A virtual disk of a VM; a thin one takes space as it is written, a thick one at once."""
+
+    datastore: str
+    array: str  # which has the datastore
+    size_bytes: int
+    thin: bool = True
+
+
+#: What a VM gets of which nothing is said about volumes: one thin one of that size.
+DEFAULT_VOLUME_BYTES = 40 * GIB
+
+
+class RestartPriority(StrEnum):
+    """Which VMs come first after a failure."""
+
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+
+
+@dataclass(frozen=True, slots=True)
 class VmSpec:
     """A virtual machine as it is configured; percentages of load are of vCPUs × ``vcpu_mhz``."""
 
@@ -145,6 +167,14 @@ class VmSpec:
     workload: Workload
     boot_s: float = 10.0
     shutdown_s: float = 5.0
+    volumes: tuple[VolumeSpec, ...] = ()
+    ha: bool = True
+    restart_priority: RestartPriority = RestartPriority.MEDIUM
+
+    @property
+    def arrays(self) -> tuple[str, ...]:
+        """The arrays that hold its volumes, each once, in the order of the volumes."""
+        return tuple(dict.fromkeys(volume.array for volume in self.volumes))
 
     @property
     def cpu_mhz(self) -> float:
@@ -162,9 +192,45 @@ class Placement(StrEnum):
     PACK = "pack"
 
 
+class IsolationResponse(StrEnum):
+    """What a host does with its VMs once it reaches neither VRM, nor peers, nor arbitration."""
+
+    LEAVE_RUNNING = "leave-running"
+    STOP = "stop"
+
+
+class StorageFault(StrEnum):
+    """What becomes of VMs whose host lost their storage: paused anyway when the lease ends."""
+
+    WAIT = "wait"
+    RESTART = "restart"
+
+
+class AdmissionKind(StrEnum):
+    """How a cluster keeps room for the VMs of hosts that fail."""
+
+    NONE = "none"
+    SLOTS = "slots"
+    PERCENTAGE = "percentage"
+    SPARE_HOSTS = "spare-hosts"
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What a cluster keeps free: for ``SLOTS`` the VMs of ``tolerated_hosts``, for ``PERCENTAGE``
+    shares of all processors and memory, for ``SPARE_HOSTS`` whole hosts by name.
+    """
+
+    kind: AdmissionKind = AdmissionKind.NONE
+    tolerated_hosts: int = 1
+    cpu_percent: float = 25.0
+    memory_percent: float = 25.0
+    spare_hosts: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class ClusterSpec:
-    """Settings of a cluster. HA, DRS and overcommit are carried before they act."""
+    """Settings of a cluster. DRS and overcommit are carried before they act."""
 
     name: str
     placement: Placement = Placement.BALANCE
@@ -173,6 +239,71 @@ class ClusterSpec:
     memory_overcommit: bool = False
     cpu_baseline: str = ""
     policy: str = ""  # absolute path.py:Name of what takes the place of ``placement``
+    admission: Admission = field(default_factory=Admission)
+    isolation_response: IsolationResponse = IsolationResponse.LEAVE_RUNNING
+    storage_fault: StorageFault = StorageFault.WAIT
+    restarts_per_host: int = 8  # that a host boots at once, after failures of others
+
+
+@dataclass(frozen=True, slots=True)
+class DatastoreSpec:
+    """A part of an array that volumes are cut from."""
+
+    name: str
+    capacity_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ArraySpec:
+    """A storage array: ``iops`` at most, each operation in service for ``service_s`` on average.
+
+    By Little's law it has ``iops · service_s`` channels, at least one.
+    """
+
+    name: str
+    datastores: tuple[DatastoreSpec, ...]
+    iops: float = 20_000.0
+    service_s: float = 0.0005
+
+    @property
+    def channels(self) -> int:
+        return max(1, round(self.iops * self.service_s))
+
+
+class DetectorKind(StrEnum):
+    """How silence is judged: by so many missed heartbeats, or by how unlikely it is."""
+
+    FIXED = "fixed"
+    PHI = "phi"
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorSpec:
+    """``phi`` is the threshold of the accrual detector: 8 means one mistake in 10⁸ (Hayashibara
+    et al., "The φ accrual failure detector", 2004).
+    """
+
+    kind: DetectorKind = DetectorKind.FIXED
+    phi: float = 8.0
+
+
+class Durability(StrEnum):
+    """When a guest acknowledges an entry: once it is in its memory, or on its volume."""
+
+    RAM = "ram"
+    DISK = "disk"
+
+
+@dataclass(frozen=True, slots=True)
+class ClientSpec:
+    """A client that appends an entry to the ledger of ``vm`` every ``every_s``."""
+
+    name: str
+    vm: str
+    every_s: float = 1.0
+    time_limit_s: float = 2.0
+    size_bytes: int = 4096
+    durability: Durability = Durability.DISK
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,3 +331,8 @@ class Datacenter:
     hosts_per_actor: int = 1
     first_port: int | None = None
     faults: FaultPlan | None = None
+    detector: DetectorSpec = field(default_factory=DetectorSpec)
+    arrays: tuple[ArraySpec, ...] = ()
+    lease_s: float = 9.0
+    renewal_s: float = 3.0
+    clients: tuple[ClientSpec, ...] = ()

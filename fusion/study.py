@@ -80,8 +80,9 @@ class HostStudy:
         self._serving_s += serving * lasting_s
         full = serving & (capacity_mhz > 0) & (used_mhz >= capacity_mhz * (1 - ROUNDING))
         self._full_s += full * lasting_s
-        load = np.divide(used_mhz, capacity_mhz, out=np.zeros(len(on)), where=capacity_mhz > 0)
-        self._joules += np.where(on, power_watts(self._watts, load), 0.0) * lasting_s
+        if self._metered.any():
+            load = np.divide(used_mhz, capacity_mhz, out=np.zeros(len(on)), where=capacity_mhz > 0)
+            self._joules += np.where(on, power_watts(self._watts, load), 0.0) * lasting_s
 
     def measures(self, cluster: str) -> HostMeasures:
         """Return the measures of ``cluster`` so far; without any time all are 0."""

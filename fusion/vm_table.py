@@ -15,6 +15,7 @@ COLUMNS: dict[str, type[np.generic]] = {
     "host_row": np.int64,
     "state": np.int8,
     "guest": np.int8,
+    "boot": np.int64,
     "workload": np.int64,
     "added_load": np.float64,
     "vcpus": np.int64,
@@ -43,6 +44,7 @@ class VmTable:
     host_row: Ints
     state: Codes  # index into fusion.fleet_view.STATES
     guest: Codes  # fusion.compute.processors.Guest
+    boot: Ints  # which of the fleet's boots its guest lives by: its memory is of that one
     workload: Ints  # slot in the bank, -1 where the VM is stopped
     added_load: Floats  # share of vCPUs × MHz that is wanted on top of the workload
     vcpus: Ints

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The tour: launch 8 hosts and 40 VMs, look at them, use them, shut down.
+# The tour: launch 8 hosts and 40 VMs, look at them, use them, kill a host, shut down.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PATH="$PWD/.venv/bin:$PATH"
@@ -9,6 +9,21 @@ step() { printf '\n%s# %s%s\n' "$bold" "$1" "$plain"; }
 show() {
     printf '%s$ fusion %s%s\n' "$bold" "$*" "$plain"
     fusion "$@"
+}
+
+# Wait until every VM that was on host $1 runs elsewhere, and clients have heard of it.
+await_failovers() {
+    for _ in $(seq 60); do
+        if fusion failover list -d demo --json | python -c '
+import json, sys
+rows = [row for row in json.load(sys.stdin)["failovers"] if row["from_host"] == sys.argv[1]]
+seen = [row for row in rows if row["client"] is None or row["first_answer_s"] is not None]
+sys.exit(not rows or len(seen) < len(rows) or any(row["outcome"] != "running" for row in rows))
+' "$1"; then return; fi
+        sleep 1
+    done
+    echo "the VMs of $1 did not come back within a minute" >&2
+    return 1
 }
 
 step "Launch: every host is a process of its own with its own gRPC agent"
@@ -26,6 +41,19 @@ show vm show guest-01 -d demo
 show vm stop guest-01 -d demo --mode force
 show vm delete guest-01 -d demo
 
-step "What happened"
-show events -d demo --last 12
-show task list -d demo
+step "Clients append to the ledgers of VMs; what they are told is on disk must never be lost"
+show client list -d demo
+
+host=cna-03
+pid=$(fusion host show "$host" -d demo --json | python -c 'import json, sys; print(json.load(sys.stdin)["pid"])')
+step "Kill a host: its VMs come back elsewhere, once its leases have ended"
+printf '%s$ kill -9 %s   # the process of %s%s\n' "$bold" "$pid" "$host" "$plain"
+kill -9 "$pid"
+await_failovers "$host"
+show failover list -d demo
+show client list -d demo --verify
+show events -d demo --last 20
+
+step "Switch it on again: a new incarnation, and empty"
+show host on "$host" -d demo
+show host list -d demo

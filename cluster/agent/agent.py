@@ -8,22 +8,38 @@ from collections.abc import Callable, Sequence
 import grpc
 import structlog
 
+from cluster.agent.arbiter import Peer
+from cluster.agent.arrays import Arrays
 from cluster.agent.chassis import Chassis
 from cluster.agent.commands import Commands
+from cluster.agent.connectivity import Connectivity
+from cluster.agent.copies import Copies
+from cluster.agent.findings import Findings
+from cluster.agent.guests import Guests
+from cluster.agent.isolation import Isolation
+from cluster.agent.ledgers import Ledgers
 from cluster.agent.membership import Membership
+from cluster.agent.notices import Notices
+from cluster.agent.opening import Opening
 from cluster.agent.orders import Orders
 from cluster.agent.power import PowerButtons
+from cluster.agent.renewals import Renewals
 from cluster.agent.reporting import Reporter
+from cluster.agent.starting import Starting
+from cluster.agent.surroundings import Surroundings
 from cluster.clock import Clock
 from cluster.metrics.agent import AgentCounters
 from cluster.network import Network
 from cluster.role import Endpoint
-from cluster.rpc.v1 import agent_pb2_grpc, power_pb2_grpc
+from cluster.rpc.v1 import agent_pb2_grpc, arbiter_pb2_grpc, power_pb2_grpc, service_pb2_grpc
+from fusion.errors import NotFound
 from fusion.fleet_view import FleetView
 from fusion.spec import HostSpec
-from fusion.vm import vm_id
+from fusion.vm import VmState, vm_id
 
 log = structlog.get_logger()
+
+NOTHING_AROUND = Surroundings()
 
 
 class Agent:
@@ -43,17 +59,69 @@ class Agent:
         heartbeat_interval_s: float,
         clock: Clock,
         network: Network,
+        surroundings: Surroundings = NOTHING_AROUND,
     ) -> None:
         self.counters = AgentCounters()
         self._endpoint = endpoint
         self._tick_s = tick_s
         self._network = network
+        self._surroundings = surroundings
         self._chassis = Chassis(hosts, clock)
         self._commands = Commands()
         self._membership = Membership()
+        arrays, notices = Arrays(network), Notices(self.counters.notices)
+        connectivity = Connectivity(
+            surroundings.arrays,
+            lease_s=surroundings.lease_s,
+            silence_s=surroundings.heartbeat_misses * heartbeat_interval_s,
+            now_s=clock.now(),
+        )
+        #: The copies of VMs that the hosts of this process hold, with their leases; to be read.
+        self.copies = Copies(self._chassis, notices, clock)
+        self._renewals = Renewals(
+            surroundings=surroundings,
+            arrays=arrays,
+            chassis=self._chassis,
+            copies=self.copies,
+            connectivity=connectivity,
+            clock=clock,
+            counters=self.counters,
+        )
+        self._ledgers = Ledgers(
+            chassis=self._chassis,
+            copies=self.copies,
+            arrays=arrays,
+            time_limit_s=surroundings.renewal_s,
+            clock=clock,
+        )
+        self._renewals.full_changed = self._ledgers.room_changed
+        self._isolation = Isolation(
+            surroundings=surroundings,
+            interval_s=heartbeat_interval_s,
+            chassis=self._chassis,
+            copies=self.copies,
+            connectivity=connectivity,
+            notices=notices,
+            clock=clock,
+            network=network,
+        )
+        self._starting = Starting(
+            chassis=self._chassis,
+            copies=self.copies,
+            opening=Opening(
+                surroundings.arrays,
+                arrays=arrays,
+                time_limit_s=surroundings.lease_s / 2,
+                clock=clock,
+            ),
+            renewals=self._renewals,
+            membership=self._membership,
+            clock=clock,
+        )
         self._reporter = Reporter(
             chassis=self._chassis,
             membership=self._membership,
+            findings=Findings(self.copies, notices, connectivity, clock),
             endpoint=endpoint,
             interval_s=heartbeat_interval_s,
             clock=clock,
@@ -65,6 +133,13 @@ class Agent:
     def view(self) -> FleetView:
         """All hosts of this process at the last tick or order."""
         return self._chassis.view
+
+    def has(self, host: str, vm: int) -> bool:
+        """Whether ``host`` has VM number ``vm`` now, which ``view`` may have yet to show."""
+        try:
+            return self._chassis.guest(host, vm)[0] is not VmState.STOPPED
+        except NotFound:
+            return False
 
     def follow(self, seen: Callable[[FleetView], None]) -> None:
         """Call ``seen`` with every view from now on, as soon as it is there."""
@@ -89,17 +164,29 @@ class Agent:
         server = await self._network.serve(self._endpoint.name, self._register_services)
         try:
             async with asyncio.TaskGroup() as loops:
+                self._ledgers.run_in(loops)
                 loops.create_task(self._chassis.keep_time(self._tick_s))
                 loops.create_task(self._reporter.keep_registered())
                 loops.create_task(self._reporter.keep_reporting())
+                if self._surroundings.arrays:
+                    self._keep_leases(loops)
                 serving()
         finally:
             self._commands.end()
             await server.stop()
 
+    def _keep_leases(self, loops: asyncio.TaskGroup) -> None:
+        loops.create_task(self._renewals.keep_to_leases())
+        for array in self._surroundings.arrays:
+            loops.create_task(self._renewals.keep_renewing(array))
+        loops.create_task(self._isolation.keep_watch())
+
     def _register_services(self, server: grpc.aio.Server) -> None:
         orders = Orders(
             chassis=self._chassis,
+            copies=self.copies,
+            starting=self._starting,
+            ledgers=self._ledgers,
             commands=self._commands,
             membership=self._membership,
             counters=self.counters,
@@ -107,3 +194,6 @@ class Agent:
         buttons = PowerButtons(self._chassis, self._commands, self._membership)
         agent_pb2_grpc.add_AgentServicer_to_server(orders, server)
         power_pb2_grpc.add_PowerServicer_to_server(buttons, server)
+        guests = Guests(self._ledgers, self.counters)
+        service_pb2_grpc.add_GuestServicer_to_server(guests, server)
+        arbiter_pb2_grpc.add_ArbiterServicer_to_server(Peer(self._chassis), server)

@@ -137,6 +137,10 @@ class Chassis:
         numbers = view.vms.number[first:end].tolist()
         return view.vms.names[first + numbers.index(number)] if number in numbers else ""
 
+    def guest(self, host: str, number: int) -> tuple[VmState, int]:
+        """Return the state of a VM as of now and by which boot its guest lives; see ``Fleet``."""
+        return self._fleet.state(host, number), self._fleet.boot(host, number)
+
     def snapshot(self) -> Snapshot:
         """Return what to tell the VRM, and later to ``forget_stopped``."""
         if self._stale:

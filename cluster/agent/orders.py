@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, TypeVar
 
@@ -15,20 +14,24 @@ import structlog
 
 from cluster.agent.chassis import Chassis, PoweredOff
 from cluster.agent.commands import CommandKey, Commands, HostWentDown
+from cluster.agent.copies import Copies
+from cluster.agent.findings import cause_number
+from cluster.agent.holdings import FREE
+from cluster.agent.ledgers import Ledgers
 from cluster.agent.membership import Membership
 from cluster.agent.messages import list_hosts_reply
+from cluster.agent.starting import Starting, number_of
 from cluster.metrics.agent import AgentCounters, Outcome
-from cluster.rpc.convert import VM_STATES, cpu_from_message, vm_from_message
+from cluster.rpc.convert import VM_STATES, cpu_from_message
 from cluster.rpc.errors import unary
 from cluster.rpc.v1 import agent_pb2 as pb
 from cluster.rpc.v1 import agent_pb2_grpc, common_pb2
 from fusion.errors import FusionError, InvalidInput, Refused
 from fusion.fleet import Fleet
-from fusion.spec import VmSpec
-from fusion.vm import VmState, vm_number
+from fusion.vm import VmState, vm_id
 
 log = structlog.get_logger()
-Reply = TypeVar("Reply", pb.StartVmsReply, pb.VmReply)
+Reply = TypeVar("Reply", pb.StartVmsReply, pb.VmReply, pb.DiscardVmsReply)
 
 
 class Orders(agent_pb2_grpc.AgentServicer):
@@ -41,18 +44,24 @@ class Orders(agent_pb2_grpc.AgentServicer):
         self,
         *,
         chassis: Chassis,
+        copies: Copies,
+        starting: Starting,
+        ledgers: Ledgers,
         commands: Commands,
         membership: Membership,
         counters: AgentCounters,
     ) -> None:
         self._chassis = chassis
+        self._copies = copies
+        self._starting = starting
+        self._ledgers = ledgers
         self._commands = commands
         self._membership = membership
         self._counters = counters
 
     @unary
     async def StartVms(self, request: pb.StartVmsRequest, context: Any) -> pb.StartVmsReply:
-        work = partial(self._start, request.command.host, request.domains)
+        work = partial(self._starting.start, request.command, request.domains)
         return await self._once("start", request.command, context, work)
 
     @unary
@@ -79,8 +88,20 @@ class Orders(agent_pb2_grpc.AgentServicer):
         return await self._vm_order("set-cpu", request, context, partial(Fleet.set_cpu, cpu=cpu))
 
     @unary
+    async def DiscardVms(self, request: pb.DiscardVmsRequest, context: Any) -> pb.DiscardVmsReply:
+        async def work() -> pb.DiscardVmsReply:
+            return self._discard(request)
+
+        return await self._once("discard", request.command, context, work)
+
+    @unary
     async def ListHosts(self, request: pb.ListHostsRequest, context: Any) -> pb.ListHostsReply:
-        return list_hosts_reply(self._chassis.current_view(), self._chassis.powered)
+        reply = list_hosts_reply(self._chassis.current_view(), self._chassis.powered)
+        causes = {(one.host, vm_id(one.vm)): one.causes for one in self._copies.held()}
+        for host in reply.hosts if causes else ():
+            for vm in host.vms:
+                vm.held = cause_number(causes.get((host.name, vm.vm), FREE))
+        return reply
 
     async def _vm_order(
         self,
@@ -89,36 +110,28 @@ class Orders(agent_pb2_grpc.AgentServicer):
         context: Any,
         act: Callable[[Fleet, str, int], VmState],
     ) -> pb.VmReply:
-        host, number = request.command.host, _number(request.vm)
+        host, number = request.command.host, number_of(request.vm)
 
-        def work() -> pb.VmReply:
+        async def work() -> pb.VmReply:
             with self._chassis.change() as fleet:
                 state = act(fleet, host, number)
+            self._ledgers.flush(host, number)  # a guest that shuts down writes what it has
             name = self._chassis.vm_name(host, number)
             log.info("VM order", order=kind, host=host, vm=request.vm, name=name, state=state.value)
             return pb.VmReply(state=VM_STATES[state])
 
         return await self._once(kind, request.command, context, work)
 
-    def _start(self, host: str, domains: Iterable[pb.Domain]) -> pb.StartVmsReply:
-        reply = pb.StartVmsReply()
-        with self._chassis.change() as fleet:
-            for domain in domains:
-                try:
-                    fleet.start(host, _number(domain.vm), _spec(domain), domain.seed)
-                except FusionError as refusal:
-                    reply.refusals.add(vm=domain.vm, reason=str(refusal))
-                    log.warning(
-                        "VM start refused",
-                        host=host,
-                        vm=domain.vm,
-                        name=domain.spec.name,
-                        reason=str(refusal),
-                    )
-        return reply
+    def _discard(self, request: pb.DiscardVmsRequest) -> pb.DiscardVmsReply:
+        """Drop the copies that are older than the epochs named."""
+        for vm, epoch in zip(request.vm, request.epoch, strict=True):
+            copy = self._copies.of(request.command.host, number_of(vm))
+            if copy is not None and copy.epoch < epoch:
+                self._copies.discard([copy], f"the VRM has given it epoch {epoch}")
+        return pb.DiscardVmsReply()
 
     async def _once(
-        self, kind: str, command: pb.Command, context: Any, work: Callable[[], Reply]
+        self, kind: str, command: pb.Command, context: Any, work: Callable[[], Awaitable[Reply]]
     ) -> Reply:
         """Carry out ``work`` once for all calls with this command."""
         try:
@@ -154,9 +167,11 @@ class Orders(agent_pb2_grpc.AgentServicer):
             self._membership.admit(command.host, incarnation, command.session)
         return key
 
-    async def _counted(self, kind: str, command: pb.Command, work: Callable[[], Reply]) -> Reply:
+    async def _counted(
+        self, kind: str, command: pb.Command, work: Callable[[], Awaitable[Reply]]
+    ) -> Reply:
         try:
-            reply = work()
+            reply = await work()
         except FusionError as refusal:
             self._refused(kind, command, refusal)
             raise
@@ -167,28 +182,3 @@ class Orders(agent_pb2_grpc.AgentServicer):
     def _refused(self, kind: str, command: pb.Command, refusal: FusionError) -> None:
         self._counters.orders[kind, Outcome.REFUSED] += 1
         log.warning("order refused", order=kind, host=command.host, reason=str(refusal))
-
-
-def _number(vm: str) -> int:
-    try:
-        return vm_number(vm)
-    except ValueError as error:
-        raise InvalidInput(f"vm: {error}") from error
-
-
-def _spec(domain: pb.Domain) -> VmSpec:
-    """Return what to start; the model computes with it, so what is absurd ends here."""
-    try:
-        spec = vm_from_message(domain.spec)
-    except ValueError as error:
-        raise InvalidInput(f"spec of VM {domain.vm}: {error}") from error
-    if spec.vcpus < 1 or not 0 < spec.vcpu_mhz < math.inf:
-        raise InvalidInput(
-            f"spec of VM {domain.vm}: {spec.vcpus} vCPUs of {spec.vcpu_mhz:g} MHz are no processors"
-        )
-    if not (0 <= spec.boot_s < math.inf and 0 <= spec.shutdown_s < math.inf):
-        raise InvalidInput(
-            f"spec of VM {domain.vm}: boot {spec.boot_s:g} s, shutdown {spec.shutdown_s:g} s; "
-            "times are finite and not negative"
-        )
-    return spec

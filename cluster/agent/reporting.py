@@ -8,6 +8,7 @@ import grpc
 import structlog
 
 from cluster.agent.chassis import Chassis
+from cluster.agent.findings import Findings
 from cluster.agent.membership import Membership
 from cluster.agent.messages import ReportMessage, register_request
 from cluster.agent.rhythm import Rhythm
@@ -57,6 +58,7 @@ class Reporter:
         *,
         chassis: Chassis,
         membership: Membership,
+        findings: Findings,
         endpoint: Endpoint,
         interval_s: float,
         clock: Clock,
@@ -65,6 +67,7 @@ class Reporter:
     ) -> None:
         self._chassis = chassis
         self._membership = membership
+        self._findings = findings
         self._endpoint = endpoint
         self._interval_s = interval_s
         self._clock = clock
@@ -125,6 +128,7 @@ class Reporter:
         request = register_request(
             self._endpoint, self._chassis.specs, snapshot.view, incarnations, snapshot.sequence
         )
+        self._findings.add_to_registration(request)
         try:
             reply = await self._registry().Register(request, timeout=self._interval_s)
             self._membership.hear(reply.vrm_generation)
@@ -133,6 +137,7 @@ class Reporter:
             self._registration_outage.failed(_reason(failure))
             return False
         self._counters.registrations[Outcome.DONE] += 1
+        self._findings.vrm_answered()
         self._registration_outage.over()
         self._membership.registered(incarnations, reply.session)
         if reply.heartbeat_interval_s > 0:
@@ -150,6 +155,7 @@ class Reporter:
         chassis.vms_changed.clear()
         try:
             request = self._message.write(snapshot.view, incarnations, sessions, snapshot.sequence)
+            told = self._findings.add_to_report(request)
             reply = await self._registry().Report(request, timeout=time_limit_s)
             self._membership.hear(reply.vrm_generation)
         except (grpc.aio.AioRpcError, Refused) as failure:
@@ -158,6 +164,7 @@ class Reporter:
                 self._report_outage.failed(_reason(failure))
             return
         self._counters.reports[Outcome.DONE] += 1
+        self._findings.vrm_answered(told, incarnations)
         self._report_outage.over()
         if reply.unregistered:
             self._membership.unregistered(reply.unregistered, sessions)

@@ -57,6 +57,14 @@ class VrmClient:
         request = vrm.ListTasksQuery(ids=ids)
         return list((await self._call(self._stub.ListTasks, request)).tasks)
 
+    async def failovers(self) -> list[vrm.Failover]:
+        request = vrm.ListFailoversQuery()
+        return list((await self._call(self._stub.ListFailovers, request)).failovers)
+
+    async def datastores(self) -> list[vrm.Datastore]:
+        request = vrm.ListDatastoresQuery()
+        return list((await self._call(self._stub.ListDatastores, request)).datastores)
+
     async def create_vm(self, spec: common.VmSpec, start: bool) -> vrm.Task:
         request = vrm.CreateVmRequest(request_id=_request_id(), spec=spec, start=start)
         return await self._call(self._stub.CreateVm, request)
@@ -91,6 +99,23 @@ class VrmClient:
             reservation_mhz=reservation_mhz,
         )
         return await self._call(self._stub.SetVmCpu, order)
+
+    async def power_host(
+        self,
+        host: str,
+        action: vrm.PowerAction.ValueType,
+        vms: vrm.VmsOfHost.ValueType = vrm.VMS_OF_HOST_REFUSE,
+    ) -> vrm.Task:
+        order = vrm.PowerHostOrder(request_id=_request_id(), host=host, action=action, vms=vms)
+        return await self._call(self._stub.PowerHost, order)
+
+    async def enter_maintenance(self, host: str, vms: vrm.VmsOfHost.ValueType) -> vrm.Task:
+        order = vrm.MaintenanceOrder(request_id=_request_id(), host=host, vms=vms)
+        return await self._call(self._stub.EnterMaintenance, order)
+
+    async def leave_maintenance(self, host: str) -> vrm.Task:
+        order = vrm.MaintenanceOrder(request_id=_request_id(), host=host)
+        return await self._call(self._stub.LeaveMaintenance, order)
 
     async def cancel_task(self, task_id: str) -> vrm.Task:
         return await self._call(self._stub.CancelTask, vrm.CancelTaskRequest(id=task_id))

@@ -11,10 +11,14 @@ from typing import Any
 import typer
 
 from cluster.cli import output
+from cluster.cli.clients import clients
+from cluster.cli.datastores import datastores
 from cluster.cli.down import down
 from cluster.cli.events import events
 from cluster.cli.exits import BrokeDown, ExitCode, exit_code_of
+from cluster.cli.failovers import failovers
 from cluster.cli.files import traces, validate
+from cluster.cli.host_orders import host_orders
 from cluster.cli.inventory import clusters, hosts, status
 from cluster.cli.replay import replay
 from cluster.cli.sim import sim
@@ -36,9 +40,13 @@ app.command()(up)
 app.command()(down)
 app.command()(status)
 app.add_typer(clusters, name="cluster")
+hosts.add_typer(host_orders)
 app.add_typer(hosts, name="host")
 vms.add_typer(vm_orders)
 app.add_typer(vms, name="vm")
+app.add_typer(datastores, name="datastore")
+app.add_typer(clients, name="client")
+app.add_typer(failovers, name="failover")
 app.command()(events)
 app.add_typer(tasks, name="task")
 app.command()(sim)

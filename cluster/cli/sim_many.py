@@ -23,12 +23,12 @@ from rich.progress import (
 from cluster.cli import output
 from cluster.cli.exits import ExitCode
 from cluster.cli.interrupts import first_interrupt
-from cluster.cli.sim_one import sentence
+from cluster.cli.sim_one import availability_lines, sentence
 from cluster.simulated.campaign import Campaign
 from cluster.simulated.provenance import Origin
 from cluster.simulated.record import record
 from cluster.simulated.run import RunOutcome, RunRequest, run
-from cluster.simulated.summary import campaign_document, tally
+from cluster.simulated.summary import availability_of, campaign_document, tally
 
 if TYPE_CHECKING:
     from cluster.cli.sim import Asked
@@ -94,6 +94,10 @@ def _summarise(outcomes: Sequence[RunOutcome], seeds: int, wall_s: float) -> Non
         f"{len(outcomes):,}{of} seeds in {wall_s:.1f} s ({figures['seeds_per_s']:.1f} a second): "
         f"{figures['violations']:,} with violations, {figures['failed']:,} failed"
     )
+    measures = availability_of(outcomes)
+    if measures is not None:
+        for line in availability_lines(measures):
+            print(line)
 
 
 class _Bar:

@@ -13,6 +13,7 @@ from cluster.cli import output
 from cluster.cli.exits import ExitCode
 from cluster.cli.interrupts import first_interrupt
 from cluster.cli.sim_progress import watched
+from cluster.simulated.availability import Availability
 from cluster.simulated.journal import Entry, Journal
 from cluster.simulated.meter import ClusterMeasures
 from cluster.simulated.record import record
@@ -84,6 +85,29 @@ def _summarise(outcome: RunOutcome) -> None:
     print(f"digest {outcome.digest}")
     for cluster in outcome.clusters:
         print(f"{cluster.name}: {', '.join(_measures(cluster))}")
+    if outcome.availability is not None:
+        for line in availability_lines(outcome.availability):
+            print(line)
+
+
+def availability_lines(measures: Availability) -> Iterator[str]:
+    """Yield what failures did to VMs and clients, a line each, where there were any."""
+    ran, gave_up = len(measures.failover_s), measures.gave_up
+    if ran or gave_up:
+        p50_s, p99_s, longest_s = (measures.percentile_s(percent) for percent in (50, 99, 100))
+        others = f", {gave_up:,} given up" if gave_up else ""
+        yield (
+            f"failovers: {ran:,} in p50 {p50_s:.1f} s, p99 {p99_s:.1f} s, max {longest_s:.1f} s "
+            f"(for one host and nothing else: {measures.bound_s:.1f} s at most){others}"
+        )
+    if measures.requests:
+        found = measures.read_back
+        unread = f", {found.unread:,} ledgers could not be read" if found.unread else ""
+        yield (
+            f"clients: {measures.answered:,} of {measures.requests:,} requests answered, longest "
+            f"gap {measures.longest_gap_s:.1f} s, {found.lost:,} acknowledged entries lost "
+            f"({found.lost_durable:,} of them from disk){unread}"
+        )
 
 
 def _measures(cluster: ClusterMeasures) -> Iterator[str]:

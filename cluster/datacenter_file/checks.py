@@ -10,11 +10,12 @@ from decimal import ROUND_FLOOR, Context
 from cluster.datacenter_file.fault_checks import check_faults
 from cluster.datacenter_file.plan import HostPlan, Mistakes, VmPlan
 from cluster.datacenter_file.schema import BurstsLoad, DatacenterFile, Flavour, StepLoad
+from cluster.datacenter_file.storage_checks import check_storage
 from fusion.errors import InvalidInput
 from fusion.units import format_duration, format_mhz, format_size
 
 #: What the datacenter's other parties are called on the network.
-_RESERVED = re.compile(r"vrm|bmc|launcher|chassis-[0-9]+", re.ASCII)
+_RESERVED = re.compile(r"vrm|bmc|launcher|arbiter|gateway|chassis-[0-9]+", re.ASCII)
 _VM_ID = re.compile(r"i-[0-9]{8}", re.ASCII)
 
 #: Cores, bytes and MHz that a kind of host has for VMs.
@@ -58,6 +59,7 @@ def check(
         _check_workload(f"vms[{index}].workload", group.workload, mistakes)
     if file.faults is not None:
         check_faults(file.faults, mistakes)
+    check_storage(file, hosts, vms, mistakes)
     # Where a host group is wrong, what fits its cluster is not known.
     if len(hosts) == len(file.hosts):
         rooms = _rooms(hosts)

@@ -8,6 +8,14 @@ from collections.abc import Iterator, Sequence
 from cluster.datacenter_file import schema
 from cluster.datacenter_file.fault_expansion import fault_plan
 from cluster.datacenter_file.plan import HostPlan, VmPlan
+from cluster.datacenter_file.storage_expansion import (
+    admission,
+    array,
+    clients,
+    lease_and_renewal_s,
+    volumes,
+)
+from cluster.datacenter_file.storage_schema import Storage
 from fusion import spec
 
 
@@ -15,11 +23,12 @@ def expand(
     file: schema.DatacenterFile, hosts: Sequence[HostPlan], vms: Sequence[VmPlan]
 ) -> spec.Datacenter:
     """Return the datacenter that ``file`` describes."""
+    lease_s, renewal_s = lease_and_renewal_s(file)
     return spec.Datacenter(
         name=file.datacenter,
         clusters=tuple(_cluster(cluster) for cluster in file.clusters),
         hosts=tuple(host for plan in hosts for host in _hosts(plan)),
-        vms=tuple(vm for plan in vms for vm in _vms(plan)),
+        vms=tuple(vm for plan in vms for vm in _vms(plan, file.storage)),
         seed=file.seed,
         speed=file.speed,
         tick_s=file.heartbeat.interval if file.tick is None else file.tick,
@@ -28,6 +37,11 @@ def expand(
         hosts_per_actor=file.hosts_per_actor,
         first_port=file.first_port,
         faults=None if file.faults is None else fault_plan(file.faults),
+        detector=spec.DetectorSpec(spec.DetectorKind(file.heartbeat.detector), file.heartbeat.phi),
+        arrays=tuple(array(each) for each in file.storage.arrays),
+        lease_s=lease_s,
+        renewal_s=renewal_s,
+        clients=clients(file.clients, vms),
     )
 
 
@@ -40,6 +54,10 @@ def _cluster(cluster: schema.Cluster) -> spec.ClusterSpec:
         memory_overcommit=cluster.memory_overcommit,
         cpu_baseline=cluster.cpu_baseline,
         policy=cluster.policy or "",
+        admission=admission(cluster.admission),
+        isolation_response=spec.IsolationResponse(cluster.isolation_response),
+        storage_fault=spec.StorageFault(cluster.storage_fault),
+        restarts_per_host=cluster.restarts_per_host,
     )
 
 
@@ -63,8 +81,9 @@ def _hosts(plan: HostPlan) -> Iterator[spec.HostSpec]:
         )
 
 
-def _vms(plan: VmPlan) -> Iterator[spec.PlannedVm]:
+def _vms(plan: VmPlan, storage: Storage) -> Iterator[spec.PlannedVm]:
     group = plan.group
+    disks = volumes(group.volumes, storage)
     loads = _workloads(plan)
     called = name_of_group(plan.names)
     for index, name in enumerate(plan.names):
@@ -79,6 +98,9 @@ def _vms(plan: VmPlan) -> Iterator[spec.PlannedVm]:
             workload=loads[index % len(loads)],
             boot_s=group.boot,
             shutdown_s=group.shutdown,
+            volumes=disks,
+            ha=group.ha,
+            restart_priority=spec.RestartPriority(group.restart_priority),
         )
         yield spec.PlannedVm(spec=vm, group=called, start=group.start)
 

@@ -14,6 +14,7 @@ def fault_plan(faults: schema.Faults) -> plan.FaultPlan:
         host_crash=_host_crash(faults.host_crash),
         host_hang=_host_hang(faults.host_hang),
         vrm_crash=_vrm_crash(faults.vrm_crash),
+        array_crash=_array_crash(faults.array_crash),
         partition=_partition(faults.partition),
         slow_link=_slow_link(faults.slow_link),
         lossy_link=_lossy_link(faults.lossy_link),
@@ -41,6 +42,12 @@ def _vrm_crash(crash: schema.VrmCrash | None) -> plan.VrmCrash | None:
     if crash is None:
         return None
     return plan.VrmCrash(after=_time(crash.after), lasts=_time(crash.lasts))
+
+
+def _array_crash(crash: schema.ArrayCrash | None) -> plan.ArrayCrash | None:
+    if crash is None:
+        return None
+    return plan.ArrayCrash(after=_time(crash.after), lasts=_time(crash.lasts))
 
 
 def _partition(partition: schema.Partition | None) -> plan.Partition | None:

@@ -17,7 +17,7 @@ from cluster.datacenter_file.values import (
     mistake,
 )
 
-Link = Literal["host-vrm", "host-host"]
+Link = Literal["host-vrm", "host-host", "host-array", "host-gateway"]
 Plane = Literal["management", "storage", "migration", "service"]
 
 
@@ -86,12 +86,17 @@ class VrmCrash(Entry):
     lasts: Time
 
 
+class ArrayCrash(Entry):
+    after: Time
+    lasts: Time
+
+
 class NetworkFault(Entry):
     after: Time
     lasts: Time
     between: Annotated[
         list[Link], BeforeValidator(listed), Field(min_length=1), AfterValidator(_distinct)
-    ] = ["host-vrm", "host-host"]
+    ] = ["host-vrm", "host-host", "host-array", "host-gateway"]
     planes: Annotated[
         list[Plane], BeforeValidator(listed), Field(min_length=1), AfterValidator(_distinct)
     ] = ["management", "storage", "migration", "service"]
@@ -127,6 +132,7 @@ class Faults(Entry):
     host_crash: HostCrash | None = None
     host_hang: HostHang | None = None
     vrm_crash: VrmCrash | None = None
+    array_crash: ArrayCrash | None = None
     partition: Partition | None = None
     slow_link: SlowLink | None = None
     lossy_link: LossyLink | None = None

@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from cluster.datacenter_file import checks, document
+from cluster.datacenter_file.availability_checks import check_admission
 from cluster.datacenter_file.expansion import expand
 from cluster.datacenter_file.mistakes import DatacenterFileError, did_you_mean, from_validation
 from cluster.datacenter_file.plan import Mistakes, host_plans, vm_plans
@@ -55,7 +56,11 @@ def load(
     file = _with_policies(file, folder or Path(), policy, mistakes)
     if mistakes.sentences:
         raise DatacenterFileError(mistakes.sentences)
-    return expand(file, hosts, vms)
+    datacenter = expand(file, hosts, vms)
+    check_admission(datacenter, mistakes)
+    if mistakes.sentences:
+        raise DatacenterFileError(mistakes.sentences)
+    return datacenter
 
 
 def _with_policies(

@@ -70,6 +70,22 @@ EXAMPLES: Mapping[str, str] = {
     "between": "[host-vrm, host-host]",
     "planes": "[management, service]",
     "latency": "200ms",
+    "storage.arrays": "[{name: san-1, datastores: [{name: ds-1, capacity: 10TiB}]}]",
+    "arrays.name": "san-1",
+    "datastores": "[{name: ds-1, capacity: 10TiB}]",
+    "datastores.name": "ds-1",
+    "capacity": "10TiB",
+    "volumes": "[{size: 40GiB, datastore: ds-1}]",
+    "size": "40GiB",
+    "clients": "[{vms: [web-01], every: 1s}]",
+    "clients.vms": "[web-01]",
+    "vms": "[{name: web-01, vcpus: 2, mhz: 2000, memory: 4GiB}]",
+    "restarts_per_host": "8",
+    "phi": "8",
+    "iops": "20000",
+    "tolerated_hosts": "1",
+    "spare-hosts.hosts": "[cna-08]",
+    "admission.policy": "slots",
 }
 
 

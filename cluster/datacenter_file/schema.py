@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, PlainValidator
 
 from cluster.datacenter_file.fault_schema import Faults
 from cluster.datacenter_file.mistakes import shown
+from cluster.datacenter_file.storage_schema import Admission, Client, Storage, Volume
 from cluster.datacenter_file.values import (
     MAX_COUNT,
     Count,
@@ -80,9 +81,20 @@ def _virtualization(value: object) -> object:
     return value
 
 
+def _misses(value: object) -> object:
+    if value == 1 and value is not True:
+        raise mistake(
+            "1 makes a timeout of one heartbeat, so every late one would count as a failure; "
+            "misses * interval >= 2 * interval must hold: write at least 2"
+        )
+    return value
+
+
 class Heartbeat(Entry):
     interval: Duration = 1.0
-    misses: Annotated[int, Field(ge=2, le=1000)] = 3
+    misses: Annotated[int, BeforeValidator(_misses), Field(ge=2, le=1000)] = 3
+    detector: Literal["fixed", "phi"] = "fixed"
+    phi: Annotated[float, Field(gt=0, le=100)] = spec.DetectorSpec().phi
 
 
 class Cluster(Entry):
@@ -93,6 +105,10 @@ class Cluster(Entry):
     memory_overcommit: bool = False
     cpu_baseline: str = ""
     policy: str | None = None
+    admission: Admission = None
+    isolation_response: Literal["leave-running", "stop"] = "leave-running"
+    storage_fault: Literal["wait", "restart"] = "wait"
+    restarts_per_host: Annotated[int, Field(ge=1, le=1000)] = 8
 
 
 class Flavour(Entry):
@@ -198,6 +214,9 @@ class VmGroup(Entry):
     boot: DurationOrZero = 10.0
     shutdown: DurationOrZero = 5.0
     virtualization: Annotated[Any, PlainValidator(_virtualization)] = "hvm"
+    volumes: Annotated[list[Volume], Field(min_length=1, max_length=64)] | None = None
+    ha: bool = True
+    restart_priority: Literal["high", "medium", "low"] = "medium"
 
 
 class DatacenterFile(Entry):
@@ -212,4 +231,6 @@ class DatacenterFile(Entry):
     flavours: dict[Name, Flavour] = {}
     hosts: Annotated[list[HostGroup], Field(min_length=1)]
     vms: list[VmGroup] = []
+    storage: Storage = Storage()
+    clients: list[Client] = []
     faults: Annotated[Faults | None, BeforeValidator(given)] = None

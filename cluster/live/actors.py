@@ -17,6 +17,7 @@ from pathlib import Path
 import structlog
 
 from cluster import policy
+from cluster.agent.surroundings import Surroundings
 from cluster.live import logs
 from cluster.live.addresses import AddressBook
 from cluster.live.clock import LiveClock
@@ -27,8 +28,9 @@ from cluster.live.role_thread import start_role
 from cluster.live.run_state import Process
 from cluster.live.tls import Tls
 from cluster.role import Endpoint
+from fusion import seeds
 from fusion.errors import FusionError
-from fusion.spec import Datacenter, HostSpec
+from fusion.spec import ArraySpec, ClientSpec, Datacenter, HostSpec
 
 _DATACENTER_FILE = "datacenter.pickle"
 
@@ -37,6 +39,7 @@ _DATACENTER_FILE = "datacenter.pickle"
 class Setting:
     """What the live world tells a process about itself and its surroundings."""
 
+    datacenter: str
     name: str
     address: str
     metrics_address: str
@@ -121,13 +124,13 @@ class ChassisActor(_Actor):
     def __init__(
         self,
         setting: Setting,
-        datacenter: str,
         hosts: tuple[tuple[HostSpec, int], ...],
         tick_s: float,
         heartbeat_interval_s: float,
+        surroundings: Surroundings,
     ) -> None:
-        self._datacenter = datacenter
         self._hosts = hosts
+        self._surroundings = surroundings
         self._tick_s = tick_s
         self._heartbeat_interval_s = heartbeat_interval_s
         super().__init__(setting)
@@ -145,13 +148,69 @@ class ChassisActor(_Actor):
                 heartbeat_interval_s=self._heartbeat_interval_s,
                 clock=setting.clock(),
                 network=setting.network(),
+                surroundings=self._surroundings,
             )
 
         agent = start_role(setting.name, make)
         specs = [spec for spec, _ in self._hosts]
-        hosts = HostMetrics(self._datacenter, specs, lambda: agent.view)
-        counters = AgentMetrics(self._datacenter, setting.name, agent.counters)
+        hosts = HostMetrics(setting.datacenter, specs, lambda: agent.view)
+        counters = AgentMetrics(setting.datacenter, setting.name, agent.counters)
         Exporter(setting.metrics_address, [hosts, counters], tls=setting.tls)
+
+
+class ArrayActor(_Actor):
+    """The process of a storage array; restarted by Ray, it finds its store again."""
+
+    def __init__(self, setting: Setting, spec: ArraySpec, lease_s: float) -> None:
+        self._spec = spec
+        self._lease_s = lease_s
+        super().__init__(setting)
+
+    def _start(self, setting: Setting) -> None:
+        from cluster.live.stores import LiveStores
+        from cluster.storage.array import StorageArray
+
+        def make() -> StorageArray:
+            return StorageArray(
+                spec=self._spec,
+                endpoint=setting.endpoint(),
+                lease_s=self._lease_s,
+                clock=setting.clock(),
+                network=setting.network(),
+                stores=LiveStores(Path(setting.folder)),
+                generator=seeds.generator(0, "array", setting.name),
+            )
+
+        array = start_role(setting.name, make)
+        Exporter(setting.metrics_address, array.collectors(setting.datacenter), tls=setting.tls)
+
+
+class GatewayActor(_Actor):
+    """The process of the gateway and of the clients that enter there."""
+
+    def __init__(
+        self, setting: Setting, clients: tuple[ClientSpec, ...], interval_s: float
+    ) -> None:
+        self._clients = clients
+        self._interval_s = interval_s
+        super().__init__(setting)
+
+    def _start(self, setting: Setting) -> None:
+        from cluster.gateway.gateway import Gateway
+        from cluster.live.stores import LiveStores
+
+        def make() -> Gateway:
+            return Gateway(
+                clients=self._clients,
+                endpoint=setting.endpoint(),
+                clock=setting.clock(),
+                network=setting.network(),
+                stores=LiveStores(Path(setting.folder)),
+                interval_s=self._interval_s,
+            )
+
+        gateway = start_role(setting.name, make)
+        Exporter(setting.metrics_address, gateway.collectors(setting.datacenter), tls=setting.tls)
 
 
 class VrmActor(_Actor):

@@ -11,10 +11,19 @@ from typing import Any
 
 import structlog
 
+from cluster.agent.arbiter import answer_pings
+from cluster.agent.surroundings import Surroundings
 from cluster.live import tls
-from cluster.live.actors import ChassisActor, Setting, VrmActor, save_datacenter
+from cluster.live.actors import (
+    ArrayActor,
+    ChassisActor,
+    GatewayActor,
+    Setting,
+    VrmActor,
+    save_datacenter,
+)
 from cluster.live.addresses import AddressBook
-from cluster.live.layout import BMC, VRM, Chassis
+from cluster.live.layout import Chassis, Pinned
 from cluster.live.network import LiveNetwork, LiveServer
 from cluster.live.ports import LOOPBACK
 from cluster.live.power_supply import Incarnations, PowerService, PowerSupply, Running
@@ -29,6 +38,7 @@ from cluster.live.tls import Tls
 from cluster.live.watch import LaunchWatch
 from cluster.metrics.discovery import prometheus_yml
 from cluster.network import Plane
+from cluster.parties import ARBITER, BMC
 from fusion.errors import FusionError, InvalidInput, Refused
 from fusion.spec import HostSpec
 
@@ -53,7 +63,7 @@ class Launch:
         self._tls: Tls | None = None
         self._watchers: set[asyncio.Task[None]] = set()
         self._supply: PowerSupply | None = None
-        self._power_server: LiveServer | None = None  # gRPC ends a server that nobody holds
+        self._servers: list[LiveServer] = []  # gRPC ends a server that nobody holds
         self._joined = False
 
     async def run_until(
@@ -89,9 +99,10 @@ class Launch:
         take_signals()
         await self._settle_addresses()
         supply = await self._serve_power()
-        keeping = asyncio.create_task(self._keep(await self._start_vrm()))
+        await self._serve_arbiter()
+        keeping = [asyncio.create_task(self._keep(actor)) for actor in await self._start_pinned()]
         coming_up = asyncio.create_task(self._come_up(supply, started))
-        await _first_failure(keeping, coming_up, asyncio.create_task(self._watch_ray()))
+        await _first_failure(*keeping, coming_up, asyncio.create_task(self._watch_ray()))
 
     async def _watch_ray(self) -> None:
         """Return never. Raises ``FusionError`` when a part of our own Ray died.
@@ -133,8 +144,12 @@ class Launch:
         """Now that the nodes are known: who is where, and how connections are protected."""
         if not all(node.here for node in self._nodes):
             self._tls = tls.needed_beyond_this_machine()
-        vrm_http = f"http://{LOOPBACK}:{self._layout.vrm_metrics_port}"
-        self._record(metrics_urls={VRM: f"{vrm_http}/metrics"}, launched_at=time.time())
+        vrm_http = f"http://{LOOPBACK}:{self._layout.vrm.metrics_port}"
+        metrics_urls = {
+            pinned.name: f"http://{LOOPBACK}:{pinned.metrics_port}/metrics"
+            for pinned in self._layout.pinned
+        }
+        self._record(metrics_urls=metrics_urls, launched_at=time.time())
         settings = [
             (chassis, self._chassis_setting(chassis, self._node_of(number)))
             for number, chassis in enumerate(self._layout.chassis)
@@ -161,22 +176,45 @@ class Launch:
         supply = PowerSupply(
             self._layout.chassis, self._start_chassis, network, Incarnations(store)
         )
-        self._power_server = await network.serve(BMC, PowerService(supply).register, Plane.BMC)
+        self._servers.append(await network.serve(BMC, PowerService(supply).register, Plane.BMC))
         self._supply = supply
         return supply
 
-    async def _start_vrm(self) -> LiveActor:
-        self._tell(Progress(Step.VRM, 0, 1, "starting the VRM"))
-        layout = self._layout
+    async def _serve_arbiter(self) -> None:
+        book = AddressBook(self._state.file, self._state.addresses)
+        here = f"{self._nodes[0].address}:{self._layout.arbiter_port}"
+        network = LiveNetwork(book, tls=self._tls, public_address=here if self._tls else "")
+        self._servers.append(await network.serve(ARBITER, answer_pings))
+
+    async def _start_pinned(self) -> list[LiveActor]:
+        """Start what keeps a store, at once: the VRM waits for arrays, not they for it."""
+        datacenter, layout = self._datacenter, self._layout
+        self._tell(Progress(Step.VRM, 0, 1, "starting the VRM and what keeps the storage"))
+        save_datacenter(datacenter, Path(self._state.folder))
+        starts = [self._start_one(layout.vrm, VrmActor)]
+        for pinned, spec in zip(layout.arrays, datacenter.arrays, strict=True):
+            starts.append(self._start_one(pinned, ArrayActor, spec, datacenter.lease_s))
+        if layout.gateway is not None:
+            interval_s = datacenter.heartbeat_interval_s
+            starts.append(
+                self._start_one(layout.gateway, GatewayActor, datacenter.clients, interval_s)
+            )
+        actors = await asyncio.gather(*starts)
+        where = f"{LOOPBACK}:{layout.vrm.port}"
+        self._tell(Progress(Step.VRM, 1, 1, f"the VRM answers at {where}"))
+        return actors
+
+    async def _start_one(self, pinned: Pinned, actor_class: type, *args: Any) -> LiveActor:
+        here = f"{self._nodes[0].address}:{pinned.port}"
         setting = replace(
-            self._setting(VRM, LOOPBACK, layout.vrm_port, layout.vrm_metrics_port),
-            public_address=f"{self._nodes[0].address}:{layout.vrm_port}" if self._tls else "",
+            self._setting(pinned.name, LOOPBACK, pinned.port, pinned.metrics_port),
+            public_address=here if self._tls else "",
         )
-        save_datacenter(self._datacenter, Path(self._state.folder))
-        vrm = await self._ray.create(VRM, VrmActor, (setting,), self._nodes[0], restarts=-1)
-        self._note(vrm)
-        self._tell(Progress(Step.VRM, 1, 1, f"the VRM answers at {setting.address}"))
-        return vrm
+        actor = await self._ray.create(
+            pinned.name, actor_class, (setting, *args), self._nodes[0], restarts=-1
+        )
+        self._note(actor)
+        return actor
 
     async def _start_chassis(
         self,
@@ -191,10 +229,10 @@ class Launch:
             self._record(**self._whereabouts([(chassis, setting)]))
         args = (
             setting,
-            datacenter.name,
             hosts,
             datacenter.tick_s,
             datacenter.heartbeat_interval_s,
+            Surroundings.of(datacenter),
         )
         actor = await self._ray.create(chassis.name, ChassisActor, args, node)
         self._note(actor)
@@ -212,15 +250,15 @@ class Launch:
         self._watchers.add(task)
         task.add_done_callback(self._watchers.discard)
 
-    async def _keep(self, vrm: LiveActor) -> None:
-        """Stand by; whenever Ray restarted the VRM, note which process it is now."""
+    async def _keep(self, actor: LiveActor) -> None:
+        """Stand by; whenever Ray restarted ``actor``, note which process it is now."""
         while True:
-            reason = await vrm.death()
-            log.error("the VRM died; Ray restarts it", reason=reason)
-            self._forget(vrm.process)
-            await vrm.reborn()
-            self._note(vrm)
-            log.info("the VRM is back", pid=vrm.process and vrm.process.pid)
+            reason = await actor.death()
+            log.error(f"the process of {actor.name} died; Ray restarts it", reason=reason)
+            self._forget(actor.process)
+            await actor.reborn()
+            self._note(actor)
+            log.info(f"{actor.name} is back", pid=actor.process and actor.process.pid)
 
     async def _leave(self) -> None:
         try:
@@ -245,11 +283,14 @@ class Launch:
         setting = self._setting(chassis.name, host, chassis.port, chassis.metrics_port)
         if node.here:
             return setting
-        vrm = f"{self._nodes[0].address}:{self._layout.vrm_port}"
-        return replace(setting, addresses={**setting.addresses, VRM: vrm})
+        here = self._nodes[0].address
+        ours = {one.name: f"{here}:{one.port}" for one in self._layout.pinned}
+        ours[ARBITER] = f"{here}:{self._layout.arbiter_port}"
+        return replace(setting, addresses={**setting.addresses, **ours})
 
     def _setting(self, name: str, host: str, port: int, metrics_port: int) -> Setting:
         return Setting(
+            datacenter=self._datacenter.name,
             name=name,
             address=f"{host}:{port}",
             metrics_address=f"{host}:{metrics_port}",

@@ -7,12 +7,10 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from cluster.live.ports import choose
+from cluster.parties import ARBITER, BMC, GATEWAY, PARTIES, VRM
 from fusion.chassis import chassis_of
 from fusion.errors import InvalidInput
 from fusion.spec import Datacenter, HostSpec
-
-VRM = "vrm"
-BMC = "bmc"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,18 +25,38 @@ class Chassis:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
-    """Every process of a datacenter with its ports."""
+class Pinned:
+    """A process that keeps a store, and so stays on the node that has it."""
 
-    vrm_port: int
-    vrm_metrics_port: int
+    name: str
+    port: int
+    metrics_port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Every process of a datacenter with its ports; without clients there is no gateway.
+
+    Power control and arbitration are answered by the launcher.
+    """
+
+    vrm: Pinned
+    arrays: tuple[Pinned, ...]
+    gateway: Pinned | None
     bmc_port: int
+    arbiter_port: int
     chassis: tuple[Chassis, ...]
 
     @property
+    def pinned(self) -> tuple[Pinned, ...]:
+        """The VRM, the arrays, and the gateway where there is one."""
+        return (self.vrm, *self.arrays, *([self.gateway] if self.gateway else []))
+
+    @property
     def ports(self) -> list[int]:
-        of_chassis = [port for one in self.chassis for port in (one.port, one.metrics_port)]
-        return [self.vrm_port, self.vrm_metrics_port, self.bmc_port, *of_chassis]
+        processes: tuple[Pinned | Chassis, ...] = (*self.pinned, *self.chassis)
+        own = [port for one in processes for port in (one.port, one.metrics_port)]
+        return [self.bmc_port, self.arbiter_port, *own]
 
 
 def lay_out(datacenter: Datacenter, reserved: Iterable[int] = ()) -> Layout:
@@ -49,15 +67,20 @@ def lay_out(datacenter: Datacenter, reserved: Iterable[int] = ()) -> Layout:
     held = chassis_of(datacenter)
     packed = datacenter.hosts_per_actor > 1
     names = [each.name for each in held]
-    _check_names(datacenter.hosts, {VRM, BMC, *(names if packed else ())})
-    purposes = [VRM, _metrics_of(VRM), BMC]
-    for name in names:
+    arrays = [array.name for array in datacenter.arrays]
+    _check_names(datacenter.hosts, {*PARTIES, *arrays, *(names if packed else ())})
+    pinned = [VRM, *arrays, *([GATEWAY] if datacenter.clients else [])]
+    purposes = [VRM, _metrics_of(VRM), BMC, ARBITER]
+    for name in (*pinned[1:], *names):
         purposes += [name, _metrics_of(name)]
     ports = choose(purposes, datacenter.first_port, reserved)
+    seats = {name: Pinned(name, ports[name], ports[_metrics_of(name)]) for name in pinned}
     return Layout(
-        vrm_port=ports[VRM],
-        vrm_metrics_port=ports[_metrics_of(VRM)],
+        vrm=seats[VRM],
+        arrays=tuple(seats[name] for name in arrays),
+        gateway=seats.get(GATEWAY),
         bmc_port=ports[BMC],
+        arbiter_port=ports[ARBITER],
         chassis=tuple(
             Chassis(each.name, each.hosts, ports[each.name], ports[_metrics_of(each.name)], packed)
             for each in held

@@ -10,7 +10,8 @@ from pathlib import Path
 from cluster import policy
 from cluster.datacenter_file import load
 from cluster.live import ray_address
-from cluster.live.layout import BMC, VRM, Layout, lay_out
+from cluster.live.call_time import check_lease, measured_p99_s
+from cluster.live.layout import Layout, lay_out
 from cluster.live.port_registry import PortRegistry, choosing_ports
 from cluster.live.ports import LOOPBACK
 from cluster.live.processes import myself
@@ -18,6 +19,7 @@ from cluster.live.ray_address import RayAddress
 from cluster.live.ray_world import new_folder
 from cluster.live.run_folder import Claim
 from cluster.live.run_state import RunState
+from cluster.parties import ARBITER, BMC
 from fusion.spec import Datacenter
 
 
@@ -50,6 +52,7 @@ def prepare(
     claim = Claim(datacenter.name)
     with choosing_ports() as ports:
         layout = lay_out(datacenter, reserved=ports.reserved())
+        check_lease(datacenter.lease_s, datacenter.speed, measured_p99_s(layout.arbiter_port))
         ports.reserve(layout.ports)
     state = _first_state(datacenter, layout, claim, ray)
     state.save()
@@ -75,7 +78,11 @@ def _first_state(
 
 def local_addresses(layout: Layout) -> dict[str, str]:
     """Return where everyone is reached when all of them are on this machine."""
-    addresses = {VRM: f"{LOOPBACK}:{layout.vrm_port}", BMC: f"{LOOPBACK}:{layout.bmc_port}"}
+    addresses = {
+        BMC: f"{LOOPBACK}:{layout.bmc_port}",
+        ARBITER: f"{LOOPBACK}:{layout.arbiter_port}",
+    }
+    addresses |= {pinned.name: f"{LOOPBACK}:{pinned.port}" for pinned in layout.pinned}
     for chassis in layout.chassis:
         address = f"{LOOPBACK}:{chassis.port}"
         names = (chassis.name, *(host.name for host in chassis.hosts))

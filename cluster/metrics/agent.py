@@ -30,6 +30,9 @@ class AgentCounters:
         self.orders: Counter[tuple[str, Outcome]] = Counter()
         self.registrations: Counter[Outcome] = Counter()
         self.reports: Counter[Outcome] = Counter()
+        self.answers: Counter[Outcome] = Counter()  # of guests to clients
+        self.notices: Counter[str] = Counter()  # of what hosts did by themselves, by kind
+        self.renewals: Counter[tuple[str, Outcome]] = Counter()  # by array
         self.lateness_counts = [0] * len(LATENESS_BOUNDS_S)
         self.lateness_sum_s = 0.0
 
@@ -51,14 +54,10 @@ class AgentMetrics(Collector):
         yield self._calls(
             "registrations", "Registrations of hosts at the VRM", self._counters.registrations
         )
-        orders = CounterMetricFamily("fusion_agent_orders", "Orders carried out, by kind")
-        for (kind, outcome), count in dict(self._counters.orders).items():
-            orders.add_sample(
-                "fusion_agent_orders_total",
-                {**self._labels, "kind": kind, "outcome": outcome.value},
-                count,
-            )
-        yield orders
+        yield self._by("orders", "Orders carried out, by kind", "kind", self._counters.orders)
+        yield self._by("renewals", "Renewals of leases, by array", "array", self._counters.renewals)
+        yield self._answers()
+        yield self._notices()
         yield self._lateness()
 
     def _calls(self, name: str, documentation: str, counts: Counter[Outcome]) -> Metric:
@@ -66,6 +65,35 @@ class AgentMetrics(Collector):
         for outcome in (Outcome.DONE, Outcome.FAILED):
             labels = {**self._labels, "outcome": outcome.value}
             family.add_sample(f"fusion_agent_{name}_total", labels, counts[outcome])
+        return family
+
+    def _by(
+        self, name: str, documentation: str, label: str, counts: Counter[tuple[str, Outcome]]
+    ) -> Metric:
+        family = CounterMetricFamily(f"fusion_agent_{name}", documentation)
+        for (value, outcome), count in dict(counts).items():
+            labels = {**self._labels, label: value, "outcome": outcome.value}
+            family.add_sample(f"fusion_agent_{name}_total", labels, count)
+        return family
+
+    def _answers(self) -> Metric:
+        family = CounterMetricFamily(
+            "fusion_agent_guest_answers",
+            "Requests of clients that guests answered, or were refused an answer to",
+        )
+        for outcome in (Outcome.DONE, Outcome.REFUSED):
+            labels = {**self._labels, "outcome": outcome.value}
+            count = self._counters.answers[outcome]
+            family.add_sample("fusion_agent_guest_answers_total", labels, count)
+        return family
+
+    def _notices(self) -> Metric:
+        family = CounterMetricFamily(
+            "fusion_agent_notices",
+            "What hosts did by themselves: VMs frozen, resumed and discarded, isolation",
+        )
+        for kind, count in dict(self._counters.notices).items():
+            family.add_sample("fusion_agent_notices_total", {**self._labels, "kind": kind}, count)
         return family
 
     def _lateness(self) -> Metric:

@@ -19,6 +19,7 @@ from cluster.metrics.discovery import Target
 
 #: Upper bounds of the lateness histogram, emulated seconds; above the last is +Inf.
 LATENESS_BOUNDS_S = (0.0, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_BUCKETS = (*(str(bound) for bound in LATENESS_BOUNDS_S), "+Inf")
 
 
 class Lateness:
@@ -43,8 +44,7 @@ class Lateness:
 
     def buckets(self) -> tuple[tuple[str, int], ...]:
         """Return cumulative counts by upper bound, as Prometheus wants them."""
-        names = [*(str(bound) for bound in LATENESS_BOUNDS_S), "+Inf"]
-        return tuple(zip(names, accumulate(self.counts), strict=True))
+        return tuple(zip(_BUCKETS, accumulate(self.counts), strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,10 @@ class VrmView:
     lateness_max_s: float = 0.0
     placements: int = 0
     placement_s: float = 0.0
+    failovers: Mapping[tuple[str, str], int] = field(default_factory=dict)  # (cause, outcome)
+    failovers_under_way: int = 0
+    restarts_waiting: int = 0
+    phases_s: Mapping[str, float] = field(default_factory=dict)  # of failovers that ran
     targets: tuple[Target, ...] = ()
 
 
@@ -127,7 +131,34 @@ class VrmMetrics(Collector):
         yield self._counter(
             "fusion_vrm_placement_seconds", "Time spent on placing VMs", view.placement_s
         )
+        yield from self._of_failovers(view)
         yield self._gauge("fusion_vrm_generation", "How often the VRM was started", view.generation)
+
+    def _of_failovers(self, view: VrmView) -> Iterator[Metric]:
+        ended = CounterMetricFamily(
+            "fusion_vrm_failovers",
+            "Failovers of VMs that have ended since the VRM started",
+            labels=["datacenter", "cause", "outcome"],
+        )
+        for (cause, outcome), count in view.failovers.items():
+            ended.add_metric([self._datacenter, cause, outcome], count)
+        yield ended
+        yield self._gauge(
+            "fusion_vrm_failovers_under_way", "VMs that are failing over", view.failovers_under_way
+        )
+        yield self._gauge(
+            "fusion_vrm_restarts_waiting",
+            "VMs that are fenced and wait for their turn or for a host",
+            view.restarts_waiting,
+        )
+        phases = CounterMetricFamily(
+            "fusion_vrm_failover_phase_seconds",
+            "Time that failovers took whose VMs ran in the end, by phase",
+            labels=["datacenter", "phase"],
+        )
+        for phase, spent_s in view.phases_s.items():
+            phases.add_metric([self._datacenter, phase], spent_s)
+        yield phases
 
     def _by(
         self, family: GaugeMetricFamily, counts: Mapping[tuple[str, str], int]

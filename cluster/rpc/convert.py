@@ -14,10 +14,12 @@ from fusion.spec import (
     Dom0,
     HostSpec,
     Nic,
+    RestartPriority,
     Sine,
     Step,
     Trace,
     VmSpec,
+    VolumeSpec,
     Workload,
 )
 from fusion.vm import VmState
@@ -31,6 +33,13 @@ HOST_STATES: dict[HostState, pb.HostState.ValueType] = {
     state: pb.HostState.Value("HOST_STATE_" + state.name) for state in HostState
 }
 HOST_STATE_OF: dict[int, HostState] = {number: state for state, number in HOST_STATES.items()}
+
+
+RESTART_PRIORITIES: dict[RestartPriority, pb.RestartPriority.ValueType] = {
+    priority: pb.RestartPriority.Value("RESTART_PRIORITY_" + priority.name)
+    for priority in RestartPriority
+}
+RESTART_PRIORITY_OF = {number: priority for priority, number in RESTART_PRIORITIES.items()}
 
 
 def cpu_to_message(cpu: CpuQos) -> pb.CpuQos:
@@ -119,6 +128,17 @@ def vm_to_message(spec: VmSpec) -> pb.VmSpec:
         workload=workload_to_message(spec.workload),
         boot_s=spec.boot_s,
         shutdown_s=spec.shutdown_s,
+        volumes=[
+            pb.Volume(
+                datastore=volume.datastore,
+                size_bytes=volume.size_bytes,
+                thin=volume.thin,
+                array=volume.array,
+            )
+            for volume in spec.volumes
+        ],
+        ha=spec.ha,
+        restart_priority=RESTART_PRIORITIES[spec.restart_priority],
     )
 
 
@@ -133,6 +153,12 @@ def vm_from_message(message: pb.VmSpec) -> VmSpec:
         workload=workload_from_message(message.workload),
         boot_s=message.boot_s,
         shutdown_s=message.shutdown_s,
+        volumes=tuple(
+            VolumeSpec(volume.datastore, volume.array, volume.size_bytes, volume.thin)
+            for volume in message.volumes
+        ),
+        ha=message.ha,
+        restart_priority=RESTART_PRIORITY_OF[message.restart_priority],
     )
 
 

@@ -15,6 +15,7 @@ from cluster.simulated.serving import as_metadata
 
 if TYPE_CHECKING:
     from cluster.network import Plane
+    from cluster.simulated.fabric import Route
     from cluster.simulated.network import SimulatedNetwork
 
 
@@ -84,13 +85,11 @@ class _UnaryResponse(_Call):
     _replied = False
 
     def __await__(self) -> Generator[Any, None, Any]:
-        return self._response().__await__()
-
-    async def _response(self) -> Any:
+        # What a coroutine would do, without one more: nearly every call is awaited once.
         exchange = self._exchange
         try:
             while exchange.status is None:
-                await exchange.client_news()
+                yield from exchange.client_news()
         except asyncio.CancelledError:
             self.cancel()
             raise
@@ -253,7 +252,8 @@ class _Method:
     def _exchange(
         self, timeout: float | None, metadata: Any, wait_for_ready: bool | None
     ) -> Exchange:
-        exchange = self._channel.exchange(self._name, timeout, as_metadata(metadata))
+        pairs = () if metadata is None else as_metadata(metadata)
+        exchange = self._channel.exchange(self._name, timeout, pairs)
         exchange.unary = self.unary
         if wait_for_ready:
             exchange.wait_for_ready = True
@@ -325,12 +325,18 @@ class SimulatedChannel(grpc.aio.Channel):
     def __init__(self, network: SimulatedNetwork, peer: str, plane: Plane) -> None:
         self._network = network
         self._link = (network.node, peer, plane)
+        self._route: Route | None = None
+        self._map = -1  # as of which the route is right
 
     def exchange(self, method: str, timeout_s: float | None, metadata: Metadata) -> Exchange:
         """Begin a call; where the party that calls is dead, it is over already."""
         fabric = self._network.fabric
         deadline_s = None if timeout_s is None else fabric.loop.now_s + timeout_s
-        exchange = Exchange(fabric, fabric.route(self._link), method, metadata, deadline_s)
+        route = self._route
+        if route is None or self._map != fabric.map:
+            route, self._map = fabric.route(self._link), fabric.map
+            self._route = route
+        exchange = Exchange(fabric, route, method, metadata, deadline_s)
         if self._network.dead:
             exchange.client_finish(StatusCode.CANCELLED, "Locally cancelled: its process died")
         else:

@@ -22,7 +22,8 @@ class SimulatedClock:
             raise asyncio.CancelledError
         loop = self._loop
         awake = loop.create_future()
-        timer = loop.call_at(loop.now_s + max(0.0, duration_s), _wake, awake)
+        wake_s = loop.now_s + duration_s if duration_s > 0.0 else loop.now_s
+        timer = loop.call_at(wake_s, _wake, awake)
         try:
             await awake
         except BaseException:  # otherwise it was the timer that ended the wait
@@ -36,7 +37,7 @@ class SimulatedClock:
         if self._cut:
             raise asyncio.CancelledError
         loop = self._loop
-        return loop.call_at(loop.now_s + max(0.0, duration_s), callback)
+        return loop.call_at(loop.now_s + duration_s if duration_s > 0.0 else loop.now_s, callback)
 
     def cut(self) -> None:
         """The incarnation that used it is dead."""

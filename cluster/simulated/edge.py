@@ -1,20 +1,19 @@
 """Where a process with several hosts meets the network: cuts of one host of them.
 
-A packed process sends one report for all its hosts, over one connection. A fault of one host's
-network has to take that host's rows out of it, as if each host had sent its own. That is done
-here and nowhere else, on the two messages that speak for several hosts.
+A packed process sends one report, and one renewal to each array, for all its hosts, over one
+connection. A fault of one host's network has to take that host's rows out of them, as if each host
+had sent its own. That is done here and nowhere else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableSequence, Sequence
+from collections.abc import Callable, Collection, MutableSequence, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-from google.protobuf.descriptor import FieldDescriptor
 
 from cluster.network import Plane
 from cluster.rpc.figures import FIGURE_BYTES
-from cluster.rpc.v1 import registry_pb2
+from cluster.rpc.v1 import registry_pb2, storage_pb2
 from cluster.simulated.wires import Wires
 
 if TYPE_CHECKING:
@@ -22,13 +21,8 @@ if TYPE_CHECKING:
 
 REGISTER = "/fusion.v1.Registry/Register"
 REPORT = "/fusion.v1.Registry/Report"
-
-#: The columns of VMs that are figures, one beside the other in a field of bytes.
-FIGURES = tuple(
-    field.name
-    for field in registry_pb2.VmRows.DESCRIPTOR.fields
-    if field.type == FieldDescriptor.TYPE_BYTES
-)
+OPEN = "/fusion.v1.StorageArray/Open"
+RENEW = "/fusion.v1.StorageArray/Renew"
 
 
 class Edge:
@@ -49,37 +43,41 @@ class Edge:
 
     def leave(self, exchange: Exchange, request: bytes) -> bytes:
         """Return ``request`` as it leaves its process, and choose the link that it takes."""
-        if exchange.method not in _REQUESTS:
+        kind = _REQUESTS.get(exchange.method)
+        if kind is None:
             return request
         node, peer, plane = exchange.outward
-        parse, hosts_of, both_ways = _REQUESTS[exchange.method]
-        cut = {h for h in self._hosts.get(node, ()) if self._is_cut(h, peer, plane, both_ways)}
+        cut = {h for h in self._hosts.get(node, ()) if self._is_cut(h, peer, plane, kind.both_ways)}
         if not cut:
             return request
-        message = parse(request)
-        hosts = hosts_of(message)
+        message = kind.parse(request)
+        hosts = kind.hosts_of(message)
         kept = [row for row, host in enumerate(hosts) if host not in cut]
         if len(kept) == len(hosts):
             return request
         if not kept:
             exchange.reroute((hosts[0], peer, plane))
             return request
-        _keep_rows(message, kept)
+        kind.keep(message, kept)
         encoded: bytes = message.SerializeToString()
         return encoded
 
     def enter(self, exchange: Exchange, reply: bytes) -> bytes:
         """Return ``reply`` as it comes to its process: without what is meant for hosts cut off."""
-        if exchange.method != REPORT:
+        if exchange.method not in (REPORT, RENEW):
             return reply
         peer, node, plane = exchange.inward
         cut = {h for h in self._hosts.get(node, ()) if self._wires.is_cut(peer, h, plane)}
         if not cut:
             return reply
-        message = registry_pb2.ReportReply.FromString(reply)
-        kept = [row for row, host in enumerate(message.unregistered) if host not in cut]
-        _keep(message.unregistered, kept)
-        return message.SerializeToString()
+        if exchange.method == REPORT:
+            report = registry_pb2.ReportReply.FromString(reply)
+            _drop(report.unregistered, cut)
+            return report.SerializeToString()
+        # What it says of VMs stays: it means nothing to hosts that it does not name.
+        renewal = storage_pb2.RenewReply.FromString(reply)
+        _drop(renewal.host, cut)
+        return renewal.SerializeToString()
 
     def _is_cut(self, host: str, peer: str, plane: Plane, both_ways: bool) -> bool:
         if self._wires.is_cut(host, peer, plane):
@@ -87,30 +85,58 @@ class Edge:
         return both_ways and self._wires.is_cut(peer, host, plane)
 
 
-#: By method: how to parse its request, whose rows it has, and whether they need the way back:
-#: a registration names no hosts in its answer, so one that cannot be answered is not let out.
-_REQUESTS: dict[str, tuple[Callable[[bytes], Any], Callable[[Any], Sequence[str]], bool]] = {
-    REGISTER: (
-        registry_pb2.RegisterRequest.FromString,
-        lambda message: [entry.spec.name for entry in message.hosts],
-        True,
-    ),
-    REPORT: (registry_pb2.ReportRequest.FromString, lambda message: list(message.host), False),
-}
+# --- what stays of each message where only the ``kept`` rows of its hosts do
 
 
-def _keep_rows(message: Any, kept: Sequence[int]) -> None:
-    """Leave only the ``kept`` rows of hosts in a registration or report, and their VMs."""
-    for column in _columns(message):
+def _keep_registered(message: registry_pb2.RegisterRequest, kept: Sequence[int]) -> None:
+    _keep(message.hosts, kept)
+    _keep_vms(message.vms, kept)
+
+
+def _keep_reported(message: registry_pb2.ReportRequest, kept: Sequence[int]) -> None:
+    staying = {message.host[row] for row in kept}
+    columns: tuple[MutableSequence[Any], ...] = (
+        message.host,
+        message.incarnation,
+        message.session,
+        message.cpu_demand_mhz,
+        message.cpu_used_mhz,
+        message.memory_used_bytes,
+    )
+    for column in columns:
         _keep(column, kept)
-    vms = message.vms
+    _keep_vms(message.vms, kept)
+    _keep(message.storage_less, _places(message.storage_less, staying))
+    _keep(message.notices, _places([notice.host for notice in message.notices], staying))
+
+
+def _keep_renewed(message: storage_pb2.RenewRequest, kept: Sequence[int]) -> None:
+    for column in (message.host, message.incarnation, message.isolated):
+        _keep(column, kept)
+    vms = _places(message.host_row, set(kept))
+    _keep_host_rows(message.host_row, vms, kept)
+    for column in (message.vm_number, message.epoch):
+        _keep(column, vms)
+
+
+def _keep_vms(rows: registry_pb2.VmRows, kept: Sequence[int]) -> None:
+    """Leave only the VMs of the ``kept`` rows of hosts."""
+    vms = _places(rows.host_row, set(kept))
+    _keep_host_rows(rows.host_row, vms, kept)
+    for column in (rows.vm_number, rows.state, rows.epoch):
+        _keep(column, vms)
+    rows.cpu_demand_mhz = _figures_kept(rows.cpu_demand_mhz, vms)
+    rows.cpu_used_mhz = _figures_kept(rows.cpu_used_mhz, vms)
+    rows.cpu_ready_s = _figures_kept(rows.cpu_ready_s, vms)
+    held = _places(rows.held_vm, set(rows.vm_number))
+    _keep(rows.held_vm, held)
+    _keep(rows.held_cause, held)
+
+
+def _keep_host_rows(column: MutableSequence[int], vms: Sequence[int], kept: Sequence[int]) -> None:
+    """Leave only the ``vms`` of a column of host rows, which become those of what is ``kept``."""
     row_of = {old: new for new, old in enumerate(kept)}
-    kept_vms = [k for k, row in enumerate(vms.host_row) if row in row_of]
-    for column in _columns(vms):
-        _keep(column, kept_vms)
-    for field in FIGURES:
-        setattr(vms, field, _figures_kept(getattr(vms, field), kept_vms))
-    vms.host_row[:] = [row_of[row] for row in vms.host_row]
+    column[:] = [row_of[column[vm]] for vm in vms]
 
 
 def _figures_kept(column: bytes, kept: Sequence[int]) -> bytes:
@@ -118,11 +144,12 @@ def _figures_kept(column: bytes, kept: Sequence[int]) -> bytes:
     return b"".join(column[start : start + FIGURE_BYTES] for start in starts)
 
 
-def _columns(message: Any) -> list[MutableSequence[Any]]:
-    """Return the columns of a message: every field that repeats has one entry a row."""
-    return [
-        getattr(message, field.name) for field in message.DESCRIPTOR.fields if field.is_repeated
-    ]
+def _places(column: Sequence[Any], wanted: Collection[Any]) -> list[int]:
+    return [place for place, value in enumerate(column) if value in wanted]
+
+
+def _drop(column: MutableSequence[str], hosts: Collection[str]) -> None:
+    column[:] = [host for host in column if host not in hosts]
 
 
 def _keep(column: MutableSequence[Any], kept: Sequence[int]) -> None:
@@ -130,3 +157,44 @@ def _keep(column: MutableSequence[Any], kept: Sequence[int]) -> None:
     values = [column[k] for k in kept if k < len(column)]
     del column[:]
     column.extend(values)
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """How a request speaks for hosts. Some need the way back: an answer that names no hosts is
+    for all of them, so one that cannot come back to a host is not let out for it.
+    """
+
+    parse: Callable[[bytes], Any]
+    hosts_of: Callable[[Any], Sequence[str]]
+    keep: Callable[[Any, Sequence[int]], None]
+    both_ways: bool
+
+
+_REQUESTS = {
+    REGISTER: _Request(
+        registry_pb2.RegisterRequest.FromString,
+        lambda message: [entry.spec.name for entry in message.hosts],
+        _keep_registered,
+        both_ways=True,
+    ),
+    REPORT: _Request(
+        registry_pb2.ReportRequest.FromString,
+        lambda message: list(message.host),
+        _keep_reported,
+        both_ways=False,
+    ),
+    RENEW: _Request(
+        storage_pb2.RenewRequest.FromString,
+        lambda message: list(message.host),
+        _keep_renewed,
+        both_ways=False,
+    ),
+    # Of one host: it goes over that host's link as a whole, and so does its answer.
+    OPEN: _Request(
+        storage_pb2.OpenRequest.FromString,
+        lambda message: [message.host],
+        lambda message, kept: None,
+        both_ways=True,
+    ),
+}

@@ -33,7 +33,6 @@ class Exchange:
     """A call between two nodes. Methods named ``client_…`` and ``server_…`` are that end's."""
 
     __slots__ = (
-        "_deadline",
         "_ending",
         "_finished",
         "_half_close",
@@ -92,7 +91,6 @@ class Exchange:
         self._late_status: Status | None = None
         self._news: list[asyncio.Future[None]] | None = None
         self._finished: list[Callable[[], object]] | None = None
-        self._deadline: asyncio.TimerHandle | None = None
         # the server's end
         self.service: Service | None = None
         self.task: asyncio.Task[None] | None = None
@@ -145,7 +143,7 @@ class Exchange:
             if self.deadline_s <= now_s:
                 self.client_finish(*_TOO_LATE)
                 return
-            self._deadline = self.loop.call_at(self.deadline_s, self._client_expire)
+            fabric.deadlines.watch(self, self.deadline_s)
         quality = self._route.out_link.quality
         if quality.loss and wires.chance(quality.loss):
             self._lost()
@@ -201,10 +199,9 @@ class Exchange:
             self.fabric.trace.note(self.loop.now_s, f"{route.back} {self.method} {code.name}")
         if self.initial_metadata is None:
             self.initial_metadata = ()
-        if self._deadline is not None:
-            self._deadline.cancel()
         self.fabric.forget(self)
-        self._tell()
+        if self._news is not None:
+            self._tell()
         if self._responses is not None:
             self._responses.end(discard=code is StatusCode.CANCELLED)
         if self._requests is not None:
@@ -214,7 +211,8 @@ class Exchange:
             for callback in callbacks:
                 callback()
 
-    def _client_expire(self) -> None:
+    def client_expire(self) -> None:
+        """Its deadline has come."""
         if self.status is None:
             self._send_out(0, self._server_reset)
             self.client_finish(*_TOO_LATE)
@@ -229,11 +227,10 @@ class Exchange:
         return news
 
     def _tell(self) -> None:
-        if self._news is not None:
-            waiting, self._news = self._news, None
-            for news in waiting:
-                if not news.done():
-                    news.set_result(None)
+        waiting, self._news = self._news or (), None
+        for news in waiting:
+            if not news.done():
+                news.set_result(None)
 
     async def client_read(self) -> bytes | None:
         """Return the next message of a stream, or ``None`` when the call is over."""
@@ -275,7 +272,8 @@ class Exchange:
     def _client_initial(self, metadata: Metadata) -> None:
         if self.initial_metadata is None and self.status is None:
             self.initial_metadata = metadata
-            self._tell()
+            if self._news is not None:
+                self._tell()
 
     async def server_write(self, message: bytes) -> None:
         await self.responses.room(len(message))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cluster.simulated.bandwidth import NOBODY
+from cluster.simulated.deadlines import Deadlines
 from cluster.simulated.edge import Edge
 from cluster.simulated.exchange import Exchange
 from cluster.simulated.loop import VirtualLoop
@@ -38,6 +39,9 @@ class Fabric:
         self.calls = 0
         #: Rises whenever a process starts, hangs, wakes or dies.
         self.population = 0
+        #: Rises whenever a name leads elsewhere.
+        self.map = 0
+        self.deadlines = Deadlines(loop)
         self._node_of: dict[str, str] = {}
         self._routes: dict[LinkKey, Route] = {}
         self._services: dict[str, Service] = {}
@@ -52,6 +56,7 @@ class Fabric:
         """Let ``name`` be found on ``node``."""
         self._node_of[name] = node
         self._routes.clear()
+        self.map += 1
         if name != node:
             self.edge.add(name, node)
 

@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 
 from cluster.agent.agent import Agent
+from cluster.agent.surroundings import Surroundings
 from cluster.clock import Clock
 from cluster.network import Network, Plane
 from cluster.role import Endpoint
@@ -42,6 +43,7 @@ class PowerSupply:
         network: Network,
     ) -> None:
         self._datacenter = datacenter
+        self._surroundings = Surroundings.of(datacenter)
         self._make_process = make_process
         self._clock = clock
         self._network = network
@@ -129,6 +131,7 @@ class PowerSupply:
             heartbeat_interval_s=self._datacenter.heartbeat_interval_s,
             clock=process.clock,
             network=process.network,
+            surroundings=self._surroundings,
         )
         return agent
 

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Protocol
 
 import cluster
+from cluster.simulated.availability import Availability, ReadBack, measured, read_back
 from cluster.simulated.chaos import Chaos
 from cluster.simulated.invariants import Violation, Watch, settling_s
+from cluster.simulated.invariants.durable import DurableEntries
 from cluster.simulated.journal import Journal, silence
 from cluster.simulated.loop import RunFailed
 from cluster.simulated.meter import ClusterMeasures, Meter
@@ -74,6 +76,7 @@ class RunOutcome:
     """What came of a run. It is sound if it found nothing and did not fail.
 
     ``events`` counts the entries of the trace that ``digest`` is made of, ``rpcs`` the calls.
+    ``availability`` is there where the datacenter has arrays.
     """
 
     seed: int
@@ -83,6 +86,7 @@ class RunOutcome:
     events: int
     rpcs: int
     clusters: tuple[ClusterMeasures, ...] = ()
+    availability: Availability | None = None
     violations: tuple[Finding, ...] = ()
     failure: Failure | None = None
     interrupted: bool = False
@@ -120,7 +124,7 @@ def run(
     watch = Watch(world, found.append)
     meter = Meter(request.datacenter, request.for_s)
     failure: Failure | None = None
-    stopped = False
+    stopped, found_at_end = False, ReadBack()
     with journal.of(world) if journal is not None else silence():
         try:
             world.launch()
@@ -134,16 +138,20 @@ def run(
                     break
             else:
                 watch.finish(disturbances.over_since_s)
+                if request.datacenter.clients and not found:
+                    found_at_end = world.run(read_back(world))
+                    _check(found_at_end, request.for_s, found)
         except Exception as error:
             failure = failure_of(error, world.loop.now_s)
         outcome = RunOutcome(
             seed=request.seed,
             digest=world.trace.digest,
-            simulated_s=world.loop.now_s,
+            simulated_s=min(world.loop.now_s, request.for_s),
             wall_s=time.perf_counter() - began_s,
             events=world.trace.entries,
             rpcs=world.fabric.calls,
             clusters=meter.clusters(),
+            availability=measured(world, found_at_end) if request.datacenter.arrays else None,
             violations=tuple(_finding(violation, watch) for violation in found),
             failure=failure,
             interrupted=stopped and world.loop.now_s < request.for_s,
@@ -197,6 +205,13 @@ def schedule_of(request: RunRequest) -> Schedule:
     if plan is None:
         return ()
     return draw(plan, request.datacenter, request.for_s, request.seed)
+
+
+def _check(ledgers: ReadBack, at_s: float, found: list[Violation]) -> None:
+    """What guests read back is what is on their volumes."""
+    if ledgers.lost_durable:
+        text = f"guests do not find {ledgers.lost_durable} durable entries in their ledgers"
+        found.append(Violation(DurableEntries.name, at_s, (), text))
 
 
 def _finding(violation: Violation, watch: Watch) -> Finding:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from cluster.simulated.availability import Availability, merged
 from cluster.simulated.meter import ClusterMeasures
 from cluster.simulated.run import Failure, Finding, RunOutcome
 
@@ -19,6 +20,7 @@ def document_of(outcome: RunOutcome) -> dict[str, Any]:
         "events": outcome.events,
         "rpcs": outcome.rpcs,
         "clusters": [_cluster(cluster) for cluster in outcome.clusters],
+        "availability": _availability(outcome.availability),
         "violations": [_finding(finding) for finding in outcome.violations],
         "failure": _failure(outcome.failure) if outcome.failure is not None else None,
     }
@@ -45,6 +47,32 @@ def tally(outcomes: Sequence[RunOutcome], seeds: int, wall_s: float) -> dict[str
         "failed": sum(outcome.failure is not None for outcome in outcomes),
         "wall_s": round(wall_s, 3),
         "seeds_per_s": round(len(outcomes) / wall_s, 3) if wall_s else 0.0,
+        "availability": _availability(availability_of(outcomes)),
+    }
+
+
+def availability_of(outcomes: Sequence[RunOutcome]) -> Availability | None:
+    """Return what failures did in all runs together, if any run has arrays."""
+    found = [each.availability for each in outcomes if each.availability is not None]
+    return merged(found) if found else None
+
+
+def _availability(measures: Availability | None) -> dict[str, Any] | None:
+    if measures is None:
+        return None
+    return {
+        "failovers": len(measures.failover_s),
+        "failovers_given_up": measures.gave_up,
+        "failover_p50_s": measures.percentile_s(50),
+        "failover_p99_s": measures.percentile_s(99),
+        "failover_max_s": measures.percentile_s(100),
+        "failover_bound_s": measures.bound_s,
+        "requests": measures.requests,
+        "answered": measures.answered,
+        "longest_gap_s": measures.longest_gap_s,
+        "lost": measures.read_back.lost,
+        "lost_durable": measures.read_back.lost_durable,
+        "unread_ledgers": measures.read_back.unread,
     }
 
 

@@ -38,12 +38,10 @@ class Quality:
 class Lane:
     """A stream's order on the wire: what is sent later never arrives earlier."""
 
-    __slots__ = ("flow", "held", "last_arrival_s")
-
-    def __init__(self) -> None:
-        self.last_arrival_s = 0.0
-        self.held = 0
-        self.flow: Flow | None = None
+    # As they are at first; two lanes are made for every call.
+    last_arrival_s = 0.0
+    held = 0
+    flow: Flow | None = None
 
 
 @dataclass(slots=True)

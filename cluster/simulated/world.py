@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Coroutine
 from contextlib import suppress
 from contextvars import Context
@@ -10,6 +11,9 @@ from typing import Any, TypeVar
 
 from cluster import policy
 from cluster.agent.agent import Agent
+from cluster.agent.arbiter import answer_pings
+from cluster.gateway.gateway import Gateway
+from cluster.parties import ARBITER, BMC, GATEWAY, VRM
 from cluster.role import Endpoint
 from cluster.simulated.clock import SimulatedClock
 from cluster.simulated.fabric import Fabric
@@ -21,6 +25,7 @@ from cluster.simulated.stores import Disk
 from cluster.simulated.trace import Trace
 from cluster.simulated.watchdog import Watchdog
 from cluster.simulated.wires import Quality, Wires
+from cluster.storage.array import StorageArray
 from cluster.vrm.vrm import Vrm
 from fusion import seeds
 from fusion.chassis import chassis_of
@@ -29,14 +34,13 @@ from fusion.spec import Datacenter
 
 T = TypeVar("T")
 
-VRM = "vrm"
-
 
 class SimulatedWorld:
     """The very roles of the live world, on seams that live in this process.
 
-    ``vrm`` is the VRM's present incarnation; ``supply.agents`` are the agents. ``spawn`` runs what
-    belongs to no party: faults, clients, checks.
+    ``vrm`` is the VRM's present incarnation, ``arrays`` those of the storage arrays by name, and
+    ``supply.agents`` the agents. ``gateway`` is there where the datacenter has clients. ``spawn``
+    runs what belongs to no party: faults, operators, checks.
     """
 
     def __init__(self, datacenter: Datacenter, seed: int, quality: Quality | None = None) -> None:
@@ -48,13 +52,17 @@ class SimulatedWorld:
         self.fabric = Fabric(self.loop, self.wires, self.trace)
         self.clock = SimulatedClock(self.loop)
         self.vrm: Vrm | None = None
+        self.arrays: dict[str, StorageArray] = {}
+        self.gateway: Gateway | None = None
+        self._array_processes: dict[str, Process] = {}
+        self._array_births: Counter[str] = Counter()
         self._policies = policy.sources(datacenter)
         policy.made(self._policies)  # their mistakes come before anything starts
         self.vrm_process: Process | None = None
         self._disks: dict[str, Disk] = {}
         self._processes: list[Process] = []
         self.watchdog = Watchdog(self)
-        self.supply = PowerSupply(datacenter, self._process, self.clock, self.network("bmc"))
+        self.supply = PowerSupply(datacenter, self._process, self.clock, self.network(BMC))
         for chassis in chassis_of(datacenter):
             for host in chassis.hosts:
                 self.fabric.place(host.name, chassis.name)
@@ -62,7 +70,7 @@ class SimulatedWorld:
     # --- running
 
     def launch(self) -> None:
-        """Begin: the VRM comes up, and switches on everything else."""
+        """Begin: arrays and VRM come up, and the VRM switches on everything else."""
         self.spawn(self._bring_up())
 
     def run_until(self, instant_s: float) -> None:
@@ -111,8 +119,14 @@ class SimulatedWorld:
         await self.vrm_process.start(self._make_vrm)
 
     async def _bring_up(self) -> None:
-        with suppress(FusionError):  # killed at once: whoever did that has its reasons
+        await self.network(ARBITER).serve(ARBITER, answer_pings)
+        for array in self.datacenter.arrays:
+            with suppress(FusionError):  # killed at once: whoever did that has its reasons
+                await self.start_array(array.name)
+        with suppress(FusionError):
             await self.start_vrm()
+        if self.datacenter.clients:
+            await self._process(GATEWAY).start(self._make_gateway)
 
     def kill_vrm(self) -> None:
         """As SIGKILL of its process."""
@@ -131,6 +145,55 @@ class SimulatedWorld:
             policies=policy.made(self._policies),
         )
         return self.vrm
+
+    # --- storage arrays and the gateway
+
+    def array_process(self, name: str) -> Process | None:
+        """Return the living process of the array ``name``, if there is one."""
+        process = self._array_processes.get(name)
+        return process if process is not None and process.alive else None
+
+    async def start_array(self, name: str) -> None:
+        """Start an array, or after its death its next incarnation, on the store that it left.
+
+        Raises ``FusionError`` where it runs already, or is killed before it serves.
+        """
+        if self.array_process(name) is not None:
+            raise FusionError(f"the array {name} runs already; kill it first")
+        process = self._array_processes[name] = self._process(name)
+        await process.start(self._make_array)
+
+    def kill_array(self, name: str) -> None:
+        """As SIGKILL of its process."""
+        process = self.array_process(name)
+        if process is not None:
+            process.kill()
+
+    def _make_array(self, process: Process) -> StorageArray:
+        (spec,) = (array for array in self.datacenter.arrays if array.name == process.name)
+        self._array_births[process.name] += 1
+        births = str(self._array_births[process.name])
+        array = self.arrays[process.name] = StorageArray(
+            spec=spec,
+            endpoint=Endpoint(process.name, f"sim:{process.name}", "", 0),
+            lease_s=self.datacenter.lease_s,
+            clock=process.clock,
+            network=process.network,
+            stores=process.stores,
+            generator=seeds.generator(self.seed, "array", process.name, births),
+        )
+        return array
+
+    def _make_gateway(self, process: Process) -> Gateway:
+        self.gateway = Gateway(
+            clients=self.datacenter.clients,
+            endpoint=Endpoint(GATEWAY, f"sim:{GATEWAY}", "", 0),
+            clock=process.clock,
+            network=process.network,
+            stores=process.stores,
+            interval_s=self.datacenter.heartbeat_interval_s,
+        )
+        return self.gateway
 
     # --- hosts
 

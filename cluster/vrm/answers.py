@@ -6,14 +6,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cluster.rpc.convert import HOST_STATES, VM_STATES
-from cluster.rpc.v1 import vrm_pb2
+from cluster.rpc.v1 import registry_pb2, storage_pb2, vrm_pb2
 from cluster.vrm.events import Event, Severity
+from cluster.vrm.failovers import Failover
 from cluster.vrm.inventory import Inventory, cluster_message
 from cluster.vrm.records import Host, Vm
 from cluster.vrm.tasks import Task, TaskStatus
 from fusion.host import HostState
-from fusion.spec import ClusterSpec
-from fusion.vm import VmState
+from fusion.spec import ArraySpec, ClusterSpec
+from fusion.vm import VmState, vm_id
 
 _STATUS = {status: vrm_pb2.TaskStatus.Value(f"TASK_STATUS_{status.name}") for status in TaskStatus}
 _SEVERITY = {severity: vrm_pb2.Severity.Value(f"SEVERITY_{severity.name}") for severity in Severity}
@@ -35,6 +36,7 @@ def host_answer(inventory: Inventory, host: Host) -> vrm_pb2.Host:
         memory_used_bytes=int(usage.memory_used_bytes[row]),
         vms=int(figures.vms[row]),
         last_report_s=figures.last_report_s[row],
+        storage_less=host.storage_less,
     )
 
 
@@ -49,6 +51,8 @@ def vm_answer(inventory: Inventory, vm: Vm) -> vrm_pb2.Vm:
         cpu_used_mhz=usage.cpu_used_mhz[vm.number],
         cpu_ready_s=usage.cpu_ready_s[vm.number],
         group=vm.group,
+        epoch=vm.epoch,
+        held=vm.held if vm.state is VmState.PAUSED else registry_pb2.HOLD_CAUSE_UNSPECIFIED,
     )
 
 
@@ -85,6 +89,49 @@ def task_answer(task: Task) -> vrm_pb2.Task:
         cancellable=task.cancellable,
         entity_name=task.entity_name,
     )
+
+
+def failover_answer(failover: Failover) -> vrm_pb2.Failover:
+    return vrm_pb2.Failover(
+        number=failover.number,
+        vm=vm_id(failover.vm_number),
+        vm_name=failover.vm_name,
+        from_host=failover.from_host,
+        to_host=failover.to_host,
+        cause=failover.cause,
+        last_seen_s=failover.last_seen_s,
+        detected_s=failover.detected_s,
+        fenced_s=failover.fenced_s,
+        queued_s=failover.queued_s,
+        placed_s=failover.placed_s,
+        started_s=failover.started_s,
+        running_s=failover.running_s,
+        attempts=failover.attempts,
+        outcome=failover.outcome,
+    )
+
+
+def datastore_answers(
+    array: ArraySpec, reply: storage_pb2.ListDatastoresReply | None
+) -> list[vrm_pb2.Datastore]:
+    """Return the datastores of ``array``, of which only the capacity is known without a reply."""
+    if reply is None:
+        return [
+            vrm_pb2.Datastore(name=each.name, array=array.name, capacity_bytes=each.capacity_bytes)
+            for each in array.datastores
+        ]
+    return [
+        vrm_pb2.Datastore(
+            name=each.name,
+            array=array.name,
+            reachable=True,
+            capacity_bytes=each.capacity_bytes,
+            allocated_bytes=each.allocated_bytes,
+            provisioned_bytes=each.provisioned_bytes,
+            volumes=each.volumes,
+        )
+        for each in reply.datastores
+    ]
 
 
 def event_answer(event: Event) -> vrm_pb2.Event:

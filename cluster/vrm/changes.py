@@ -46,6 +46,8 @@ class Changes:
         """
         vm = change.vm
         change.answered.set()
+        if change.void:
+            return
         current = vm.change is change or state is VmState.STOPPED
         if current and vm.state in TRANSIENT:
             self.observed(vm, state)
@@ -58,6 +60,10 @@ class Changes:
         """Whether an order to ``vm`` is on its way: reports may be older or newer than that."""
         return vm.change is not None and vm.change.ordering
 
+    def starting(self, vm: Vm) -> bool:
+        """Whether an order to start ``vm`` is on its way: where it fails, nothing was lost."""
+        return self.ordering(vm) and vm.change is not None and vm.change.action is VmAction.START
+
     def end(self, change: Change) -> None:
         """Nothing is under way any more; what reports say of the VM is taken as it comes."""
         change.answered.set()
@@ -69,6 +75,8 @@ class Changes:
         vm = change.vm
         superseded = vm.change is not change
         self.end(change)
+        if change.void:
+            return
         if not superseded:
             self._inventory.want(vm, change.desired_before)
         # A stop that superseded a start which never was has reached its goal by that.
@@ -80,11 +88,22 @@ class Changes:
         vm = change.vm
         superseded = vm.change is not change
         self.end(change)
-        if superseded:
+        if superseded or change.void:
             return
-        self._inventory.want(vm, change.desired_before)
+        if vm.state is not VmState.STOPPED or wants(change.action) is not Desired.STOPPED:
+            self._inventory.want(vm, change.desired_before)
         if vm.host is not None and vm.state in TRANSIENT:
             self._inventory.set_state(vm, VmState.UNKNOWN)
+
+    def void(self, vm: Vm) -> None:
+        """``vm`` was taken from its host: what was ordered there has no effect any more.
+
+        Who ordered it to stop hears that this failed, so it is to run as it was before.
+        """
+        if vm.change is not None:
+            if vm.change.desired_before is Desired.RUNNING:
+                self._inventory.want(vm, Desired.RUNNING)
+            self.end(vm.change)
 
 
 def wants(action: VmAction) -> Desired | None:

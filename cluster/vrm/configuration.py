@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 from cluster.vrm.admission import check_cpu, check_fits_some
 from cluster.vrm.events import Events, Severity
 from cluster.vrm.inventory import Inventory
-from cluster.vrm.lifecycle import Spawn
 from cluster.vrm.orders import Orders, Unanswered
 from cluster.vrm.records import Host, Vm
+from cluster.vrm.spawn import Spawn
+from cluster.vrm.store import Store
 from cluster.vrm.tasks import Task, Tasks
 from fusion.errors import FusionError, Refused
 from fusion.policy.placement import ROUNDING_MHZ
@@ -21,8 +23,16 @@ class Configuration:
     """Changes limit, shares and reservation of VMs, wherever they are."""
 
     def __init__(
-        self, inventory: Inventory, tasks: Tasks, events: Events, orders: Orders, spawn: Spawn
+        self,
+        *,
+        store: Store,
+        inventory: Inventory,
+        tasks: Tasks,
+        events: Events,
+        orders: Orders,
+        spawn: Spawn,
     ) -> None:
+        self._store = store
         self._inventory = inventory
         self._tasks = tasks
         self._events = events
@@ -50,12 +60,17 @@ class Configuration:
             reservation_mhz=cpu.reservation_mhz if reservation_mhz is None else reservation_mhz,
         )
         self._check(vm, cpu)
-        task = self._tasks.open("vm.set-cpu", vm.id, vm.name, request_id)
         before = vm.spec.cpu
-        self._inventory.configure(vm, vm.spec.with_cpu(cpu), unsure=vm.host is not None)
+        with self._store.transaction():
+            task = self._tasks.open("vm.set-cpu", vm.id, vm.name, request_id, mode=_written(before))
+            self._inventory.configure(vm, vm.spec.with_cpu(cpu), unsure=vm.host is not None)
         vm.configuring = task
         self._spawn(self._carry_out(vm, before, task))
         return task
+
+    async def go_on(self, vm: Vm, task: Task) -> None:
+        """Finish a task that a restart of the VRM interrupted: what is stored is sent again."""
+        await self._carry_out(vm, _read(task.mode), task)
 
     def _check(self, vm: Vm, cpu: CpuQos) -> None:
         if vm.configuring is not None:
@@ -128,6 +143,15 @@ class Configuration:
                 cluster=vm.spec.cluster,
                 vm=vm.id,
             )
+
+
+def _written(cpu: CpuQos) -> str:
+    return json.dumps([cpu.shares, cpu.limit_mhz, cpu.reservation_mhz])
+
+
+def _read(words: str) -> CpuQos:
+    shares, limit_mhz, reservation_mhz = json.loads(words)
+    return CpuQos(shares, limit_mhz, reservation_mhz)
 
 
 def _described(cpu: CpuQos) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cluster.vrm.events import Event, Events
+from cluster.vrm.failovers import Failover, Failovers
 from cluster.vrm.inventory import Inventory
 from cluster.vrm.records import Desired, Vm
 from cluster.vrm.tasks import Tasks
@@ -73,10 +74,18 @@ class Known:
 class Facts:
     """A window on the inventory, the tasks and the events of one run of the VRM."""
 
-    def __init__(self, generation: int, inventory: Inventory, tasks: Tasks, events: Events) -> None:
+    def __init__(
+        self,
+        generation: int,
+        inventory: Inventory,
+        tasks: Tasks,
+        events: Events,
+        failovers: Failovers,
+    ) -> None:
         self.generation = generation
         self._inventory = inventory
         self._tasks = tasks
+        self._failovers = failovers
         self._events = events
 
     @property
@@ -108,14 +117,14 @@ class Facts:
 
     def vms(self) -> list[VmFact]:
         return [
-            VmFact(
-                number=vm.number,
-                spec=vm.spec,
-                state=vm.state,
-                desired=vm.desired,
-                host=vm.host.name if vm.host is not None else "",
-                epoch=vm.epoch,
-                under_way=_under_way(vm),
+            VmFact(  # by position, in its order: by name it would take twice as long
+                vm.number,
+                vm.spec,
+                vm.state,
+                vm.desired,
+                vm.host.name if vm.host is not None else "",
+                vm.epoch,
+                _under_way(vm),
             )
             for vm in self._inventory.vms.values()
         ]
@@ -134,10 +143,14 @@ class Facts:
             for task in self._tasks.all()
         ]
 
+    def failovers(self) -> list[Failover]:
+        """Return all failovers that are remembered, as they are now, oldest first."""
+        return [replace(failover) for failover in self._failovers.all()]
+
     def events(self, names: Sequence[str], last: int) -> list[Event]:
         """Return the last so many events about any of ``names``, hosts or VMs, in order."""
         return self._events.about(names, last)
 
 
 def _under_way(vm: Vm) -> bool:
-    return vm.change is not None or vm.configuring is not None
+    return vm.change is not None or vm.configuring is not None or vm.failing_over

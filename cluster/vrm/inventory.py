@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from cluster.rpc import convert
@@ -15,7 +17,17 @@ from cluster.vrm.usage import Usage
 from fusion.errors import NotFound
 from fusion.host import HostEvent, HostState
 from fusion.host import next_state as next_host_state
-from fusion.spec import ClusterSpec, Datacenter, HostSpec, Placement, VmSpec
+from fusion.spec import (
+    Admission,
+    AdmissionKind,
+    ClusterSpec,
+    Datacenter,
+    HostSpec,
+    IsolationResponse,
+    Placement,
+    StorageFault,
+    VmSpec,
+)
 from fusion.vm import ON_HOST, VmState, vm_number
 
 
@@ -41,28 +53,31 @@ class Inventory:
     def open(store: Store, datacenter: Datacenter) -> Inventory:
         """Return what the store holds; a new store is first filled from ``datacenter``.
 
-        Hosts that were on are disconnected, and VMs on hosts unknown, until agents register.
+        Hosts that were on are disconnected, others powered off, and VMs on hosts unknown, until
+        agents register.
         """
         if not store.read("SELECT 1 FROM clusters LIMIT 1"):
             _fill(store, datacenter)
-        clusters = [_cluster(blob) for (blob,) in store.read(_ALL_CLUSTERS)]
+        clusters = [_cluster(*row) for row in store.read(_ALL_CLUSTERS)]
         hosts = store.read(_ALL_HOSTS)
         specs = [convert.host_from_message(common_pb2.HostSpec.FromString(row[0])) for row in hosts]
         inventory = Inventory(store, clusters, specs)
-        for host, (_, incarnation, address, metrics_url, pid) in zip(
-            inventory.hosts, hosts, strict=True
-        ):
-            host.incarnation, host.address = incarnation, address
-            host.metrics_url, host.pid = metrics_url, pid
-            if incarnation:
-                inventory._set_host_state(host, HostState.DISCONNECTED)
+        for host, row in zip(inventory.hosts, hosts, strict=True):
+            inventory._load_host(host, row)
         for row in store.read(_ALL_VMS):
             inventory._load_vm(row)
         return inventory
 
+    def _load_host(self, host: Host, row: tuple[Any, ...]) -> None:
+        _, host.incarnation, host.address, host.metrics_url, host.pid, *wanted, host.ended = row
+        host.switched_off, host.maintenance = map(bool, wanted)
+        if host.incarnation > host.ended:
+            self._set_host_state(host, HostState.DISCONNECTED)
+
     def _load_vm(self, row: tuple[Any, ...]) -> None:
-        number, spec, group, desired, host, epoch, cpu_unsure = row
+        number, spec, group, desired, host, epoch, cpu_unsure, creating = row
         state = VmState.UNKNOWN if host else VmState.STOPPED
+        state = VmState.CREATING if creating else state
         vm = Vm(
             number=number,
             spec=convert.vm_from_message(common_pb2.VmSpec.FromString(spec)),
@@ -130,11 +145,38 @@ class Inventory:
         self._changed(host)
 
     def set_incarnation(self, host: Host, incarnation: int) -> None:
+        """The host came on anew; its agent has yet to be heard in this incarnation."""
         self._store.write(
-            "UPDATE hosts SET incarnation = ? WHERE name = ?", (incarnation, host.name)
+            "UPDATE hosts SET incarnation = ?, address = '' WHERE name = ?",
+            (incarnation, host.name),
         )
-        host.incarnation = incarnation
+        host.incarnation, host.address = incarnation, ""
+        host.session = host.sequence = 0
         self._changed(host)
+
+    def end_incarnation(self, host: Host, incarnation: int) -> None:
+        """The power of the host was cut: nothing of this or an earlier incarnation counts."""
+        self._store.write(
+            "UPDATE hosts SET incarnation = ?, ended = ? WHERE name = ?",
+            (incarnation, incarnation, host.name),
+        )
+        host.incarnation = host.ended = incarnation
+        host.session = host.sequence = 0
+        self._changed(host)
+
+    def switch(self, host: Host, *, off: bool) -> None:
+        """Remember whether the host is wanted off."""
+        if host.switched_off != off:
+            self._store.write("UPDATE hosts SET switched_off = ? WHERE name = ?", (off, host.name))
+            host.switched_off = off
+
+    def maintain(self, host: Host, *, maintenance: bool) -> None:
+        """Remember whether the host is wanted out of use."""
+        if host.maintenance != maintenance:
+            self._store.write(
+                "UPDATE hosts SET maintenance = ? WHERE name = ?", (maintenance, host.name)
+            )
+            host.maintenance = maintenance
 
     def set_endpoint(self, host: Host, address: str, metrics_url: str, pid: int) -> None:
         self._store.write(
@@ -146,18 +188,32 @@ class Inventory:
     # VMs
 
     def create(self, specs: Sequence[tuple[VmSpec, str]]) -> list[Vm]:
-        """Add stopped VMs, each with its group, in one commit."""
+        """Add VMs, each with its group, in one commit: stopped, or creating those with volumes."""
         with self._store.transaction():
             last = self._store.raise_counter("vm", by=len(specs))
             first = last - len(specs) + 1
             vms = [
-                Vm(number, spec, group, Desired.STOPPED, VmState.STOPPED)
+                Vm(
+                    number,
+                    spec,
+                    group,
+                    Desired.STOPPED,
+                    VmState.CREATING if spec.volumes else VmState.STOPPED,
+                )
                 for number, (spec, group) in enumerate(specs, start=first)
             ]
             self._store.write_many(
-                "INSERT INTO vms (number, name, spec, vm_group, desired) VALUES (?, ?, ?, ?, ?)",
+                "INSERT INTO vms (number, name, spec, vm_group, desired, creating) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
                 [
-                    (vm.number, vm.name, vm.message.SerializeToString(), vm.group, vm.desired)
+                    (
+                        vm.number,
+                        vm.name,
+                        vm.message.SerializeToString(),
+                        vm.group,
+                        vm.desired,
+                        vm.state is VmState.CREATING,
+                    )
                     for vm in vms
                 ],
             )
@@ -173,6 +229,11 @@ class Inventory:
         self.vm_figures.set_state(vm.number, vm.state)
         self.vm_figures.epoch[vm.number] = vm.epoch
         self.revision += 1
+
+    def created(self, vm: Vm) -> None:
+        """All that belongs to a VM that was creating is there: it is stopped."""
+        self._store.write("UPDATE vms SET creating = 0 WHERE number = ?", (vm.number,))
+        self.set_state(vm, VmState.STOPPED)
 
     def delete(self, vm: Vm) -> None:
         self._store.write("DELETE FROM vms WHERE number = ?", (vm.number,))
@@ -192,6 +253,18 @@ class Inventory:
         self.vm_figures.epoch[vm.number] = vm.epoch
         vm.cpu_unsure = False
         self._put(vm, host)
+
+    def take_back(self, vm: Vm, host: Host) -> None:
+        """``host`` was found to hold the copy of a VM that has the current epoch."""
+        self._store.write("UPDATE vms SET host = ? WHERE number = ?", (host.name, vm.number))
+        self._put(vm, host)
+
+    def bar(self, vm: Vm) -> None:
+        """Raise the epoch of a VM, durably: no host has it, and all there were are void."""
+        self._store.write("UPDATE vms SET epoch = ? WHERE number = ?", (vm.epoch + 1, vm.number))
+        vm.epoch += 1
+        self.vm_figures.epoch[vm.number] = vm.epoch
+        self.revision += 1
 
     def release(self, vm: Vm) -> None:
         """No host holds the VM any more."""
@@ -260,19 +333,27 @@ class Inventory:
             return self.create([(spec, group) for spec in specs])
 
 
-_ALL_CLUSTERS = "SELECT settings FROM clusters ORDER BY position"
-_ALL_HOSTS = "SELECT spec, incarnation, address, metrics_url, pid FROM hosts ORDER BY position"
+_ALL_CLUSTERS = "SELECT settings, admission FROM clusters ORDER BY position"
+_ALL_HOSTS = (
+    "SELECT spec, incarnation, address, metrics_url, pid, switched_off, maintenance, ended "
+    "FROM hosts ORDER BY position"
+)
 _ALL_VMS = (
-    "SELECT number, spec, vm_group, desired, host, epoch, cpu_unsure FROM vms ORDER BY number"
+    "SELECT number, spec, vm_group, desired, host, epoch, cpu_unsure, creating "
+    "FROM vms ORDER BY number"
 )
 
 
 def _fill(store: Store, datacenter: Datacenter) -> None:
     with store.transaction():
         store.write_many(
-            "INSERT INTO clusters VALUES (?, ?)",
+            "INSERT INTO clusters VALUES (?, ?, ?)",
             [
-                (position, cluster_message(cluster).SerializeToString())
+                (
+                    position,
+                    cluster_message(cluster).SerializeToString(),
+                    json.dumps(asdict(cluster.admission)),
+                )
                 for position, cluster in enumerate(datacenter.clusters)
             ],
         )
@@ -294,11 +375,46 @@ def cluster_message(cluster: ClusterSpec) -> vrm_pb2.Cluster:
         drs=cluster.drs,
         memory_overcommit=cluster.memory_overcommit,
         cpu_baseline=cluster.cpu_baseline,
+        admission=admission_words(cluster.admission),
+        isolation_response=cluster.isolation_response,
+        storage_fault=cluster.storage_fault,
+        restarts_per_host=cluster.restarts_per_host,
     )
 
 
-def _cluster(settings: bytes) -> ClusterSpec:
+def admission_words(admission: Admission) -> str:
+    """Return what ``admission`` keeps free for failures."""
+    match admission.kind:
+        case AdmissionKind.NONE:
+            return "none"
+        case AdmissionKind.SLOTS:
+            hosts = admission.tolerated_hosts
+            return f"slots for the failure of {hosts} host{'s' if hosts != 1 else ''}"
+        case AdmissionKind.PERCENTAGE:
+            return (
+                f"{admission.cpu_percent:g} % of CPU and "
+                f"{admission.memory_percent:g} % of memory kept free"
+            )
+        case AdmissionKind.SPARE_HOSTS:
+            return f"spare hosts: {', '.join(admission.spare_hosts)}"
+
+
+def _admission(words: str) -> Admission:
+    facts = json.loads(words)
+    if not facts:
+        return Admission()
+    return Admission(
+        kind=AdmissionKind(facts["kind"]),
+        tolerated_hosts=facts["tolerated_hosts"],
+        cpu_percent=facts["cpu_percent"],
+        memory_percent=facts["memory_percent"],
+        spare_hosts=tuple(facts["spare_hosts"]),
+    )
+
+
+def _cluster(settings: bytes, admission: str) -> ClusterSpec:
     message = vrm_pb2.Cluster.FromString(settings)
+    default = ClusterSpec("")  # what a store of schema 1 does not say
     return ClusterSpec(
         name=message.name,
         placement=Placement(message.placement),
@@ -306,6 +422,12 @@ def _cluster(settings: bytes) -> ClusterSpec:
         drs=message.drs,
         memory_overcommit=message.memory_overcommit,
         cpu_baseline=message.cpu_baseline,
+        admission=_admission(admission),
+        isolation_response=IsolationResponse(
+            message.isolation_response or default.isolation_response
+        ),
+        storage_fault=StorageFault(message.storage_fault or default.storage_fault),
+        restarts_per_host=message.restarts_per_host or default.restarts_per_host,
     )
 
 

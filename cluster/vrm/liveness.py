@@ -14,6 +14,7 @@ from cluster.vrm.inventory import Inventory
 from cluster.vrm.records import Host
 from cluster.vrm.store import Store
 from fusion.host import HostEvent, HostState
+from fusion.policy.detector import Detector
 from fusion.vm import VmState
 
 log = structlog.get_logger()
@@ -28,7 +29,7 @@ _WATCHED[
 
 
 class Liveness:
-    """Declares hosts disconnected that missed several heartbeats in a row."""
+    """Declares hosts disconnected that have been silent for too long, as the detector judges."""
 
     def __init__(
         self,
@@ -37,15 +38,19 @@ class Liveness:
         inventory: Inventory,
         events: Events,
         clock: Clock,
+        detector: Detector,
         interval_s: float,
-        misses: int,
     ) -> None:
         self._store = store
         self._inventory = inventory
         self._events = events
         self._clock = clock
         self._interval_s = interval_s
-        self._misses = misses
+        # Silence of those that were on before this VRM came up counts from now on.
+        for host in inventory.hosts:
+            if host.incarnation:
+                detector.watch(host.row, clock.now())
+        self._detector = detector
 
     async def watch(self, swept: Callable[[], None]) -> None:
         """Sweep at every interval, for ever; ``swept`` is called after each."""
@@ -64,13 +69,14 @@ class Liveness:
 
     def sweep(self) -> None:
         """Disconnect every host that has been silent for too long."""
-        figures = self._inventory.host_figures
-        silent_s = self._clock.now() - figures.last_report_s
-        silent = _WATCHED[figures.state] & (silent_s > self._misses * self._interval_s)
+        figures, now_s = self._inventory.host_figures, self._clock.now()
+        silent = _WATCHED[figures.state] & self._detector.suspicion(now_s)
+        if not silent.any():
+            return
         with self._store.transaction():
             for row in np.flatnonzero(silent).tolist():
                 host = self._inventory.hosts[row]
-                self.lose(host, f"host {host.name} has been silent for {silent_s[row]:.1f} s")
+                self.lose(host, f"host {host.name} is {self._detector.why(row, now_s)}")
 
     def lose(self, host: Host, why: str) -> None:
         """``host`` is disconnected, and its VMs are unknown until it reports again."""

@@ -10,9 +10,11 @@ from cluster.metrics.discovery import Target
 from cluster.metrics.vrm import Lateness, VrmView
 from cluster.role import Endpoint
 from cluster.vrm.events import Events
+from cluster.vrm.failovers import Failovers
 from cluster.vrm.inventory import Inventory
 from cluster.vrm.placing import Placing
 from cluster.vrm.registry import Registry
+from cluster.vrm.restarts import Restarts
 from cluster.vrm.tasks import Tasks
 from fusion.host import HostState
 from fusion.vm import VmState
@@ -44,6 +46,8 @@ def observe(
     registry: Registry,
     lateness: Lateness,
     placing: Placing,
+    failovers: Failovers,
+    restarts: Restarts,
 ) -> VrmView:
     """Return what there is to see of the VRM now."""
     return VrmView(
@@ -58,6 +62,10 @@ def observe(
         lateness_max_s=lateness.max_s,
         placements=placing.placed_total,
         placement_s=placing.spent_s,
+        failovers=dict(failovers.totals),
+        failovers_under_way=len(failovers.under_way()),
+        restarts_waiting=restarts.waiting,
+        phases_s=dict(failovers.spent_s),
         targets=census.targets,
     )
 

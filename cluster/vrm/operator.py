@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -14,16 +15,30 @@ from cluster.rpc import convert
 from cluster.rpc.errors import streaming, unary
 from cluster.rpc.v1 import vrm_pb2, vrm_pb2_grpc
 from cluster.vrm import answers
+from cluster.vrm.arrays import Arrays
 from cluster.vrm.configuration import Configuration
 from cluster.vrm.events import Events
+from cluster.vrm.failovers import Failovers
+from cluster.vrm.hosts import HostOrder, Hosts, VmsOfHost
 from cluster.vrm.inventory import Inventory
 from cluster.vrm.lifecycle import Lifecycle
 from cluster.vrm.records import Host, Vm
 from cluster.vrm.tasks import Task, Tasks
-from fusion.errors import InvalidInput
+from fusion.errors import FusionError, InvalidInput, NotFound
 
 #: After so many VMs a long answer lets heartbeats through.
 CHUNK = 250
+
+_POWER = {
+    vrm_pb2.POWER_ACTION_ON: HostOrder.POWER_ON,
+    vrm_pb2.POWER_ACTION_OFF: HostOrder.POWER_OFF,
+    vrm_pb2.POWER_ACTION_REBOOT: HostOrder.REBOOT,
+}
+_VMS = {
+    vrm_pb2.VMS_OF_HOST_REFUSE: VmsOfHost.REFUSE,
+    vrm_pb2.VMS_OF_HOST_SHUT_DOWN: VmsOfHost.SHUT_DOWN,
+    vrm_pb2.VMS_OF_HOST_ABANDON: VmsOfHost.ABANDON,
+}
 
 
 class Operator(vrm_pb2_grpc.VrmServicer):
@@ -38,6 +53,9 @@ class Operator(vrm_pb2_grpc.VrmServicer):
         events: Events,
         lifecycle: Lifecycle,
         configuration: Configuration,
+        hosts: Hosts,
+        failovers: Failovers,
+        arrays: Arrays,
         clock: Clock,
     ) -> None:
         self._about = about
@@ -46,6 +64,9 @@ class Operator(vrm_pb2_grpc.VrmServicer):
         self._events = events
         self._lifecycle = lifecycle
         self._configuration = configuration
+        self._hosts = hosts
+        self._failovers = failovers
+        self._arrays = arrays
         self._clock = clock
 
     @unary
@@ -163,6 +184,72 @@ class Operator(vrm_pb2_grpc.VrmServicer):
         )
 
     @unary
+    async def PowerHost(self, request: vrm_pb2.PowerHostOrder, context: Any) -> vrm_pb2.Task:
+        return self._host_order(request, _POWER[request.action])
+
+    @unary
+    async def EnterMaintenance(
+        self, request: vrm_pb2.MaintenanceOrder, context: Any
+    ) -> vrm_pb2.Task:
+        return self._host_order(request, HostOrder.ENTER_MAINTENANCE)
+
+    @unary
+    async def LeaveMaintenance(
+        self, request: vrm_pb2.MaintenanceOrder, context: Any
+    ) -> vrm_pb2.Task:
+        return self._host_order(request, HostOrder.EXIT_MAINTENANCE)
+
+    @unary
+    async def Locate(self, request: vrm_pb2.LocateRequest, context: Any) -> vrm_pb2.LocateReply:
+        reply = vrm_pb2.LocateReply()
+        for name in request.vms:
+            try:
+                vm = self._inventory.vm(name)
+            except NotFound:
+                row = 0, "", 0
+            else:
+                row = vm.number, vm.host.name if vm.host is not None else "", vm.epoch
+            reply.vm_number.append(row[0])
+            reply.host.append(row[1])
+            reply.epoch.append(row[2])
+        return reply
+
+    @unary
+    async def ListFailovers(
+        self, request: vrm_pb2.ListFailoversQuery, context: Any
+    ) -> vrm_pb2.ListFailoversAnswer:
+        number = self._inventory.vm(request.vm).number if request.vm else 0
+        return vrm_pb2.ListFailoversAnswer(
+            failovers=[
+                answers.failover_answer(failover)
+                for failover in self._failovers.all()
+                if failover.number > request.after and number in (0, failover.vm_number)
+            ]
+        )
+
+    @unary
+    async def ListDatastores(
+        self, request: vrm_pb2.ListDatastoresQuery, context: Any
+    ) -> vrm_pb2.ListDatastoresAnswer:
+        for name in request.names:
+            if name not in self._arrays.array_of:
+                known = ", ".join(self._arrays.array_of) or "none"
+                raise NotFound(f"there is no datastore {name!r}; there are: {known}")
+        wanted = request.names or list(self._arrays.array_of)
+        arrays = list(dict.fromkeys(self._arrays.array_of[name] for name in wanted))
+        found = await asyncio.gather(*(self._datastores(array) for array in arrays))
+        return vrm_pb2.ListDatastoresAnswer(
+            datastores=[each for some in found for each in some if each.name in wanted]
+        )
+
+    async def _datastores(self, array: str) -> list[vrm_pb2.Datastore]:
+        spec = self._arrays.specs[array]
+        try:
+            return answers.datastore_answers(spec, await self._arrays.datastores(array))
+        except FusionError:
+            return answers.datastore_answers(spec, None)
+
+    @unary
     async def ListTasks(
         self, request: vrm_pb2.ListTasksQuery, context: Any
     ) -> vrm_pb2.ListTasksAnswer:
@@ -198,14 +285,28 @@ class Operator(vrm_pb2_grpc.VrmServicer):
             request.request_id, kind, request.vm, lambda: give(self._inventory.vm(request.vm))
         )
 
-    def _once(self, request_id: str, kind: str, vm: str, give: Callable[[], Task]) -> vrm_pb2.Task:
+    def _host_order(
+        self, request: vrm_pb2.PowerHostOrder | vrm_pb2.MaintenanceOrder, order: HostOrder
+    ) -> vrm_pb2.Task:
+        return self._once(
+            request.request_id,
+            order,
+            request.host,
+            lambda: self._hosts.order(
+                self._inventory.host(request.host), order, _VMS[request.vms], request.request_id
+            ),
+        )
+
+    def _once(
+        self, request_id: str, kind: str, name: str, give: Callable[[], Task]
+    ) -> vrm_pb2.Task:
         """Return the task that this request started before, or else starts now.
 
         Raises ``InvalidInput`` where it was another request: its task would say that this one is
         done as well.
         """
         task = self._tasks.of_request(request_id)
-        if task is not None and (task.kind != kind or vm not in (task.entity, task.entity_name)):
+        if task is not None and (task.kind != kind or name not in (task.entity, task.entity_name)):
             raise InvalidInput(
                 f"request_id: {request_id!r} was that of task {task.id} ({task.kind} of "
                 f"{task.entity_name}); give each order an id of its own"

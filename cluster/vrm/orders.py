@@ -13,13 +13,13 @@ from cluster.network import Network
 from cluster.rpc import convert
 from cluster.rpc.errors import error_of
 from cluster.rpc.v1 import agent_pb2, agent_pb2_grpc, common_pb2
-from cluster.vrm.records import Host, Vm
+from cluster.vrm.records import Change, Host, Vm
 from fusion.errors import FusionError, InvalidInput, NotFound, Refused
 from fusion.seeds import derive
 from fusion.spec import CpuQos
 from fusion.vm import VmState
 
-Reply = TypeVar("Reply", agent_pb2.StartVmsReply, agent_pb2.VmReply)
+Reply = TypeVar("Reply", agent_pb2.StartVmsReply, agent_pb2.VmReply, agent_pb2.DiscardVmsReply)
 
 #: In heartbeat intervals: the limit of one attempt, the pause before the next, and of all.
 ATTEMPT, PAUSE, PATIENCE = 3.0, 0.25, 30.0
@@ -65,13 +65,19 @@ class Orders:
         self._numbers = itertools.count(1)
         self._stubs: dict[str, tuple[grpc.aio.Channel, agent_pb2_grpc.AgentStub]] = {}
 
-    async def start(self, host: Host, vms: Sequence[Vm]) -> dict[int, str]:
-        """Start ``vms`` on ``host``; return the reasons of those it refused, by number."""
+    async def start(self, host: Host, changes: Sequence[Change]) -> dict[int, str]:
+        """Start the VMs of ``changes`` on ``host``; return why it refused which, by number."""
+        vms = [change.vm for change in changes]
         request = agent_pb2.StartVmsRequest(
             command=self._command(host),
             domains=[
-                agent_pb2.Domain(vm=vm.id, seed=derive(self._seed, "vm", vm.name), spec=vm.message)
-                for vm in vms
+                agent_pb2.Domain(
+                    vm=vm.id,
+                    seed=derive(self._seed, "vm", vm.name),
+                    spec=vm.message,
+                    epoch=change.epoch,
+                )
+                for vm, change in zip(vms, changes, strict=True)
             ],
         )
         reply = await self._call(host, lambda stub: stub.StartVms, request)
@@ -99,6 +105,15 @@ class Orders:
             command=self._command(host), vm=vm.id, cpu=convert.cpu_to_message(cpu)
         )
         await self._call(host, lambda stub: stub.SetVmCpu, request)
+
+    async def discard(self, host: Host, vms: Sequence[Vm]) -> None:
+        """Have ``host`` drop its copies of ``vms`` that have older epochs than these."""
+        request = agent_pb2.DiscardVmsRequest(
+            command=self._command(host),
+            vm=[vm.id for vm in vms],
+            epoch=[vm.epoch for vm in vms],
+        )
+        await self._call(host, lambda stub: stub.DiscardVms, request)
 
     def _command(self, host: Host) -> agent_pb2.Command:
         return agent_pb2.Command(

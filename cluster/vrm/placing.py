@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
 from cluster.clock import Clock
 from cluster.rpc.convert import HOST_STATES as STATE_NUMBERS
 from cluster.vrm.inventory import Inventory
-from cluster.vrm.records import Vm
+from cluster.vrm.records import Host, Vm
 from fusion.policy.placement import (
     HOST_STATES,
     POLICIES,
     Decision,
     HostsSnapshot,
+    Mask,
     PlacementPolicy,
     PlacementRequest,
     place_all,
 )
+from fusion.spec import AdmissionKind, ClusterSpec
 
 #: From a host state's number in the protocol to its code in a snapshot.
 _CODE = np.zeros(max(STATE_NUMBERS.values()) + 1, dtype=np.int8)
@@ -43,6 +45,9 @@ class Placing:
         self._cluster = np.array(
             [self._clusters.index(host.spec.cluster) for host in inventory.hosts], dtype=np.int64
         )
+        self._spares = np.array(
+            [_spare(inventory, host) for host in inventory.hosts], dtype=np.bool_
+        )
         self.placed_total = 0
         self.spent_s = 0.0
 
@@ -50,19 +55,37 @@ class Placing:
         """Return a decision for each of ``vms``, which are counted as they are placed."""
         began_s = self._clock.now()
         decisions: dict[int, Decision] = {}
-        hosts = self.snapshot()
+        hosts = self.snapshot(self.kept_back())
         for cluster in self._inventory.clusters.values():
             # Clusters share no hosts: one after the other is as good as all at once.
             members = [vm for vm in vms if vm.spec.cluster == cluster.name]
             requests = [PlacementRequest.of(vm.spec) for vm in members]
-            policy = self._policies.get(cluster.name) or POLICIES[cluster.placement]
-            for vm, decision in zip(members, place_all(requests, hosts, policy), strict=True):
+            placed = place_all(requests, hosts, self.policy_of(cluster))
+            for vm, decision in zip(members, placed, strict=True):
                 decisions[vm.number] = decision
                 self.placed_total += decision.host is not None
         self.spent_s += self._clock.now() - began_s
         return [decisions[vm.number] for vm in vms]
 
-    def snapshot(self) -> HostsSnapshot:
+    def policy_of(self, cluster: ClusterSpec) -> PlacementPolicy:
+        return self._policies.get(cluster.name) or POLICIES[cluster.placement]
+
+    def kept_back(self, *, but_spares: bool = False, avoided: Collection[str] = ()) -> Mask:
+        """Return the hosts ``[H]`` that take no VM now, whatever room they have.
+
+        Those are hosts without their storage, those that are about to go off or out of use, those
+        ``avoided``, and spares, ``but_spares`` where it is for failures that they are kept.
+        """
+        mask = np.array(
+            [host.storage_less or host.withdrawn for host in self._inventory.hosts], dtype=np.bool_
+        )
+        if not but_spares:
+            mask |= self._spares
+        for name in avoided:
+            mask[self._inventory.host(name).row] = True
+        return mask
+
+    def snapshot(self, kept_back: Mask) -> HostsSnapshot:
         """Return what is known of the hosts now; what changes in it are copies."""
         figures = self._inventory.host_figures
         return HostsSnapshot(
@@ -77,4 +100,10 @@ class Placing:
             cpu_committed_mhz=figures.cpu_committed_mhz.copy(),
             cpu_reserved_mhz=figures.cpu_reserved_mhz.copy(),
             cpu_demand_mhz=self._inventory.usage.hosts.cpu_demand_mhz.copy(),
+            kept_back=kept_back,
         )
+
+
+def _spare(inventory: Inventory, host: Host) -> bool:
+    admission = inventory.cluster(host.spec.cluster).admission
+    return admission.kind is AdmissionKind.SPARE_HOSTS and host.name in admission.spare_hosts

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from cluster.rpc import convert
-from cluster.rpc.v1 import common_pb2
+from cluster.rpc.v1 import common_pb2, registry_pb2
 from cluster.vrm.tasks import Task
 from fusion.host import HostState
 from fusion.spec import HostSpec, VmSpec
@@ -31,8 +31,10 @@ class Host:
 
     ``session`` is that of its last registration, 0 once it is lost: what it says in another one is
     old, and what is ordered in another one is not executed any more. ``sequence`` is that of the
-    last it said in this incarnation; what has a lower one is older. ``revision`` rises whenever its
-    state, incarnation or session changed, or what it holds: a VM on it came, went or changed.
+    last it said in this incarnation; what has a lower one is older. ``ended`` is the last
+    incarnation whose power was cut: nothing of it or of earlier ones is believed. ``revision``
+    rises whenever its state, incarnation or session changed, or what it holds: a VM on it came,
+    went or changed.
     """
 
     row: int
@@ -44,6 +46,10 @@ class Host:
     address: str = ""
     metrics_url: str = ""
     pid: int = 0
+    storage_less: bool = False  # it says so, or an array hears nothing of it
+    switched_off: bool = False  # an operator wants it off
+    ended: int = 0
+    maintenance: bool = False  # an operator wants it out of use
     revision: int = 0
     message: common_pb2.HostSpec = field(init=False)
 
@@ -58,6 +64,11 @@ class Host:
     def reachable(self) -> bool:
         return self.session > 0 and self.state in REACHABLE
 
+    @property
+    def withdrawn(self) -> bool:
+        """Whether an operator wants no VMs on it."""
+        return self.switched_off or self.maintenance
+
 
 @dataclass(slots=True, eq=False)
 class Change:
@@ -65,7 +76,7 @@ class Change:
 
     While ``ordering``, an agent may or may not have executed the order: what reports say of the
     VM's state is not taken over. ``answered`` is set when that is past, ``arrival`` with the first
-    state that lasts.
+    state that lasts. Where the VM was taken from its host meanwhile, the change is ``void``.
     """
 
     vm: Vm
@@ -76,15 +87,30 @@ class Change:
     arrival: asyncio.Future[VmState]
     previous: asyncio.Event | None = None  # the answer to the order that this one supersedes
     answered: asyncio.Event = field(default_factory=asyncio.Event)
+    epoch: int = 0  # at which the host of a start has the VM
+    takings: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.takings = self.vm.takings
 
     @property
     def ordering(self) -> bool:
         return not self.answered.is_set()
 
+    @property
+    def void(self) -> bool:
+        return self.takings != self.vm.takings
+
 
 @dataclass(slots=True, eq=False)
 class Vm:
-    """A virtual machine; ``host`` is the one that holds it, or may hold it."""
+    """A virtual machine; ``host`` is the one that holds it, or may hold it.
+
+    ``takings`` counts how often it was taken from a host that was lost, without being asked. While
+    it is ``fenced_off``, what is said of it is void: that host's copy may still run, and what
+    becomes of the VM is decided by the failover that took it. While it is ``recovering``, a task
+    that a restart of the VRM interrupted waits to hear of it, and decides.
+    """
 
     number: int
     spec: VmSpec
@@ -96,6 +122,12 @@ class Vm:
     cpu_unsure: bool = False  # its host may have other CPU settings than the inventory
     configuring: Task | None = None
     change: Change | None = None
+    held: registry_pb2.HoldCause.ValueType = registry_pb2.HOLD_CAUSE_UNSPECIFIED
+    takings: int = 0
+    fenced_off: bool = False
+    failing_over: bool = False
+    recovering: bool = False
+    settled: asyncio.Future[VmState] | None = None  # the next state that lasts, for who asked
     message: common_pb2.VmSpec = field(init=False)
 
     def __post_init__(self) -> None:
@@ -114,7 +146,23 @@ class Vm:
         """Name and identity, for sentences."""
         return f"{self.spec.name} ({self.id})"
 
+    @property
+    def frozen(self) -> bool:
+        """Whether its host froze it, for the end of a lease."""
+        return self.state is VmState.PAUSED and self.held == registry_pb2.HOLD_CAUSE_LEASE
+
     def settle(self, state: VmState) -> None:
         """Tell who waits for the VM that it is in ``state``, where that lasts."""
-        if self.change is not None and state not in TRANSIENT and not self.change.arrival.done():
+        if state in TRANSIENT:
+            return
+        if self.change is not None and not self.change.arrival.done():
             self.change.arrival.set_result(state)
+        if self.settled is not None:
+            self.settled.set_result(state)
+            self.settled = None
+
+    def next_settled(self) -> asyncio.Future[VmState]:
+        """Return what will tell of the next state that lasts, to all who ask."""
+        if self.settled is None or self.settled.cancelled():
+            self.settled = asyncio.get_running_loop().create_future()
+        return self.settled

@@ -15,20 +15,20 @@ from cluster.clock import Clock
 from cluster.metrics.vrm import Lateness
 from cluster.rpc.errors import unary
 from cluster.rpc.v1 import registry_pb2, registry_pb2_grpc
+from cluster.vrm.copies import VoidCopies
 from cluster.vrm.events import Events, Severity
 from cluster.vrm.inventory import Inventory
+from cluster.vrm.notices import Notices
 from cluster.vrm.records import Host
 from cluster.vrm.reports import Reports, check_columns, check_report
 from cluster.vrm.store import Store
 from fusion.host import HostEvent, HostState
+from fusion.policy.detector import Detector
 
 log = structlog.get_logger()
 
 #: A host that falls silent or reports again changes from or into one of these.
-_LOST = (HostState.DISCONNECTED, HostState.ISOLATED)
-
-#: States of a host to which nothing has been ordered in its present incarnation.
-_OFF = (HostState.POWERED_OFF, HostState.BOOTING, HostState.FAULTY)
+_LOST = (HostState.DISCONNECTED, HostState.ISOLATED, HostState.FAULTY)
 
 
 class _Verdict(Enum):
@@ -59,21 +59,29 @@ class Registry(registry_pb2_grpc.RegistryServicer):
         store: Store,
         inventory: Inventory,
         reports: Reports,
+        copies: VoidCopies,
+        notices: Notices,
+        detector: Detector,
         events: Events,
         clock: Clock,
         generation: int,
         interval_s: float,
         lateness: Lateness,
+        lost: Callable[[Host], None],
         ready: Callable[[Host], None],
     ) -> None:
         self._store = store
         self._inventory = inventory
         self._reports = reports
+        self._copies = copies
+        self._notices = notices
+        self._detector = detector
         self._events = events
         self._clock = clock
         self._generation = generation
         self._interval_s = interval_s
         self._lateness = lateness
+        self._lost = lost
         self._ready = ready
         self._nothing_else = registry_pb2.ReportReply(vrm_generation=generation)
         self.reports_total = 0
@@ -88,7 +96,9 @@ class Registry(registry_pb2_grpc.RegistryServicer):
             session = self._store.raise_counter("session")
             taken: list[Host | None] = []
             for host, entry in zip(hosts, request.hosts, strict=True):
-                if (entry.incarnation, request.sequence) <= (host.incarnation, host.sequence):
+                said = entry.incarnation, request.sequence
+                ended = entry.incarnation <= host.ended
+                if ended or said <= (host.incarnation, host.sequence):
                     log.warning("an old registration arrived; ignored", host=host.name)
                     taken.append(None)
                     continue
@@ -97,6 +107,7 @@ class Registry(registry_pb2_grpc.RegistryServicer):
                     host, request.address, request.metrics_url, request.pid
                 )
                 taken.append(host)
+            self._copies.learn(taken, request.vms)
             initialising = [host for host in taken if host is not None and not host.reachable]
             self._reports.take_vms(taken, request.vms, in_part=initialising)
         for ready in [host for host in taken if host is not None and host.reachable]:
@@ -115,17 +126,21 @@ class Registry(registry_pb2_grpc.RegistryServicer):
         in it shows: the host is initialising, and a VM that it does not mention may yet appear.
         """
         was, came_on = host.state, incarnation > host.incarnation
+        first = came_on or not host.address  # nothing has been ordered in this incarnation
+        if was is HostState.POWERED_OFF:
+            self._inventory.switch(host, off=False)  # somebody else switched it on
         if came_on:
             self._inventory.set_incarnation(host, incarnation)
-            self._reports.take_loss(host)
+            self._lost(host)
         host.session, host.sequence = session, sequence
         self._inventory.move_host(host, HostEvent.REGISTERED)
         self._inventory.host_figures.last_report_s[host.row] = self._clock.now()
-        if host.state is HostState.INITIALISING and (came_on or was in _OFF):
-            self._inventory.move_host(host, HostEvent.READY)
-        if was in _LOST and not came_on:
+        self._detector.watch(host.row, self._clock.now())
+        if host.state is HostState.INITIALISING and first:
+            self._begin_use(host)
+        if was in _LOST and not first:
             self._tell_back(host, was)
-        elif came_on or was in _OFF:
+        elif first:
             self._events.emit(
                 Severity.INFO,
                 "host.registered",
@@ -173,12 +188,18 @@ class Registry(registry_pb2_grpc.RegistryServicer):
             gaps_s = self._reports.take_hosts(taken, request)
             self._lateness.observe([gap_s - self._interval_s for gap_s in gaps_s])
             for host in initialised:
-                self._inventory.move_host(host, HostEvent.READY)
+                self._begin_use(host)
             self._reports.take_vms(taken, request.vms)
+            self._notices.take(taken, request)
         self._reports.remember(taken, request)
         for host in initialised:
             self._ready(host)
         return registry_pb2.ReportReply(vrm_generation=self._generation, unregistered=unregistered)
+
+    def _begin_use(self, host: Host) -> None:
+        self._inventory.move_host(host, HostEvent.READY)
+        if host.maintenance:
+            self._inventory.move_host(host, HostEvent.ENTERED_MAINTENANCE)
 
     def _tell_back(self, host: Host, was: HostState) -> None:
         self._events.emit(

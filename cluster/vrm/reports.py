@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from cluster.rpc.convert import VM_STATE_OF, VM_STATES
 from cluster.rpc.figures import FIGURE_BYTES
 from cluster.rpc.v1 import registry_pb2
 from cluster.vrm.changes import Changes
+from cluster.vrm.copies import VoidCopies
 from cluster.vrm.events import Events, Severity
 from cluster.vrm.figures import NO_VM, NOWHERE
 from cluster.vrm.inventory import Inventory
@@ -20,6 +21,7 @@ from cluster.vrm.records import Host, Vm
 from cluster.vrm.usage import Reporters, integers
 from fusion.errors import InvalidInput
 from fusion.host import HostState
+from fusion.policy.detector import Detector
 from fusion.vm import ON_HOST, TRANSIENT, VmState
 
 Integers = NDArray[np.int64]
@@ -49,11 +51,22 @@ class Reports:
     """Brings the inventory to what registrations and reports say."""
 
     def __init__(
-        self, inventory: Inventory, changes: Changes, events: Events, clock: Clock
+        self,
+        *,
+        inventory: Inventory,
+        changes: Changes,
+        events: Events,
+        detector: Detector,
+        copies: VoidCopies,
+        lost_by: Callable[[Host, Vm, float], None],
+        clock: Clock,
     ) -> None:
         self._inventory = inventory
         self._changes = changes
         self._events = events
+        self._detector = detector
+        self._copies = copies
+        self._lost_by = lost_by
         self._clock = clock
         self._heard: dict[str, _Heard] = {}  # by the first host of the report
         self._strays: set[tuple[int, int]] = set()  # (host row, VM number) that were reported
@@ -121,6 +134,7 @@ class Reports:
             last_report_s[row] = now_s
             if counts and last_s >= 0:
                 gaps_s.append(now_s - last_s)
+        self._detector.heard(rows[0] if len(rows) == 1 else integers(rows), now_s)
         return gaps_s
 
     def take_vms(
@@ -196,23 +210,27 @@ class Reports:
         return np.flatnonzero(expected)
 
     def _take_vm(self, vm: Vm, host: Host, state: VmState) -> None:
+        if vm.fenced_off or self._copies.void(host, vm):
+            return  # what is said of a copy that nobody counts with any more
         if vm.host is host:
             if not self._changes.ordering(vm):
                 self._take_state(vm, host, state)
         elif state not in ON_HOST or self._changes.ordering(vm):
             return  # the last words of an instance that is known to have ended
         elif vm.host is None:
-            self._adopt(vm, host, state)
+            if not vm.failing_over:
+                self._adopt(vm, host, state)
         else:
             self._warn_of_second(vm, vm.host, host)
 
     def take_loss(self, host: Host) -> None:
         """``host`` came on anew: it holds nothing of before, whatever is being ordered."""
         for vm in self._inventory.vms_on(host):
-            self._take_state(vm, host, VmState.STOPPED)
+            if not vm.fenced_off:
+                self._take_state(vm, host, VmState.STOPPED)
 
     def _take_state(self, vm: Vm, host: Host, state: VmState) -> None:
-        lasting = vm.state not in TRANSIENT
+        lasting = vm.state not in TRANSIENT and not vm.recovering
         if lasting and vm.change is None and state is VmState.STOPPED:
             doubted = vm.state is VmState.UNKNOWN
             why = "it ended while it was unknown" if doubted else "nobody ordered it to stop"
@@ -224,10 +242,13 @@ class Reports:
                 host=host.name,
                 vm=vm.id,
             )
+        last_seen_s = float(self._inventory.host_figures.last_report_s[host.row])
         self._changes.observed(vm, state)
+        if state is VmState.STOPPED and not self._changes.starting(vm):
+            self._lost_by(host, vm, last_seen_s)
 
     def _adopt(self, vm: Vm, host: Host, state: VmState) -> None:
-        self._inventory.give(vm, host)
+        self._inventory.take_back(vm, host)
         self._changes.observed(vm, state)
         self._events.emit(
             Severity.WARNING,
@@ -279,7 +300,17 @@ def _said(names: Sequence[str], report: registry_pb2.ReportRequest) -> Said:
         vms.vm_number[:],
         vms.host_row[:],
         vms.state[:],
+        _beside(report),
     )
+
+
+def _beside(report: registry_pb2.ReportRequest) -> Said:
+    """Return what ``report`` says of what hosts did by themselves and lack: mostly nothing."""
+    vms = report.vms
+    if not (report.notices or vms.held_vm or report.storage_less):
+        return ()
+    notices = [(notice.vm_number, notice.kind, notice.message) for notice in report.notices]
+    return notices, vms.held_vm[:], vms.held_cause[:], report.storage_less[:]
 
 
 def check_report(report: registry_pb2.ReportRequest) -> None:
@@ -297,7 +328,12 @@ def check_report(report: registry_pb2.ReportRequest) -> None:
 def check_columns(hosts: int, rows: registry_pb2.VmRows) -> None:
     """Raise ``InvalidInput`` where ``rows`` are no rows of VMs on so many hosts."""
     vms, host_row = len(rows.vm_number), rows.host_row
-    if not (len(host_row) == vms and len(rows.state) == vms and _has_vm_figures(rows, vms)):
+    if not (
+        len(host_row) == vms
+        and len(rows.state) == vms
+        and len(rows.epoch) in (0, vms)
+        and _has_vm_figures(rows, vms)
+    ):
         raise InvalidInput("vms: the columns are not of one length")
     if vms and (most := max(host_row)) >= hosts:
         raise InvalidInput(f"vms.host_row: there is no row {most} of {hosts} hosts")

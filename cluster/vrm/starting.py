@@ -9,10 +9,12 @@ from functools import partial
 
 from cluster.clock import Clock
 from cluster.vrm.changes import Changes
+from cluster.vrm.hearing import Hearing
 from cluster.vrm.inventory import Inventory
 from cluster.vrm.orders import Orders, Unanswered
 from cluster.vrm.placing import Placing
 from cluster.vrm.records import Change, Desired, Host, Vm
+from cluster.vrm.reserve import Reserve
 from cluster.vrm.store import Store
 from fusion.errors import FusionError
 from fusion.vm import VmState
@@ -42,14 +44,18 @@ class Starting:
         inventory: Inventory,
         changes: Changes,
         placing: Placing,
+        reserve: Reserve,
         orders: Orders,
+        hearing: Hearing,
         clock: Clock,
     ) -> None:
         self._store = store
         self._inventory = inventory
         self._changes = changes
         self._placing = placing
+        self._reserve = reserve
         self._orders = orders
+        self._hearing = hearing
         self._clock = clock
         self._calls = asyncio.Semaphore(CALLS_AT_ONCE)
 
@@ -85,6 +91,14 @@ class Starting:
         with self._store.transaction():
             for change in changes:  # before any break: a later order may want it otherwise
                 self._inventory.want(change.vm, Desired.RUNNING)
+        await self._hearing.wait()
+        with self._store.transaction():
+            refused = self._reserve.refuse([change.vm for change in changes])
+            for change in changes:
+                if change.vm.number in refused:
+                    self._changes.undo(change)
+                    failures.append(Failure(change.vm, refused[change.vm.number]))
+        changes = [change for change in changes if change.vm.number not in refused]
         by_host: dict[Host, list[Change]] = {}
         for first in range(0, len(changes), PLACED_AT_ONCE):
             if first:
@@ -106,13 +120,14 @@ class Starting:
                     continue
                 host = self._inventory.host(decision.host)
                 self._inventory.give(change.vm, host)
+                change.epoch = change.vm.epoch
                 placed.append((change, host))
         return placed
 
     async def _start_on(self, host: Host, group: list[Change], failures: list[Failure]) -> None:
         try:
             async with self._calls:
-                refusals = await self._orders.start(host, [change.vm for change in group])
+                refusals = await self._orders.start(host, group)
         except Unanswered as error:
             with self._store.transaction():
                 for change in group:

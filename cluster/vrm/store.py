@@ -10,9 +10,8 @@ from cluster.stores import Stores
 from fusion.errors import FusionError
 
 NAME = "vrm"
-SCHEMA = 1
 
-_TABLES = """
+_FIRST = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL);
 CREATE TABLE clusters (position INTEGER PRIMARY KEY, settings BLOB NOT NULL);
 CREATE TABLE hosts (
@@ -39,6 +38,35 @@ CREATE TABLE events (
 );
 """
 
+#: Volumes and high availability. What clusters and VMs are set to came with their messages, but
+#: for admission, of which those have the words alone.
+_AVAILABILITY = """
+ALTER TABLE clusters ADD COLUMN admission TEXT NOT NULL DEFAULT '{}';
+ALTER TABLE vms ADD COLUMN creating INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE doomed_volumes (
+    array TEXT NOT NULL, vm_number INTEGER NOT NULL, PRIMARY KEY (array, vm_number)
+);
+CREATE TABLE failovers (
+    number INTEGER PRIMARY KEY, vm_number INTEGER NOT NULL, vm_name TEXT NOT NULL,
+    from_host TEXT NOT NULL, to_host TEXT NOT NULL, cause TEXT NOT NULL, task TEXT NOT NULL,
+    last_seen_s REAL NOT NULL, detected_s REAL NOT NULL, fenced_s REAL NOT NULL,
+    queued_s REAL NOT NULL, placed_s REAL NOT NULL, started_s REAL NOT NULL,
+    running_s REAL NOT NULL, attempts INTEGER NOT NULL, outcome TEXT NOT NULL
+);
+"""
+
+#: What was ordered of hosts, and how what tasks are to do is to be done.
+_RECOVERY = """
+ALTER TABLE hosts ADD COLUMN switched_off INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE hosts ADD COLUMN ended INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE hosts ADD COLUMN maintenance INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tasks ADD COLUMN mode TEXT NOT NULL DEFAULT '';
+"""
+
+#: What leads from one schema to the next, beginning with none.
+_STEPS = (_FIRST, _AVAILABILITY, _RECOVERY)
+SCHEMA = len(_STEPS)
+
 
 class Store:
     """The VRM's database. Writes outside ``transaction`` are committed one by one.
@@ -58,7 +86,7 @@ class Store:
 
     @staticmethod
     def open(stores: Stores, failed: Callable[[BaseException], None]) -> Store:
-        """Open the store, making its tables where it is new.
+        """Open the store, making its tables where it is new, and bringing an older one up to date.
 
         Raises ``FusionError`` where it is damaged, or written by a newer version.
         """
@@ -82,11 +110,12 @@ class Store:
                 f"the VRM's store has schema {found}, and this version knows {SCHEMA} at most; "
                 "run the version that wrote it, or remove the store and launch anew"
             )
-        if found == 0:
+        if found < SCHEMA:
             with self.transaction():
                 self._begin()
-                for statement in _TABLES.split(";"):
-                    self._connection.execute(statement)
+                for step in _STEPS[found:]:
+                    for statement in step.split(";"):
+                        self._connection.execute(statement)
                 self._connection.execute(f"PRAGMA user_version = {SCHEMA}")
 
     def transaction(self) -> Transaction:

@@ -17,8 +17,11 @@ KEPT = 10_000
 
 _COLUMNS = (
     "number, kind, entity, entity_name, request_id, status, progress_percent, reason, "
-    "started_s, ended_s"
+    "started_s, ended_s, mode"
 )
+
+#: Kinds of tasks that say what a VM is to be from then on, whatever was ordered before.
+ORDERS = ("vm.start", "vm.stop", "vm.reboot", "vm.pause", "vm.resume", "vm.delete")
 
 
 class TaskStatus(StrEnum):
@@ -36,7 +39,9 @@ OPEN = (TaskStatus.PENDING, TaskStatus.RUNNING)
 
 @dataclass(slots=True, eq=False)
 class Task:
-    """One task. ``reason`` says why it failed, or what it is waiting for."""
+    """One task. ``reason`` says why it failed, or what it is waiting for; ``mode`` how it is to be
+    done, for whoever goes on with it after a restart of the VRM.
+    """
 
     number: int
     kind: str
@@ -48,6 +53,7 @@ class Task:
     reason: str
     started_s: float
     ended_s: float = -1.0
+    mode: str = ""
     cancellable: bool = False
     changed: Broadcast = field(default_factory=Broadcast)
     revision: int = 0
@@ -69,23 +75,13 @@ class Tasks:
         self._clock = clock
         self._tasks: dict[int, Task] = {}
         self._of_request: dict[str, Task] = {}
+        self._last_order: dict[str, int] = {}  # number of the task, by its entity
         self.totals: Counter[tuple[str, TaskStatus]] = Counter()  # (kind, status)
         for row in store.read(f"SELECT {_COLUMNS} FROM tasks ORDER BY number"):
-            number, kind, entity, name, request_id, status, percent, reason, began_s, ended_s = row
-            self._remember(
-                Task(
-                    number=number,
-                    kind=kind,
-                    entity=entity,
-                    entity_name=name,
-                    request_id=request_id,
-                    status=TaskStatus(status),
-                    progress_percent=percent,
-                    reason=reason,
-                    started_s=began_s,
-                    ended_s=ended_s,
-                )
-            )
+            task = Task(*row)
+            task.status = TaskStatus(task.status)
+            task.cancellable = task.status is TaskStatus.PENDING
+            self._remember(task)
 
     def open(
         self,
@@ -95,6 +91,7 @@ class Tasks:
         request_id: str = "",
         *,
         waits_for: str = "",
+        mode: str = "",
     ) -> Task:
         """Make a task; it is running, or, given what it ``waits_for``, pending and cancellable."""
         task = Task(
@@ -107,6 +104,7 @@ class Tasks:
             progress_percent=0,
             reason=waits_for,
             started_s=self._clock.now(),
+            mode=mode,
             cancellable=bool(waits_for),
         )
         self._remember(task)
@@ -126,6 +124,16 @@ class Tasks:
             task.progress_percent = percent
             self._tell(task)
 
+    def turn_to(self, task: Task, mode: str) -> None:
+        """Remember how what is left of ``task`` is to be done."""
+        task.mode = mode
+        self._write(task)
+
+    def wait(self, task: Task, reason: str) -> None:
+        """Tell what a task under way is waiting for; nothing any more where that is empty."""
+        if task.reason != reason and not task.ended:
+            self._turn(task, task.status, reason)
+
     def succeed(self, task: Task) -> None:
         task.progress_percent = 100
         self._end(task, TaskStatus.SUCCEEDED, "")
@@ -141,13 +149,13 @@ class Tasks:
             raise Refused(f"task {task.id} ({task.kind}) is under way and cannot be cancelled now")
         self._end(task, TaskStatus.CANCELLED, "cancelled by the operator")
 
-    def end_open(self, reason: str) -> int:
-        """Fail every open task, as after a restart; return how many there were."""
-        open_tasks = [task for task in self._tasks.values() if not task.ended]
-        with self._store.transaction():
-            for task in open_tasks:
-                self.fail(task, reason)
-        return len(open_tasks)
+    def under_way(self) -> list[Task]:
+        """Return the tasks that have not ended."""
+        return [task for task in self._tasks.values() if not task.ended]
+
+    def superseded(self, task: Task, entity: str) -> bool:
+        """Whether something else was ordered of ``entity`` after ``task`` was begun."""
+        return self._last_order.get(entity, 0) > task.number
 
     def find(self, identity: str) -> Task:
         """Return the task ``t-…``. Raises ``NotFound``."""
@@ -200,10 +208,12 @@ class Tasks:
         self.totals[task.kind, task.status] += 1
         if task.request_id:
             self._of_request[task.request_id] = task
+        if task.kind in ORDERS:
+            self._last_order[task.entity] = task.number
 
     def _write(self, task: Task) -> None:
         self._store.write(
-            f"INSERT OR REPLACE INTO tasks ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            f"INSERT OR REPLACE INTO tasks ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 task.number,
                 task.kind,
@@ -215,6 +225,7 @@ class Tasks:
                 task.reason,
                 task.started_s,
                 task.ended_s,
+                task.mode,
             ),
         )
 

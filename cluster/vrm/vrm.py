@@ -108,6 +108,7 @@ class Vrm:
         server = await self._network.serve(self._endpoint.name, parts.register)
         try:
             work.create_task(parts.liveness.watch(publish))
+            parts.keep_going()
             work.create_task(parts.launch.run(self._datacenter.vms))
             serving()
             await crash

@@ -1,8 +1,8 @@
 """From the statistics of faults to a schedule, by the seed alone: nothing depends on the run.
 
-Each host, the VRM and each VM draws from streams of its own, one a kind of fault, so that adding a
-host changes nothing of what befalls the others. Each episode takes the same number of values from
-its stream whatever the shares are, so that changing a share moves no instant.
+Each host, the VRM, each array and each VM draws from streams of its own, one a kind of fault, so
+that adding a host changes nothing of what befalls the others. Each episode takes the same number of
+values from its stream whatever the shares are, so that changing a share moves no instant.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from fusion.errors import InvalidInput
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from fusion.spec import Datacenter
 
 VRM = "vrm"
+GATEWAY = "gateway"
 
 #: What one entity may go through in a run; a plan that asks for more is a slip of the unit.
 MOST_PER_ENTITY = 10_000
@@ -60,6 +62,7 @@ def draw(plan: FaultPlan, datacenter: Datacenter, for_s: float, seed: int) -> Sc
         [
             *drawing.host_faults(),
             *drawing.vrm_faults(),
+            *drawing.array_faults(),
             *drawing.network_faults(),
             *drawing.vm_faults(),
         ]
@@ -74,6 +77,8 @@ class _Drawing:
         self._vms = [planned.spec for planned in datacenter.vms]
         self._rack_of = {host.name: host.rack for host in datacenter.hosts}
         self._ring = _Ring(list(self._rack_of))
+        self._arrays = [array.name for array in datacenter.arrays]
+        self._gateway = bool(datacenter.clients)
 
     def host_faults(self) -> Iterator[Fault]:
         crash, hang = self._plan.host_crash, self._plan.host_hang
@@ -93,6 +98,13 @@ class _Drawing:
         if crash is not None:
             for each in self._episodes(kind, VRM, crash.after, crash.lasts):
                 yield Fault(kind, each.at_s, each.lasts_s, (VRM,))
+
+    def array_faults(self) -> Iterator[Fault]:
+        crash, kind = self._plan.array_crash, FaultKind.ARRAY_CRASH
+        if crash is not None:
+            for array in self._arrays:
+                for each in self._episodes(kind, array, crash.after, crash.lasts):
+                    yield Fault(kind, each.at_s, each.lasts_s, (array,))
 
     def network_faults(self) -> Iterator[Fault]:
         faults: Sequence[tuple[FaultKind, NetworkFault | None]] = (
@@ -154,8 +166,14 @@ class _Drawing:
         """Return the two ends of a fault of ``host``'s network, no peers where there are none."""
         between = fault.between[int(chances[0] * len(fault.between))]
         targets = self._rack(host) if chances[1] < fault.rack_share else (host,)
-        if between is Between.HOST_VRM:
-            return targets, (VRM,)
+        match between:
+            case Between.HOST_VRM:
+                return targets, (VRM,)
+            case Between.HOST_ARRAY:
+                first = int(chances[3] * len(self._arrays))
+                return targets, tuple(self._arrays[first : first + 1])
+            case Between.HOST_GATEWAY:
+                return targets, (GATEWAY,) if self._gateway else ()
         outside = tuple(name for name in self._rack_of if name not in targets)
         if len(targets) > 1 and outside:
             return targets, outside
@@ -171,9 +189,7 @@ class _Ring:
 
     def __init__(self, hosts: Sequence[str]) -> None:
         self._hosts = len(hosts)
-        self._places = sorted(
-            (derive(0, "ring", host, str(k)) / 2**64, host) for host in hosts for k in range(PLACES)
-        )
+        self._places = _places(tuple(hosts))
 
     def other(self, host: str, place: float) -> tuple[str, ...]:
         """Return the first host behind ``place`` (from 0 to 1) that is not ``host``."""
@@ -182,6 +198,16 @@ class _Ring:
         at = bisect(self._places, (place, ""))
         turn = (self._places[(at + k) % len(self._places)][1] for k in range(len(self._places)))
         return (next(name for name in turn if name != host),)
+
+
+@lru_cache(maxsize=4)
+def _places(hosts: tuple[str, ...]) -> tuple[tuple[float, str], ...]:
+    """Return where ``hosts`` are, in order: the same under every seed of a campaign."""
+    return tuple(
+        sorted(
+            (derive(0, "ring", host, str(k)) / 2**64, host) for host in hosts for k in range(PLACES)
+        )
+    )
 
 
 def _direction(fault: NetworkFault, chance: float) -> Direction:

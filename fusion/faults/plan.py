@@ -17,6 +17,8 @@ class Between(StrEnum):
 
     HOST_VRM = "host-vrm"
     HOST_HOST = "host-host"
+    HOST_ARRAY = "host-array"
+    HOST_GATEWAY = "host-gateway"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,11 +50,20 @@ class VrmCrash:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ArrayCrash:
+    """A storage array dies, and comes up again with all that was written to it."""
+
+    after: Duration
+    lasts: Duration
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkFault:
-    """A fault of what connects a host with the VRM, or with another host, on some ``planes``.
+    """A fault of what connects a host with the VRM, another host, an array or the gateway, on some
+    ``planes``.
 
     Which of ``between`` is drawn each time. With probability ``rack_share`` the whole rack of the
-    host is concerned: towards the VRM, or towards all hosts outside the rack. With probability
+    host is concerned: towards that end, or towards all hosts outside the rack. With probability
     ``one_way_share`` only one direction is, either as likely.
     """
 
@@ -113,6 +124,7 @@ class FaultPlan:
     host_crash: HostCrash | None = None
     host_hang: HostHang | None = None
     vrm_crash: VrmCrash | None = None
+    array_crash: ArrayCrash | None = None
     partition: Partition | None = None
     slow_link: SlowLink | None = None
     lossy_link: LossyLink | None = None
@@ -133,6 +145,7 @@ def random_plan() -> FaultPlan:
         ),
         host_hang=HostHang(after=Exponential(45 * minute), lasts=LogNormal(12.0, 0.8)),
         vrm_crash=VrmCrash(after=Exponential(4 * minute), lasts=LogNormal(4.0, 0.8)),
+        array_crash=ArrayCrash(after=Exponential(15 * minute), lasts=LogNormal(10.0, 0.8)),
         partition=Partition(
             after=Exponential(30 * minute),
             lasts=LogNormal(20.0, 0.8),
@@ -147,4 +160,5 @@ def random_plan() -> FaultPlan:
         ),
         guest_crash=GuestCrash(after=Exponential(8 * hour)),
         load_burst=LoadBurst(after=Exponential(8 * hour), lasts=LogNormal(30.0, 0.8), percent=60.0),
+        heal_s=3 * minute,
     )

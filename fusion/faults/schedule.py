@@ -15,6 +15,7 @@ class FaultKind(StrEnum):
     HOST_CRASH = "host_crash"
     HOST_HANG = "host_hang"
     VRM_CRASH = "vrm_crash"
+    ARRAY_CRASH = "array_crash"
     PARTITION = "partition"
     SLOW_LINK = "slow_link"
     LOSSY_LINK = "lossy_link"
@@ -83,7 +84,7 @@ PARAMETERS: dict[FaultKind, type[Cut | Impaired | Load]] = {
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """``targets`` (hosts, the VRM, or VMs by name) suffer ``kind`` for ``lasts_s`` from ``at_s``.
+    """``targets`` (hosts, the VRM, arrays, or VMs) suffer ``kind`` for ``lasts_s`` from ``at_s``.
 
     The time of a guest crash is that which its guest takes to boot.
     """

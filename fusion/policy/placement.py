@@ -59,7 +59,8 @@ class HostsSnapshot:
     """All hosts at one instant, one row each; capacities are what Dom0 leaves to VMs.
 
     Committed is what VMs given to the host may claim, those on their way there included; demand
-    is what its agent last measured.
+    is what its agent last measured. Those ``kept_back`` take no VM now, for another reason than
+    their state: they are kept spare, or have lost their storage, or just refused the VM.
     """
 
     names: tuple[str, ...]
@@ -73,6 +74,13 @@ class HostsSnapshot:
     cpu_committed_mhz: Floats
     cpu_reserved_mhz: Floats
     cpu_demand_mhz: Floats
+    kept_back: Mask | None = None
+
+    @property
+    def in_use(self) -> Mask:
+        """The hosts that take VMs."""
+        normal: Mask = self.state == NORMAL
+        return normal if self.kept_back is None else normal & ~self.kept_back
 
     @property
     def memory_free_bytes(self) -> Integers:
@@ -122,7 +130,7 @@ def fitting(request: PlacementRequest, hosts: HostsSnapshot) -> Mask:
     """Return the hosts ``[H]`` of the VM's cluster that are in use and have room for it."""
     fits: Mask = (
         hosts.of_cluster(request.cluster)
-        & (hosts.state == NORMAL)
+        & hosts.in_use
         & (hosts.cores >= request.vcpus)
         & (hosts.memory_free_bytes >= request.memory_bytes)
         & (hosts.cpu_unreserved_mhz >= request.reservation_mhz - ROUNDING_MHZ)
@@ -204,12 +212,15 @@ def why_none(request: PlacementRequest, hosts: HostsSnapshot) -> str:
     if not left.any():
         return f"cluster {request.cluster} has no hosts"
     reasons = []
-    in_use = left & (hosts.state == NORMAL)
+    in_use = left & hosts.in_use
     for code, state in enumerate(HOST_STATES):
         away = int((left & (hosts.state == code)).sum())
         if away and state is not HostState.NORMAL:
             where = "in maintenance" if state is HostState.MAINTENANCE else state
             reasons.append(f"{away} {'is' if away == 1 else 'are'} {where}")
+    back = int((left & (hosts.state == NORMAL)).sum() - in_use.sum())
+    if back:
+        reasons.append(f"{back} {'is' if back == 1 else 'are'} kept back")
     short = in_use & (hosts.cores < request.vcpus)
     if short.any():
         most = int(hosts.cores[short].max())

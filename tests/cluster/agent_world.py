@@ -11,7 +11,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from cluster.agent.agent import Agent
+from cluster.agent.agent import NOTHING_AROUND, Agent
+from cluster.agent.surroundings import Surroundings
 from cluster.clock import Clock
 from cluster.network import Network, Server
 from cluster.role import Endpoint
@@ -110,7 +111,13 @@ class ListeningVrm(registry_pb2_grpc.RegistryServicer):
 class World:
     """One agent under test, with the stubs that its peers would use."""
 
-    def __init__(self, *hosts: tuple[HostSpec, int], tick_s: float = 1.0) -> None:
+    def __init__(
+        self,
+        *hosts: tuple[HostSpec, int],
+        tick_s: float = 1.0,
+        surroundings: Surroundings = NOTHING_AROUND,
+    ) -> None:
+        self._surroundings = surroundings
         loop = virtual_loop()
         self.fabric = Fabric(loop, Wires(loop, seeds.generator(1, "network"), AT_ONCE), Trace())
         self.clock = SimulatedClock(loop)
@@ -134,6 +141,7 @@ class World:
             heartbeat_interval_s=INTERVAL_S,
             clock=self.process.clock,
             network=network,
+            surroundings=self._surroundings,
         )
 
     async def vrm_up(self) -> None:
@@ -172,11 +180,11 @@ class World:
         return agent_pb2.Command(**{**fields, **other})
 
     async def start(
-        self, *specs: VmSpec, on: str = "cna-01", first: int = 1, **command: Any
+        self, *specs: VmSpec, on: str = "cna-01", first: int = 1, epoch: int = 1, **command: Any
     ) -> agent_pb2.StartVmsReply:
-        """Start VMs with the numbers from ``first``."""
+        """Start VMs with the numbers from ``first``, all at one epoch."""
         domains = [
-            agent_pb2.Domain(vm=vm_id(first + i), seed=1, spec=vm_to_message(spec))
+            agent_pb2.Domain(vm=vm_id(first + i), seed=1, spec=vm_to_message(spec), epoch=epoch)
             for i, spec in enumerate(specs)
         ]
         request = agent_pb2.StartVmsRequest(command=self.command(on, **command), domains=domains)

@@ -107,6 +107,7 @@ class TalkingVrm(VrmServicer):
         ]
         self.tasks: dict[str, vrm.Task] = {}
         self.fail_with = ""
+        self.refuse_with = ""  # orders to hosts
         self.never_ends = False
         self.watched = False
         self.orders: list[Any] = []
@@ -179,11 +180,14 @@ class TalkingVrm(VrmServicer):
         return self._task(kind, vm)
 
     def _task(self, kind: str, vm: vrm.Vm) -> vrm.Task:
+        return self._task_of(kind, vm.id, vm.spec.name)
+
+    def _task_of(self, kind: str, entity: str, entity_name: str) -> vrm.Task:
         task = vrm.Task(
             id=f"t-{len(self.tasks) + 1:06d}",
             kind=kind,
-            entity=vm.id,
-            entity_name=vm.spec.name,
+            entity=entity,
+            entity_name=entity_name,
             status=vrm.TASK_STATUS_RUNNING,
             started_s=42.0,
             ended_s=-1.0,
@@ -230,6 +234,39 @@ class TalkingVrm(VrmServicer):
     async def SetVmCpu(self, request: Any, context: Any) -> vrm.Task:
         self.orders.append(request)
         return self._task("vm.set-cpu", self._vm(request.vm))
+
+    @unary
+    async def PowerHost(self, request: Any, context: Any) -> vrm.Task:
+        off = request.action == vrm.POWER_ACTION_OFF
+        state = HostState.POWERED_OFF if off else HostState.NORMAL
+        return self._host_order(request, f"host.power-{'off' if off else 'on'}", state)
+
+    @unary
+    async def EnterMaintenance(self, request: Any, context: Any) -> vrm.Task:
+        return self._host_order(request, "host.enter-maintenance", HostState.MAINTENANCE)
+
+    @unary
+    async def LeaveMaintenance(self, request: Any, context: Any) -> vrm.Task:
+        return self._host_order(request, "host.exit-maintenance", HostState.NORMAL)
+
+    def _host_order(self, order: Any, kind: str, state: HostState) -> vrm.Task:
+        self.orders.append(order)
+        if self.refuse_with:
+            raise Refused(self.refuse_with)
+        for host in self.hosts:
+            if host.spec.name == order.host:
+                host.state = HOST_STATES[state]
+                return self._task_of(kind, order.host, order.host)
+        raise NotFound(f"there is no host {order.host}; did you mean cna-01?")
+
+    async def Locate(self, request: Any, context: Any) -> vrm.LocateReply:
+        return vrm.LocateReply()
+
+    async def ListFailovers(self, request: Any, context: Any) -> vrm.ListFailoversAnswer:
+        return vrm.ListFailoversAnswer()
+
+    async def ListDatastores(self, request: Any, context: Any) -> vrm.ListDatastoresAnswer:
+        return vrm.ListDatastoresAnswer()
 
     def _known(self, task_id: str) -> vrm.Task:
         if task_id not in self.tasks:

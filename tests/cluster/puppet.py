@@ -6,16 +6,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import grpc
 
-from cluster.network import Network
+from cluster.network import Network, Plane
 from cluster.role import Endpoint
 from cluster.rpc.convert import VM_STATES, host_to_message
 from cluster.rpc.figures import to_message
-from cluster.rpc.v1 import agent_pb2, agent_pb2_grpc, registry_pb2, registry_pb2_grpc
+from cluster.rpc.v1 import (
+    agent_pb2,
+    agent_pb2_grpc,
+    registry_pb2,
+    registry_pb2_grpc,
+    storage_pb2,
+    storage_pb2_grpc,
+)
 from fusion.spec import HostSpec
 from fusion.vm import VmState
 
@@ -63,8 +70,10 @@ class Puppet(agent_pb2_grpc.AgentServicer):
         await self.register(vms)
         await self.report(vms)
 
-    async def register(self, vms: Mapping[int, VmState] | None = None) -> None:
-        """Register with the VRM, holding ``vms`` (their states by number)."""
+    async def register(
+        self, vms: Mapping[int, VmState] | None = None, *, epochs: Sequence[int] = ()
+    ) -> None:
+        """Register with the VRM, holding ``vms`` (their states by number) at ``epochs``."""
         entry = registry_pb2.RegisterRequest.Host(
             spec=host_to_message(self.spec), incarnation=self.incarnation
         )
@@ -74,14 +83,18 @@ class Puppet(agent_pb2_grpc.AgentServicer):
                 address=self._endpoint.address,
                 metrics_url=self._endpoint.metrics_url,
                 pid=self._endpoint.pid,
-                vms=rows(vms or {}),
+                vms=rows(vms or {}, epochs),
                 sequence=self.next_sequence(),
             )
         )
         self.session = reply.session
 
     async def report(
-        self, vms: Mapping[int, VmState] | None = None, *, sequence: int | None = None
+        self,
+        vms: Mapping[int, VmState] | None = None,
+        *,
+        sequence: int | None = None,
+        notices: Sequence[registry_pb2.Notice] = (),
     ) -> list[str]:
         """Send one heartbeat; return the hosts that the VRM wants to register.
 
@@ -97,9 +110,19 @@ class Puppet(agent_pb2_grpc.AgentServicer):
                 vms=rows(vms or {}),
                 session=[self.session],
                 sequence=self.next_sequence() if sequence is None else sequence,
+                notices=notices,
             )
         )
         return list(reply.unregistered)
+
+    async def renew(self, array: str) -> None:
+        """Send a storage heartbeat to ``array``, for no VM."""
+        stub = storage_pb2_grpc.StorageArrayStub(self._network.channel(array, Plane.STORAGE))
+        await stub.Renew(
+            storage_pb2.RenewRequest(
+                host=[self.spec.name], incarnation=[self.incarnation], isolated=[False]
+            )
+        )
 
     async def StartVms(
         self, request: agent_pb2.StartVmsRequest, context: Any
@@ -129,6 +152,12 @@ class Puppet(agent_pb2_grpc.AgentServicer):
     async def SetVmCpu(self, request: agent_pb2.SetVmCpuRequest, context: Any) -> agent_pb2.VmReply:
         return await self._answer(request, context)
 
+    async def DiscardVms(
+        self, request: agent_pb2.DiscardVmsRequest, context: Any
+    ) -> agent_pb2.DiscardVmsReply:
+        await self._receive(request, context)
+        return agent_pb2.DiscardVmsReply(sequence=self.next_sequence())
+
     async def ListHosts(
         self, request: agent_pb2.ListHostsRequest, context: Any
     ) -> agent_pb2.ListHostsReply:
@@ -151,7 +180,7 @@ class Puppet(agent_pb2_grpc.AgentServicer):
             await context.abort(self.failure, "as the test wants it")
 
 
-def rows(vms: Mapping[int, VmState]) -> registry_pb2.VmRows:
+def rows(vms: Mapping[int, VmState], epochs: Sequence[int] = ()) -> registry_pb2.VmRows:
     """Return rows of ``vms``, all on the first host of the message."""
     count = len(vms)
     return registry_pb2.VmRows(
@@ -161,4 +190,5 @@ def rows(vms: Mapping[int, VmState]) -> registry_pb2.VmRows:
         cpu_demand_mhz=to_message([50.0] * count),
         cpu_used_mhz=to_message([40.0] * count),
         cpu_ready_s=to_message([1.0] * count),
+        epoch=epochs,
     )

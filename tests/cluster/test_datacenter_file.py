@@ -515,7 +515,11 @@ def test_a_value_of_a_vm_that_is_none(write: Write, vm: str, mistake: str) -> No
         ("speed: 0", "speed: 0 is too small; it must be above 0"),
         ("speed: .inf", "speed: inf is "),
         ("tick: 0", "tick: 0 is too small; it must be above 0"),
-        ("heartbeat: {misses: 1}", "heartbeat.misses: 1 is too small; write at least 2"),
+        (
+            "heartbeat: {misses: 1}",
+            "heartbeat.misses: 1 makes a timeout of one heartbeat, so every late one would count "
+            "as a failure; misses * interval >= 2 * interval must hold: write at least 2",
+        ),
         ("heartbeat: 1s", "heartbeat: '1s' is not a mapping; write key: value pairs"),
         ("hosts_per_actor: 0", "hosts_per_actor: 0 is too small; write at least 1"),
         ("first_port: 80", "first_port: 80 is too small; write at least 1024"),

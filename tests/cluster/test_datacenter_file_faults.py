@@ -153,7 +153,8 @@ def test_what_is_left_out_has_the_defaults_of_the_plan(path: Path) -> None:
         ),
         (
             "partition: {after: 1m, lasts: 1s, between: host-guest}",
-            "faults.partition.between: 'host-guest' is not possible; write host-vrm or host-host",
+            "faults.partition.between: 'host-guest' is not possible; write host-vrm, host-host, "
+            "host-array or host-gateway",
         ),
         (
             "partition: {after: 1m, lasts: 1s, between: []}",

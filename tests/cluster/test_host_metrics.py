@@ -180,6 +180,9 @@ def test_an_agent_counts_its_orders_reports_and_late_heartbeats() -> None:
     for lateness_s in (0.0, 0.005, 0.3, 99.0):
         counters.heartbeat(lateness_s)
     registry = CollectorRegistry()
+    counters.renewals["san-1", Outcome.FAILED] += 4
+    counters.answers[Outcome.DONE] += 5
+    counters.notices["vm.held"] += 6
     registry.register(AgentMetrics("demo", "chassis-1", counters))
     of_agent = {"datacenter": "demo", "agent": "chassis-1"}
 
@@ -188,6 +191,10 @@ def test_an_agent_counts_its_orders_reports_and_late_heartbeats() -> None:
 
     assert value("fusion_agent_orders_total", kind="start", outcome="done") == 2
     assert value("fusion_agent_orders_total", kind="stop", outcome="refused") == 1
+    assert value("fusion_agent_renewals_total", array="san-1", outcome="failed") == 4
+    assert value("fusion_agent_guest_answers_total", outcome="done") == 5
+    assert value("fusion_agent_guest_answers_total", outcome="refused") == 0
+    assert value("fusion_agent_notices_total", kind="vm.held") == 6
     assert value("fusion_agent_reports_total", outcome="failed") == 3
     assert value("fusion_agent_reports_total", outcome="done") == 0
     lateness = "fusion_agent_heartbeat_lateness_seconds"

@@ -26,7 +26,7 @@ def percents(datacenter: Datacenter) -> np.ndarray:
 
 
 def test_every_scenario_starts_with_what_it_is_for() -> None:
-    assert scenarios() == ["demo", "planetlab", "thousand"]
+    assert scenarios() == ["demo", "ha", "planetlab", "thousand"]
     for name in scenarios():
         text = (resources.files("cluster.scenarios") / f"{name}.yaml").read_text(encoding="utf-8")
         assert text.startswith("# For ")

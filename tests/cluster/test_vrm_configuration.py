@@ -54,11 +54,12 @@ def configured(
         slow = SlowHost()
         work: list[Awaitable[None]] = []
         configuration = Configuration(
-            inventory,
-            tasks,
-            events,
-            slow,  # type: ignore[arg-type]
-            lambda order: work.append(asyncio.ensure_future(order)),
+            store=store,
+            inventory=inventory,
+            tasks=tasks,
+            events=events,
+            orders=slow,  # type: ignore[arg-type]
+            spawn=lambda order: work.append(asyncio.ensure_future(order)),
         )
         task = configuration.set_cpu(web, 77, None, None, "r1")
         await slow.taken.wait()

@@ -37,6 +37,10 @@ def test_a_scrape_shows_counts_by_state_and_totals() -> None:
             lateness_max_s=lateness.max_s,
             placements=7,
             placement_s=0.25,
+            failovers={("dead", "running"): 3, ("dead", "gave-up"): 0},
+            failovers_under_way=2,
+            restarts_waiting=1,
+            phases_s={"fenced": 4.5},
         )
     )
     late = "fusion_vrm_heartbeat_lateness_seconds"
@@ -56,6 +60,11 @@ def test_a_scrape_shows_counts_by_state_and_totals() -> None:
         f"fusion_vrm_heartbeat_lateness_max_seconds{{{of}}} 3.0",
         f"fusion_vrm_placements_total{{{of}}} 7.0",
         f"fusion_vrm_placement_seconds_total{{{of}}} 0.25",
+        f'fusion_vrm_failovers_total{{cause="dead",{of},outcome="running"}} 3.0',
+        f'fusion_vrm_failovers_total{{cause="dead",{of},outcome="gave-up"}} 0.0',
+        f"fusion_vrm_failovers_under_way{{{of}}} 2.0",
+        f"fusion_vrm_restarts_waiting{{{of}}} 1.0",
+        f'fusion_vrm_failover_phase_seconds_total{{{of},phase="fenced"}} 4.5',
         f"fusion_vrm_generation{{{of}}} 2.0",
     ):
         assert _sorted_labels(line) in [_sorted_labels(each) for each in lines], line

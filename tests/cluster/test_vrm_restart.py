@@ -27,7 +27,7 @@ from tests.cluster.world import (
     vm,
 )
 
-FAILED = vrm_pb2.TASK_STATUS_FAILED
+SUCCEEDED = vrm_pb2.TASK_STATUS_SUCCEEDED
 
 
 def test_a_killed_vrm_comes_back_to_the_same_datacenter() -> None:
@@ -69,7 +69,7 @@ def test_a_killed_vrm_comes_back_to_the_same_datacenter() -> None:
     in_virtual_time(scenario())
 
 
-def test_what_was_under_way_has_failed_and_the_truth_comes_from_the_hosts() -> None:
+def test_a_start_that_reached_its_host_has_succeeded_once_the_host_says_so() -> None:
     async def scenario() -> None:
         facts = datacenter([host("cna-01")], [PlannedVm(vm("web"), "web", start=False)])
         async with launched(facts, puppets=["cna-01"]) as world:
@@ -88,13 +88,14 @@ def test_what_was_under_way_has_failed_and_the_truth_comes_from_the_hosts() -> N
             await puppet.register({1: VmState.RUNNING})
             assert (await world.vms())["web"].state == RUNNING
             again = await world.stub.StartVm(vrm_pb2.VmOrder(vm="web", request_id="r1"))
-            assert (again.id, again.status) == (task.id, FAILED)
-            assert again.reason == "the VRM was restarted"
+            assert again.id == task.id
+            await puppet.report({1: VmState.RUNNING})
+            assert (await world.end(again)).status == SUCCEEDED
 
     in_virtual_time(scenario())
 
 
-def test_a_start_that_never_reached_the_host_ends_stopped() -> None:
+def test_a_start_that_never_reached_the_host_is_ordered_again() -> None:
     async def scenario() -> None:
         facts = datacenter([host("cna-01")], [PlannedVm(vm("web"), "web", start=False)])
         async with launched(facts, puppets=["cna-01"]) as world:
@@ -102,13 +103,18 @@ def test_a_start_that_never_reached_the_host_ends_stopped() -> None:
             await puppet.register()
             await world.state_is("web", STOPPED)
             puppet.answering.clear()
-            await world.stub.StartVm(vrm_pb2.VmOrder(vm="web"))
+            task = await world.stub.StartVm(vrm_pb2.VmOrder(vm="web"))
             await until(lambda: puppet.orders)
             world.vrm.kill()
             await world.vrm_on()
+            puppet.answering.set()
             await puppet.join({})
-            seen = (await world.vms())["web"]
-            assert (seen.state, seen.host) == (STOPPED, "")
+            await until(lambda: len(puppet.orders) == 2)
+            first, again = puppet.orders
+            assert again.domains[0].epoch > first.domains[0].epoch
+            await puppet.report({1: VmState.RUNNING})
+            assert (await world.end(task)).status == SUCCEEDED
+            assert "vm.halted" not in await world.kinds()
 
     in_virtual_time(scenario())
 
@@ -124,7 +130,8 @@ def test_a_vrm_killed_in_mid_launch_finishes_it() -> None:
             world.thawed.set()
             await world.vrm_on()
             await world.state_is("web", RUNNING)
-            assert (await world.tasks())[0].status == FAILED
+            (task,) = await world.tasks()
+            assert (await world.end(task)).status == SUCCEEDED
             assert len(await world.vms()) == 1
 
     in_virtual_time(scenario())

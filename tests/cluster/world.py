@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 
 from cluster.agent.agent import Agent
+from cluster.agent.surroundings import Surroundings
 from cluster.role import Endpoint, Role
 from cluster.rpc.v1 import common_pb2, vrm_pb2, vrm_pb2_grpc
 from cluster.simulated.fabric import Fabric
@@ -16,6 +17,7 @@ from cluster.simulated.process import Process
 from cluster.simulated.stores import Disk
 from cluster.simulated.trace import Trace
 from cluster.simulated.wires import Quality, Wires
+from cluster.storage.array import StorageArray
 from cluster.vrm.vrm import Vrm
 from fusion import seeds
 from fusion.errors import FusionError
@@ -38,6 +40,7 @@ INTERVAL_S = 5.0
 
 RUNNING = common_pb2.VM_STATE_RUNNING
 STOPPED = common_pb2.VM_STATE_STOPPED
+CREATING = common_pb2.VM_STATE_CREATING
 UNKNOWN = common_pb2.VM_STATE_UNKNOWN
 NORMAL = common_pb2.HOST_STATE_NORMAL
 DISCONNECTED = common_pb2.HOST_STATE_DISCONNECTED
@@ -109,14 +112,19 @@ class World:
     ) -> None:
         self.facts = facts
         loop = virtual_loop()
-        self._fabric = Fabric(loop, Wires(loop, seeds.generator(1, "network"), Quality()), Trace())
+        self.wires = Wires(loop, seeds.generator(1, "network"), Quality())
+        self._fabric = Fabric(loop, self.wires, Trace())
         self._disk = disk or Disk()  # the VRM's
         self._processes: list[Process] = []
+        self._array_disks = {array.name: Disk() for array in facts.arrays}
+        self.arrays: dict[str, Process] = {}
+        self.array_roles: dict[str, StorageArray] = {}
         self.broken = broken
         self.frozen = frozen
         self.puppets: dict[str, Puppet | None] = dict.fromkeys(puppets)
         self.thawed = asyncio.Event()
         self.agents: dict[str, Process] = {}
+        self.agent_roles: dict[str, Agent] = {}
         self.incarnations = {spec.name: 0 for spec in facts.hosts}
         self.role: Vrm
         self.vrm: Process
@@ -143,14 +151,16 @@ class World:
             puppet = Puppet(spec, incarnation, endpoint, process.network)
             self.puppets[spec.name] = puppet
             return puppet
-        return Agent(
+        role = self.agent_roles[spec.name] = Agent(
             hosts=[(spec, incarnation)],
             endpoint=endpoint,
             tick_s=1.0,
             heartbeat_interval_s=self.facts.heartbeat_interval_s,
             clock=process.clock,
             network=process.network,
+            surroundings=Surroundings.of(self.facts),
         )
+        return role
 
     async def off(self, host: str) -> int:
         if host in self.agents:
@@ -184,6 +194,26 @@ class World:
         """Return the store that the VRM has open."""
         (store,) = self.vrm.stores._opened
         return store
+
+    # Arrays
+
+    async def array_on(self, name: str = "san-1") -> None:
+        """Start an array, on what its store holds."""
+        process = self.arrays[name] = self._process(name, self._array_disks[name])
+        await process.start(self._array)
+
+    def _array(self, process: Process) -> StorageArray:
+        (spec,) = [spec for spec in self.facts.arrays if spec.name == process.name]
+        role = self.array_roles[spec.name] = StorageArray(
+            spec=spec,
+            endpoint=_endpoint(spec.name),
+            lease_s=self.facts.lease_s,
+            clock=process.clock,
+            network=process.network,
+            stores=process.stores,
+            generator=seeds.generator(1, spec.name),
+        )
+        return role
 
     # Processes
 
@@ -237,9 +267,16 @@ class World:
     async def tasks(self) -> list[vrm_pb2.Task]:
         return list((await self.stub.ListTasks(vrm_pb2.ListTasksQuery())).tasks)
 
+    async def failovers(self) -> list[vrm_pb2.Failover]:
+        answer = await self.stub.ListFailovers(vrm_pb2.ListFailoversQuery())
+        return list(answer.failovers)
+
+    async def events(self) -> list[vrm_pb2.Event]:
+        return [event async for event in self.stub.WatchEvents(vrm_pb2.WatchEventsRequest())]
+
     async def kinds(self) -> list[str]:
         """Return the kinds of all events, in order."""
-        return [event.kind async for event in self.stub.WatchEvents(vrm_pb2.WatchEventsRequest())]
+        return [event.kind for event in await self.events()]
 
     async def end(self, task: vrm_pb2.Task) -> vrm_pb2.Task:
         """Return ``task`` as it is when it has ended."""
@@ -273,6 +310,8 @@ async def launched(
     """Give a datacenter whose VRM serves, and take all of it down again."""
     world = World(facts, broken=broken, frozen=frozen, puppets=puppets, disk=disk)
     try:
+        for array in facts.arrays:
+            await world.array_on(array.name)
         await world.vrm_on()
         yield world
     finally:

@@ -22,6 +22,7 @@ from fusion.faults import (
 from fusion.faults.distributions import Exponential, Fixed, LogNormal, Uniform, Weibull
 from fusion.faults.plan import (
     PLANES,
+    ArrayCrash,
     Between,
     GuestCrash,
     HostCrash,
@@ -34,14 +35,27 @@ from fusion.faults.plan import (
 )
 from fusion.faults.schedule import Cut, Direction, Impaired, Load
 from fusion.seeds import generator
-from fusion.spec import GIB, ClusterSpec, Constant, CpuQos, Datacenter, HostSpec, PlannedVm, VmSpec
+from fusion.spec import (
+    GIB,
+    ArraySpec,
+    ClientSpec,
+    ClusterSpec,
+    Constant,
+    CpuQos,
+    Datacenter,
+    HostSpec,
+    PlannedVm,
+    VmSpec,
+)
 
 HOUR = 3600.0
 OFTEN = Exponential(200.0)
 SHORT = Exponential(20.0)
 
 
-def datacenter(hosts: int = 4, racks: int = 2, vms: int = 0) -> Datacenter:
+def datacenter(
+    hosts: int = 4, racks: int = 2, vms: int = 0, arrays: int = 1, clients: bool = False
+) -> Datacenter:
     return Datacenter(
         name="test",
         clusters=(ClusterSpec("c"),),
@@ -57,6 +71,8 @@ def datacenter(hosts: int = 4, racks: int = 2, vms: int = 0) -> Datacenter:
             )
             for k in range(vms)
         ),
+        arrays=tuple(ArraySpec(f"san-{k}", ()) for k in range(arrays)),
+        clients=(ClientSpec("client", "vm-0"),) if clients else (),
     )
 
 
@@ -64,6 +80,7 @@ EVERYTHING = FaultPlan(
     host_crash=HostCrash(after=OFTEN, lasts=SHORT, rack_share=0.3),
     host_hang=HostHang(after=OFTEN, lasts=SHORT),
     vrm_crash=VrmCrash(after=OFTEN, lasts=SHORT),
+    array_crash=ArrayCrash(after=OFTEN, lasts=SHORT),
     partition=Partition(after=OFTEN, lasts=SHORT, one_way_share=0.5),
     slow_link=SlowLink(after=OFTEN, lasts=SHORT, latency_s=0.2),
     lossy_link=LossyLink(after=OFTEN, lasts=SHORT, loss=0.1),
@@ -187,7 +204,12 @@ def test_a_crash_takes_its_rack_as_often_as_said() -> None:
 def test_partitions_have_the_ends_and_directions_that_the_plan_names() -> None:
     plan = FaultPlan(
         partition=Partition(
-            after=OFTEN, lasts=SHORT, one_way_share=0.5, rack_share=0.2, planes=("service",)
+            after=OFTEN,
+            lasts=SHORT,
+            between=(Between.HOST_VRM, Between.HOST_HOST),
+            one_way_share=0.5,
+            rack_share=0.2,
+            planes=("service",),
         )
     )
     schedule = draw(plan, datacenter(hosts=6, racks=2), 50 * HOUR, 1)
@@ -212,6 +234,27 @@ def test_partitions_have_the_ends_and_directions_that_the_plan_names() -> None:
 def test_a_lone_host_is_never_cut_off_from_another() -> None:
     plan = FaultPlan(partition=Partition(after=OFTEN, lasts=SHORT, between=(Between.HOST_HOST,)))
     assert draw(plan, datacenter(hosts=1), HOUR, 1) == ()
+
+
+def test_hosts_are_cut_off_from_one_array_at_a_time() -> None:
+    plan = FaultPlan(partition=Partition(after=OFTEN, lasts=SHORT, between=(Between.HOST_ARRAY,)))
+    schedule = draw(plan, datacenter(arrays=2), HOUR, 1)
+    peers = [f.parameters.peers for f in schedule if isinstance(f.parameters, Cut)]
+    assert set(peers) == {("san-0",), ("san-1",)}
+    assert draw(plan, datacenter(arrays=0), HOUR, 1) == ()
+
+
+def test_hosts_are_cut_off_from_the_gateway_where_there_are_clients() -> None:
+    plan = FaultPlan(partition=Partition(after=OFTEN, lasts=SHORT, between=(Between.HOST_GATEWAY,)))
+    schedule = draw(plan, datacenter(vms=1, clients=True), HOUR, 1)
+    assert {f.parameters.peers for f in schedule if isinstance(f.parameters, Cut)} == {("gateway",)}
+    assert draw(plan, datacenter(vms=1), HOUR, 1) == ()
+
+
+def test_every_array_crashes_by_itself() -> None:
+    plan = FaultPlan(array_crash=ArrayCrash(after=OFTEN, lasts=SHORT))
+    schedule = draw(plan, datacenter(arrays=2), HOUR, 1)
+    assert {fault.targets for fault in schedule} == {("san-0",), ("san-1",)}
 
 
 def test_links_are_impaired_as_the_plan_says() -> None:

@@ -52,12 +52,16 @@ specs = st.builds(
 
 @dataclass
 class Known:
-    """What a naive model knows of a VM: since when it boots, and when its state ends by itself."""
+    """What a naive model knows of a VM: since when it boots, and when its state ends by itself.
+
+    ``frozen`` is what it was before its host froze it: its state, and the times left.
+    """
 
     spec: VmSpec
     state: VmState
     boots_s: float
     until_s: float
+    frozen: tuple[VmState, float, float] | None = None
 
 
 class Orders(RuleBasedStateMachine):
@@ -113,6 +117,7 @@ class Orders(RuleBasedStateMachine):
     def order(self, host: str, number: int, action: VmAction) -> None:
         vm = self.known.get((host, number))
         possible = vm is not None and action in TRANSITIONS[vm.state]
+        possible &= vm is None or not vm.frozen or action is VmAction.FORCE_STOP
         try:
             self.give(host, number, action)
         except (Refused, NotFound) as refusal:
@@ -129,6 +134,7 @@ class Orders(RuleBasedStateMachine):
             VmAction.PAUSE: (VmState.PAUSED, math.inf, math.inf),
             VmAction.RESUME: (VmState.RUNNING, math.inf, math.inf),
         }[action]
+        vm.frozen = None
         vm.boots_s = self.fleet.now_s + boots_in_s
         vm.until_s = self.fleet.now_s + lasting_s
         self.advance(0.0)
@@ -143,6 +149,43 @@ class Orders(RuleBasedStateMachine):
                 self.fleet.pause(host, number)
             case VmAction.RESUME:
                 self.fleet.resume(host, number)
+
+    @rule(host=host_names, number=numbers)
+    def suspend(self, host: str, number: int) -> None:
+        vm, now_s = self.known.get((host, number)), self.fleet.now_s
+        try:
+            self.fleet.suspend(host, number, "the test says so")
+        except (Refused, NotFound):
+            assert vm is None or vm.state is VmState.STOPPED
+            return
+        assert vm is not None
+        if vm.frozen is None:
+            vm.frozen = vm.state, vm.boots_s - now_s, vm.until_s - now_s
+            vm.state, vm.boots_s, vm.until_s = VmState.PAUSED, math.inf, math.inf
+
+    @rule(host=host_names, number=numbers)
+    def restore(self, host: str, number: int) -> None:
+        vm, now_s = self.known.get((host, number)), self.fleet.now_s
+        try:
+            self.fleet.restore(host, number)
+        except (Refused, NotFound):
+            assert vm is None or vm.frozen is None
+            return
+        assert vm is not None
+        assert vm.frozen is not None
+        vm.state, boots_in_s, lasting_s = vm.frozen
+        vm.boots_s, vm.until_s = now_s + boots_in_s, now_s + lasting_s
+        vm.frozen = None
+        self.advance(0.0)
+
+    @rule(host=host_names, number=numbers)
+    def discard(self, host: str, number: int) -> None:
+        try:
+            self.fleet.discard(host, number)
+        except NotFound:
+            assert (host, number) not in self.known
+            return
+        del self.known[host, number]
 
     @rule(host=host_names, number=numbers, cpu=qos)
     def set_cpu(self, host: str, number: int, cpu: CpuQos) -> None:

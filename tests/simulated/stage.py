@@ -17,13 +17,23 @@ SERVICE = "test.Calls"
 KINDS = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
 
 #: Longer than anything takes in a test that passes.
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
+
+
+class NeverBegan(Exception):
+    """A call that was to run out in its handler had run out before it got there."""
 
 
 class Stage:
-    """Where one case plays: a client's channel to a peer that serves, unless told otherwise."""
+    """Where one case plays: a client's channel to a peer that serves, unless told otherwise.
 
-    def __init__(self, client: Network, server: Network, peer: str, stranger: str) -> None:
+    Calls that are to run out in their handlers do so after ``limit_s``.
+    """
+
+    def __init__(
+        self, client: Network, server: Network, peer: str, stranger: str, limit_s: float = 0.2
+    ) -> None:
+        self.limit_s = limit_s
         self.channel = client.channel(peer)
         self.nowhere = client.channel(stranger)
         self.log: list[str] = []
@@ -48,6 +58,11 @@ class Stage:
         async with asyncio.timeout(PATIENCE_S):
             while not set(expected) <= set(self.log):  # noqa: ASYNC110 - in both worlds
                 await asyncio.sleep(0.002)
+
+    def began(self, order: str) -> None:
+        """Raise ``NeverBegan`` if no handler has ``order``."""
+        if order not in self.log:
+            raise NeverBegan(f"{order}: {self.limit_s} s were too little")
 
     # --- the peer
 
@@ -142,7 +157,7 @@ class Stage:
                 return await _answer_metadata(context)
             case "time":
                 left_s = context.time_remaining()
-                return b"none" if left_s is None else b"%d" % round(left_s)
+                return b"none" if left_s is None else b"%d" % round(left_s, -3)
             case "callback":
                 context.add_done_callback(lambda _: self.log.append("called back"))
         return b"re:" + order

@@ -9,12 +9,13 @@ import pytest
 
 from cluster.datacenter_file import load
 from cluster.network import Plane
+from cluster.parties import VRM
 from cluster.rpc import convert
 from cluster.rpc.v1 import vrm_pb2, vrm_pb2_grpc
 from cluster.simulated.chaos import Chaos
 from cluster.simulated.loop import RunFailed
 from cluster.simulated.wires import Quality
-from cluster.simulated.world import VRM, SimulatedWorld
+from cluster.simulated.world import SimulatedWorld
 from fusion.errors import NotFound
 from fusion.faults import Fault, FaultKind, draw, from_records, random_plan, to_records
 from fusion.faults.schedule import Cut, Direction, Impaired, Load, Parameters
@@ -31,6 +32,7 @@ from fusion.spec import (
     VmSpec,
 )
 from fusion.vm import TRANSIENT, VmState
+from tests.simulated.trial import trials
 
 Kind = FaultKind
 SOUND = Quality()
@@ -421,7 +423,7 @@ def test_names_that_the_world_has_not_are_refused(site: Site) -> None:
         fault(Kind.HOST_CRASH, "h9", 25.0, 30.0),
         fault(Kind.PARTITION, "h0", 25.0, 30.0, Cut(peers=("h9",))),
     ):
-        with pytest.raises(NotFound, match="no host is called h9"):
+        with pytest.raises(NotFound, match="no host or array is called h9"):
             Chaos(site.world, (wrong,))
 
 
@@ -474,7 +476,7 @@ def test_a_mistake_in_carrying_out_faults_fails_the_run(
         site.at(26.0)
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(trials(4)))
 def test_the_demo_gets_well_again_whatever_befalls_it(seed: int) -> None:
     demo = replace(load("demo"), tick_s=2.0, heartbeat_interval_s=2.0)
     dense = tuple(

@@ -11,9 +11,10 @@ from dataclasses import replace
 import pytest
 
 from cluster.network import Plane
+from cluster.parties import VRM
 from cluster.simulated.run import run
 from cluster.simulated.wires import Quality
-from cluster.simulated.world import VRM, SimulatedWorld
+from cluster.simulated.world import SimulatedWorld
 from fusion.faults import random_plan
 from tests.simulated.small import small_datacenter, small_request, with_orders
 

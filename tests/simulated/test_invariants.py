@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 
 import pytest
 
 from cluster.network import Plane
+from cluster.parties import VRM
+from cluster.rpc.v1 import common_pb2, vrm_pb2, vrm_pb2_grpc
 from cluster.simulated.invariants import Violation, Watch, settling_s
 from cluster.simulated.invariants.watch import INVARIANTS
-from cluster.simulated.world import VRM, SimulatedWorld
+from cluster.simulated.world import SimulatedWorld
 from fusion.faults import FaultPlan
 from fusion.fleet import Fleet
+from fusion.spec import Datacenter
 from fusion.vm import VmState
 from tests.simulated.bugs.replacing import replaced
-from tests.simulated.trial import PLAN, STRAGGLING, run_trial, small_datacenter
-
-#: Seeds of each kind; more on demand, to look for what is rare.
-TRIALS = int(os.environ.get("FUSION_TRIALS", "2"))
+from tests.simulated.trial import (
+    PLAN,
+    STORED_PLAN,
+    STRAGGLING,
+    run_trial,
+    small_datacenter,
+    stored_datacenter,
+    trials,
+)
 
 PACKED = small_datacenter(hosts=6, vms=16, hosts_per_actor=3)
 
 
-@pytest.mark.parametrize("seed", range(101, 101 + TRIALS))
+@pytest.mark.parametrize("seed", range(101, 101 + trials(2)))
 @pytest.mark.parametrize("packed", [False, True], ids=["alone", "packed"])
 @pytest.mark.parametrize(
     ("plan", "gap_s"), [(PLAN, 0.7), (STRAGGLING, 0.3)], ids=["plan", "straggling"]
@@ -40,6 +47,15 @@ def test_nothing_is_wrong_with_the_product(
     assert trial.checks > 200
 
 
+@pytest.mark.parametrize("seed", range(101, 101 + trials(1)))
+@pytest.mark.parametrize("hosts_per_actor", [1, 3], ids=["alone", "packed"])
+def test_nothing_is_wrong_with_high_availability(hosts_per_actor: int, seed: int) -> None:
+    trial = run_trial(seed, stored_datacenter(hosts_per_actor), plan=STORED_PLAN)
+    assert not trial.found, "\n".join([trial.found, *trial.history])
+    assert trial.failovers > 0, "nothing was lost"
+    assert trial.attempts > 500, "clients had no chance"
+
+
 def test_looking_on_changes_nothing() -> None:
     assert run_trial(7).digest == run_trial(7, watched=False).digest
 
@@ -52,10 +68,12 @@ def test_orders_and_faults_are_a_matter_of_the_seed() -> None:
 
 
 @contextmanager
-def watched(until_s: float = 12.0) -> Iterator[tuple[SimulatedWorld, Watch, list[Violation]]]:
+def watched(
+    until_s: float = 12.0, datacenter: Datacenter | None = None
+) -> Iterator[tuple[SimulatedWorld, Watch, list[Violation]]]:
     """A small datacenter at ``until_s``, its VMs running, and what is found there."""
     found: list[Violation] = []
-    with SimulatedWorld(small_datacenter(hosts=3, vms=6), seed=1) as world:
+    with SimulatedWorld(datacenter or small_datacenter(hosts=3, vms=6), seed=1) as world:
         watch = Watch(world, found.append)
         world.launch()
         world.run_until(until_s)
@@ -67,7 +85,7 @@ def test_a_datacenter_at_rest_has_converged() -> None:
         world.run_until(settling_s(world.datacenter) + 1.0)
         watch.finish()
         assert found == []
-        assert {invariant().name[0] for invariant in INVARIANTS} == {"1", "3", "4", "6"}
+        assert {invariant().name[0] for invariant in INVARIANTS} == {"1", "2", "3", "4", "6"}
 
 
 def test_what_does_not_heal_is_found_once_there_was_time_for_it() -> None:
@@ -109,6 +127,38 @@ def test_an_instance_that_nobody_ordered_is_found_at_once_and_told_once() -> Non
         assert any("VM i-00000099 is starting on host h-1" in line for line in history)
         assert any("holds a VM of number 99 that the inventory has not" in line for line in history)
         assert not any("h-2" in line for line in history)
+
+
+async def _asked(call: Awaitable[object]) -> None:
+    await call
+
+
+def test_a_fenced_copy_of_a_vm_that_was_deleted_since_is_nothing_wrong() -> None:
+    with watched(datacenter=stored_datacenter()) as (world, watch, found):
+        assert world.vrm is not None
+        assert world.vrm.facts is not None
+        inventory = world.vrm.facts._inventory
+        vm = next(vm for vm in inventory.vms.values() if vm.state is VmState.RUNNING)
+        assert vm.host is not None
+        host = vm.host
+        process, agent = world.supply.process(host.name), world.agent(host.name)
+        assert process is not None
+        assert agent is not None
+        process.hang()
+        while not vm.failing_over:
+            world.run_until(world.loop.now_s + 0.1)
+        stub = vrm_pb2_grpc.VrmStub(world.network("operator").channel(VRM))
+        stop = vrm_pb2.VmOrder(vm=vm.id, mode=common_pb2.STOP_MODE_FORCE)
+        world.run(_asked(stub.StopVm(stop)))
+        while vm.failing_over or vm.state is not VmState.STOPPED:
+            world.run_until(world.loop.now_s + 0.1)
+        world.run(_asked(stub.DeleteVm(vrm_pb2.VmOrder(vm=vm.id))))
+        assert agent.copies.of(host.name, vm.number) is not None
+        process.wake()
+        world.run_until(world.loop.now_s + settling_s(world.datacenter))
+        assert agent.copies.of(host.name, vm.number) is None
+        watch.finish()
+        assert found == []
 
 
 def test_memory_beyond_what_was_built_in_is_found() -> None:

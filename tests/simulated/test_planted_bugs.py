@@ -8,7 +8,7 @@ import pkgutil
 import pytest
 
 from tests.simulated import bugs
-from tests.simulated.trial import GAP_S, PLAN, run_trial
+from tests.simulated.trial import GAP_S, PLAN, run_trial, small_datacenter
 
 BUGS = [module.name for module in pkgutil.iter_modules(bugs.__path__) if module.name != "replacing"]
 
@@ -17,8 +17,9 @@ BUGS = [module.name for module in pkgutil.iter_modules(bugs.__path__) if module.
 def test_a_planted_bug_is_found(name: str) -> None:
     bug = importlib.import_module(f"{bugs.__name__}.{name}")
     for seed in range(1, bug.SEEDS + 1):
+        datacenter = getattr(bug, "DATACENTER", small_datacenter)()
         plan, gap_s = getattr(bug, "PLAN", PLAN), getattr(bug, "GAP_S", GAP_S)
-        trial = run_trial(seed, plan=plan, gap_s=gap_s, bug=bug.planted)
+        trial = run_trial(seed, datacenter, plan=plan, gap_s=gap_s, bug=bug.planted)
         if trial.found:
             print(f"seed {seed}: {trial.found}")
             return

@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable, Iterator
 
+import grpc
 import pytest
 
 from cluster.network import Plane
@@ -261,6 +262,24 @@ def test_the_answer_to_a_hung_caller_waits_for_it(nodes: Nodes) -> None:
     nodes.loop.call_at(9.0, actor.process.wake)
     nodes.loop.run_until(10.0)
     assert actor.log == ["answered at 9.000"]
+
+
+def test_a_hung_caller_sees_only_on_waking_that_its_time_is_up(nodes: Nodes) -> None:
+    class Asking(Actor):
+        async def act(self) -> None:
+            try:
+                await self.tell(b"hang")
+            except grpc.aio.AioRpcError as failure:
+                self.log.append(f"{failure.code().name} at {self.process.clock.now():.3f}")
+
+    actor = started(nodes, Asking)
+    nodes.loop.call_at(1.0, actor.process.hang)
+    nodes.loop.call_at(9.0, actor.process.wake)
+    assert nodes.outcome("a", "witness", request=b"hang", timeout=6.0)[1] == 6.0
+    nodes.loop.run_until(10.0)
+    assert actor.log == ["DEADLINE_EXCEEDED at 9.000"]
+    cancelled = [at_s for at_s, _, request in nodes.asked if request == b"cancelled"]
+    assert cancelled == [6.001, 9.001]
 
 
 def test_a_process_may_be_killed_while_it_hangs(nodes: Nodes) -> None:

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from cluster.network import Plane
+from cluster.parties import VRM
 from cluster.rpc.v1 import agent_pb2, agent_pb2_grpc, power_pb2, power_pb2_grpc
 from cluster.simulated.loop import Stuck
 from cluster.simulated.watchdog import Watchdog
-from cluster.simulated.world import VRM, SimulatedWorld
+from cluster.simulated.world import SimulatedWorld
 from fusion.errors import FusionError, NotFound, Refused
 from fusion.host import HostState
 from fusion.spec import Datacenter

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,8 @@ from fusion import seeds
 from fusion.faults import FaultPlan, draw
 from fusion.faults.distributions import Exponential, LogNormal
 from fusion.faults.plan import (
+    ArrayCrash,
+    Between,
     GuestCrash,
     HostCrash,
     HostHang,
@@ -29,19 +32,29 @@ from fusion.faults.plan import (
 from fusion.spec import (
     GIB,
     NO_DOM0,
+    ArraySpec,
     Bursts,
+    ClientSpec,
     ClusterSpec,
     Constant,
     CpuQos,
     Datacenter,
+    DatastoreSpec,
+    Durability,
     HostSpec,
+    IsolationResponse,
     PlannedVm,
     Sine,
+    StorageFault,
     VmSpec,
+    VolumeSpec,
 )
 
 #: Faults and orders end at that instant; what is left of the run is for all to come to rest.
 BUSY_UNTIL_S = 120.0
+
+#: Without arrays and clients, hosts have no other links.
+MANAGED = (Between.HOST_VRM, Between.HOST_HOST)
 
 #: Much trouble for few hosts: one crash, hang, partition or bad link about every four seconds.
 PLAN = FaultPlan(
@@ -49,13 +62,25 @@ PLAN = FaultPlan(
     host_hang=HostHang(after=Exponential(120.0), lasts=LogNormal(3.0, 0.8)),
     vrm_crash=VrmCrash(after=Exponential(35.0), lasts=LogNormal(1.0, 1.0)),
     partition=Partition(
-        after=Exponential(60.0), lasts=LogNormal(5.0, 1.0), one_way_share=0.6, rack_share=0.1
+        after=Exponential(60.0),
+        lasts=LogNormal(5.0, 1.0),
+        between=MANAGED,
+        one_way_share=0.6,
+        rack_share=0.1,
     ),
     slow_link=SlowLink(
-        after=Exponential(90.0), lasts=LogNormal(15.0, 0.5), latency_s=0.3, jitter_s=1.0
+        after=Exponential(90.0),
+        lasts=LogNormal(15.0, 0.5),
+        between=MANAGED,
+        latency_s=0.3,
+        jitter_s=1.0,
     ),
     lossy_link=LossyLink(
-        after=Exponential(90.0), lasts=LogNormal(10.0, 0.5), loss=0.3, duplication=0.3
+        after=Exponential(90.0),
+        lasts=LogNormal(10.0, 0.5),
+        between=MANAGED,
+        loss=0.3,
+        duplication=0.3,
     ),
     guest_crash=GuestCrash(after=Exponential(400.0)),
     load_burst=LoadBurst(after=Exponential(400.0), lasts=LogNormal(10.0, 0.5), percent=60.0),
@@ -73,6 +98,8 @@ class Trial:
     outcomes: dict[tuple[str, str], int] = field(default_factory=dict)
     callbacks: int = 0
     checks: int = 0
+    failovers: int = 0
+    attempts: int = 0  # of clients
     history: list[str] = field(default_factory=list)
     failure: str = ""
 
@@ -118,12 +145,83 @@ def small_datacenter(hosts: int = 5, vms: int = 14, hosts_per_actor: int = 1) ->
     )
 
 
+def stored_datacenter(hosts_per_actor: int = 1) -> Datacenter:
+    """Two small clusters on two arrays, one that acts on every fault and one that waits, with
+    clients of some VMs and room for the VMs of hosts that are lost.
+    """
+    plain = small_datacenter(hosts=6, vms=14, hosts_per_actor=hosts_per_actor)
+    arrays = tuple(
+        ArraySpec(f"san-{k}", (DatastoreSpec(f"ds-{k}", 1000 * GIB),), iops=500.0, service_s=0.01)
+        for k in (1, 2)
+    )
+    volumes = tuple(VolumeSpec(f"ds-{k}", f"san-{k}", GIB) for k in (1, 2))
+    vms = []
+    for k, planned in enumerate(plain.vms):
+        spec = replace(
+            planned.spec,
+            cluster="c" if k % 2 else "d",
+            volumes=(volumes[:1], volumes[1:], volumes)[k % 3],
+            memory_bytes=planned.spec.memory_bytes // 2,
+        )
+        vms.append(replace(planned, spec=spec))
+    return replace(
+        plain,
+        clusters=(
+            ClusterSpec(
+                "c",
+                isolation_response=IsolationResponse.STOP,
+                storage_fault=StorageFault.RESTART,
+            ),
+            ClusterSpec("d"),
+        ),
+        hosts=tuple(
+            replace(host, cluster="c" if k < 3 else "d") for k, host in enumerate(plain.hosts)
+        ),
+        vms=tuple(vms),
+        arrays=arrays,
+        renewal_s=1.0,
+        lease_s=4.0,
+        clients=tuple(
+            ClientSpec(
+                f"client-{k}",
+                planned.spec.name,
+                every_s=0.5,
+                time_limit_s=2.0,
+                size_bytes=4096 * (1 + k % 2),
+                durability=Durability.RAM if k % 4 == 3 else Durability.DISK,
+            )
+            for k, planned in enumerate(vms)
+            if planned.start and k % 2
+        ),
+    )
+
+
+#: The same trouble, with arrays that crash as well.
+STORED_PLAN = replace(
+    PLAN,
+    partition=Partition(
+        after=Exponential(40.0), lasts=LogNormal(5.0, 1.0), one_way_share=0.6, rack_share=0.1
+    ),
+    slow_link=SlowLink(
+        after=Exponential(60.0), lasts=LogNormal(15.0, 0.5), latency_s=0.3, jitter_s=1.0
+    ),
+    lossy_link=LossyLink(
+        after=Exponential(60.0), lasts=LogNormal(10.0, 0.5), loss=0.3, duplication=0.3
+    ),
+    array_crash=ArrayCrash(after=Exponential(40.0), lasts=LogNormal(2.0, 1.0)),
+    vrm_crash=VrmCrash(after=Exponential(50.0), lasts=LogNormal(2.0, 1.0)),
+)
+
 #: Messages that arrive seconds late, behind those sent after them, and a VRM that often dies: what
 #: it ordered reaches hosts that have heard of its successor.
 STRAGGLING = replace(
     PLAN,
     slow_link=SlowLink(
-        after=Exponential(3.0), lasts=LogNormal(0.7, 0.4), latency_s=5.0, jitter_s=3.0
+        after=Exponential(3.0),
+        lasts=LogNormal(0.7, 0.4),
+        between=MANAGED,
+        latency_s=5.0,
+        jitter_s=3.0,
     ),
     vrm_crash=VrmCrash(after=Exponential(6.0), lasts=LogNormal(0.3, 0.5)),
     partition=None,
@@ -134,6 +232,11 @@ STRAGGLING = replace(
 
 #: Between two orders.
 GAP_S = 0.7
+
+
+def trials(usual: int) -> int:
+    """Return how many seeds to try: ``usual``, or ``FUSION_TRIALS`` to look for what is rare."""
+    return int(os.environ.get("FUSION_TRIALS", usual))
 
 
 def run_trial(
@@ -171,6 +274,10 @@ def run_trial(
         if watch is not None:
             trial.checks = watch.checks
             trial.history = watch.history(trial.violations[0].entities if trial.violations else ())
+        if world.vrm is not None and world.vrm.facts is not None:
+            trial.failovers = len(world.vrm.facts.failovers())
+        if world.gateway is not None and world.gateway.facts is not None:
+            trial.attempts = world.gateway.facts.position
         trial.digest = world.trace.digest
         trial.callbacks = world.loop.callbacks
         trial.outcomes = dict(operations.outcomes)

@@ -23,43 +23,48 @@ _sym_db = _symbol_database.Default()
 
 
 from cluster.rpc.v1 import common_pb2 as cluster_dot_rpc_dot_v1_dot_common__pb2
+from cluster.rpc.v1 import registry_pb2 as cluster_dot_rpc_dot_v1_dot_registry__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x63luster/rpc/v1/agent.proto\x12\tfusion.v1\x1a\x1b\x63luster/rpc/v1/common.proto\"i\n\x07\x43ommand\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04host\x18\x02 \x01(\t\x12\x13\n\x0bincarnation\x18\x03 \x01(\x04\x12\x16\n\x0evrm_generation\x18\x04 \x01(\x04\x12\x0f\n\x07session\x18\x05 \x01(\x04\"C\n\x06\x44omain\x12\n\n\x02vm\x18\x01 \x01(\t\x12\x0c\n\x04seed\x18\x02 \x01(\x04\x12\x1f\n\x04spec\x18\x03 \x01(\x0b\x32\x11.fusion.v1.VmSpec\"Z\n\x0fStartVmsRequest\x12#\n\x07\x63ommand\x18\x01 \x01(\x0b\x32\x12.fusion.v1.Command\x12\"\n\x07\x64omains\x18\x02 \x03(\x0b\x32\x11.fusion.v1.Domain\"|\n\rStartVmsReply\x12\x32\n\x08refusals\x18\x01 \x03(\x0b\x32 .fusion.v1.StartVmsReply.Refusal\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x1a%\n\x07Refusal\x12\n\n\x02vm\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"<\n\tVmRequest\x12#\n\x07\x63ommand\x18\x01 \x01(\x0b\x32\x12.fusion.v1.Command\x12\n\n\x02vm\x18\x02 \x01(\t\"c\n\rStopVmRequest\x12#\n\x07\x63ommand\x18\x01 \x01(\x0b\x32\x12.fusion.v1.Command\x12\n\n\x02vm\x18\x02 \x01(\t\x12!\n\x04mode\x18\x03 \x01(\x0e\x32\x13.fusion.v1.StopMode\"e\n\x0fRebootVmRequest\x12#\n\x07\x63ommand\x18\x01 \x01(\x0b\x32\x12.fusion.v1.Command\x12\n\n\x02vm\x18\x02 \x01(\t\x12!\n\x04mode\x18\x03 \x01(\x0e\x32\x13.fusion.v1.StopMode\"b\n\x0fSetVmCpuRequest\x12#\n\x07\x63ommand\x18\x01 \x01(\x0b\x32\x12.fusion.v1.Command\x12\n\n\x02vm\x18\x02 \x01(\t\x12\x1e\n\x03\x63pu\x18\x03 \x01(\x0b\x32\x11.fusion.v1.CpuQos\">\n\x07VmReply\x12!\n\x05state\x18\x01 \x01(\x0e\x32\x12.fusion.v1.VmState\x12\x10\n\x08sequence\x18\x02 \x01(\x04\"\x12\n\x10ListHostsRequest\"\xb4\x03\n\x0eListHostsReply\x12-\n\x05hosts\x18\x01 \x03(\x0b\x32\x1e.fusion.v1.ListHostsReply.Host\x1a\xba\x01\n\x02Vm\x12\n\n\x02vm\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12!\n\x05state\x18\x03 \x01(\x0e\x32\x12.fusion.v1.VmState\x12\x1e\n\x03\x63pu\x18\x04 \x01(\x0b\x32\x11.fusion.v1.CpuQos\x12\x16\n\x0e\x63pu_demand_mhz\x18\x05 \x01(\x01\x12\x14\n\x0c\x63pu_used_mhz\x18\x06 \x01(\x01\x12\x13\n\x0b\x63pu_ready_s\x18\x07 \x01(\x01\x12\x14\n\x0cmemory_bytes\x18\x08 \x01(\x04\x1a\xb5\x01\n\x04Host\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\x12\x18\n\x10\x63pu_capacity_mhz\x18\x03 \x01(\x01\x12\x14\n\x0c\x63pu_used_mhz\x18\x04 \x01(\x01\x12\x14\n\x0cmemory_bytes\x18\x05 \x01(\x04\x12\x19\n\x11memory_used_bytes\x18\x06 \x01(\x04\x12)\n\x03vms\x18\x07 \x03(\x0b\x32\x1c.fusion.v1.ListHostsReply.Vm2\xa9\x03\n\x05\x41gent\x12@\n\x08StartVms\x12\x1a.fusion.v1.StartVmsRequest\x1a\x18.fusion.v1.StartVmsReply\x12\x36\n\x06StopVm\x12\x18.fusion.v1.StopVmRequest\x1a\x12.fusion.v1.VmReply\x12:\n\x08RebootVm\x12\x1a.fusion.v1.RebootVmRequest\x1a\x12.fusion.v1.VmReply\x12\x33\n\x07PauseVm\x12\x14.fusion.v1.VmRequest\x1a\x12.fusion.v1.VmReply\x12\x34\n\x08ResumeVm\x12\x14.fusion.v1.VmRequest\x1a\x12.fusion.v1.VmReply\x12:\n\x08SetVmCpu\x12\x1a.fusion.v1.SetVmCpuRequest\x1a\x12.fusion.v1.VmReply\x12\x43\n\tListHosts\x12\x1b.fusion.v1.ListHostsRequest\x1a\x19.fusion.v1.ListHostsReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x63luster/rpc/v1/agent.proto\x12\tfusion.v1\x1a\x1b\x63luster/rpc/v1/common.proto\x1a\x1d\x63luster/rpc/v1/registry.proto\"i\n\x07\x43ommand\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0c\n\x04host\x18\x02 \x01(\t\x12\x13\n\x0bincarnation\x18\x03 \x01(\x04\x12\x16\n\x0evrm_generation\x18\x04 \x01(\x04\x12\x0f\n\x07session\x18\x05 \x01(\x04\"R\n\x06\x44omain\x12\n\n\x02vm\x18\x01 \x01(\t\x12\x0c\n\x04seed\x18\x02 \x01(\x04\x12\x1f\n\x04spec\x18\x03 \x01(\x0b\x32\x11.fusion.v1.VmSpec\x12\r\n\x05\x65poch\x18\x04 \x01(\x04\"Z\n\x0fStartVmsRequest\x12#\n\x07\x63ommand\x18\x01 \x01(\x0b\x32\x12.fusion.v1.Command\x12\"\n\x07\x64omains\x18\x02 \x03(\x0b\x32\x11.fusion.v1.Domain\"|\n\rStartVmsReply\x12\x32\n\x08refusals\x18\x01 \x03(\x0b\x32 .fusion.v1.StartVmsReply.Refusal\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x1a%\n\x07Refusal\x12\n\n\x02vm\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"<\n\tVmRequest\x12#\n\x07\x63ommand\x18\x01 \x01(\x0b\x32\x12.fusion.v1.Command\x12\n\n\x02vm\x18\x02 \x01(\t\"c\n\rStopVmRequest\x12#\n\x07\x63ommand\x18\x01 \x01(\x0b\x32\x12.fusion.v1.Command\x12\n\n\x02vm\x18\x02 \x01(\t\x12!\n\x04mode\x18\x03 \x01(\x0e\x32\x13.fusion.v1.StopMode\"e\n\x0fRebootVmRequest\x12#\n\x07\x63ommand\x18\x01 \x01(\x0b\x32\x12.fusion.v1.Command\x12\n\n\x02vm\x18\x02 \x01(\t\x12!\n\x04mode\x18\x03 \x01(\x0e\x32\x13.fusion.v1.StopMode\"b\n\x0fSetVmCpuRequest\x12#\n\x07\x63ommand\x18\x01 \x01(\x0b\x32\x12.fusion.v1.Command\x12\n\n\x02vm\x18\x02 \x01(\t\x12\x1e\n\x03\x63pu\x18\x03 \x01(\x0b\x32\x11.fusion.v1.CpuQos\"S\n\x11\x44iscardVmsRequest\x12#\n\x07\x63ommand\x18\x01 \x01(\x0b\x32\x12.fusion.v1.Command\x12\n\n\x02vm\x18\x02 \x03(\t\x12\r\n\x05\x65poch\x18\x03 \x03(\x04\"#\n\x0f\x44iscardVmsReply\x12\x10\n\x08sequence\x18\x01 \x01(\x04\">\n\x07VmReply\x12!\n\x05state\x18\x01 \x01(\x0e\x32\x12.fusion.v1.VmState\x12\x10\n\x08sequence\x18\x02 \x01(\x04\"\x12\n\x10ListHostsRequest\"\xd8\x03\n\x0eListHostsReply\x12-\n\x05hosts\x18\x01 \x03(\x0b\x32\x1e.fusion.v1.ListHostsReply.Host\x1a\xde\x01\n\x02Vm\x12\n\n\x02vm\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12!\n\x05state\x18\x03 \x01(\x0e\x32\x12.fusion.v1.VmState\x12\x1e\n\x03\x63pu\x18\x04 \x01(\x0b\x32\x11.fusion.v1.CpuQos\x12\x16\n\x0e\x63pu_demand_mhz\x18\x05 \x01(\x01\x12\x14\n\x0c\x63pu_used_mhz\x18\x06 \x01(\x01\x12\x13\n\x0b\x63pu_ready_s\x18\x07 \x01(\x01\x12\x14\n\x0cmemory_bytes\x18\x08 \x01(\x04\x12\"\n\x04held\x18\t \x01(\x0e\x32\x14.fusion.v1.HoldCause\x1a\xb5\x01\n\x04Host\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\x12\x18\n\x10\x63pu_capacity_mhz\x18\x03 \x01(\x01\x12\x14\n\x0c\x63pu_used_mhz\x18\x04 \x01(\x01\x12\x14\n\x0cmemory_bytes\x18\x05 \x01(\x04\x12\x19\n\x11memory_used_bytes\x18\x06 \x01(\x04\x12)\n\x03vms\x18\x07 \x03(\x0b\x32\x1c.fusion.v1.ListHostsReply.Vm2\xf1\x03\n\x05\x41gent\x12@\n\x08StartVms\x12\x1a.fusion.v1.StartVmsRequest\x1a\x18.fusion.v1.StartVmsReply\x12\x36\n\x06StopVm\x12\x18.fusion.v1.StopVmRequest\x1a\x12.fusion.v1.VmReply\x12:\n\x08RebootVm\x12\x1a.fusion.v1.RebootVmRequest\x1a\x12.fusion.v1.VmReply\x12\x33\n\x07PauseVm\x12\x14.fusion.v1.VmRequest\x1a\x12.fusion.v1.VmReply\x12\x34\n\x08ResumeVm\x12\x14.fusion.v1.VmRequest\x1a\x12.fusion.v1.VmReply\x12:\n\x08SetVmCpu\x12\x1a.fusion.v1.SetVmCpuRequest\x1a\x12.fusion.v1.VmReply\x12\x46\n\nDiscardVms\x12\x1c.fusion.v1.DiscardVmsRequest\x1a\x1a.fusion.v1.DiscardVmsReply\x12\x43\n\tListHosts\x12\x1b.fusion.v1.ListHostsRequest\x1a\x19.fusion.v1.ListHostsReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'cluster.rpc.v1.agent_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_COMMAND']._serialized_start=70
-  _globals['_COMMAND']._serialized_end=175
-  _globals['_DOMAIN']._serialized_start=177
-  _globals['_DOMAIN']._serialized_end=244
-  _globals['_STARTVMSREQUEST']._serialized_start=246
-  _globals['_STARTVMSREQUEST']._serialized_end=336
-  _globals['_STARTVMSREPLY']._serialized_start=338
-  _globals['_STARTVMSREPLY']._serialized_end=462
-  _globals['_STARTVMSREPLY_REFUSAL']._serialized_start=425
-  _globals['_STARTVMSREPLY_REFUSAL']._serialized_end=462
-  _globals['_VMREQUEST']._serialized_start=464
-  _globals['_VMREQUEST']._serialized_end=524
-  _globals['_STOPVMREQUEST']._serialized_start=526
-  _globals['_STOPVMREQUEST']._serialized_end=625
-  _globals['_REBOOTVMREQUEST']._serialized_start=627
-  _globals['_REBOOTVMREQUEST']._serialized_end=728
-  _globals['_SETVMCPUREQUEST']._serialized_start=730
-  _globals['_SETVMCPUREQUEST']._serialized_end=828
-  _globals['_VMREPLY']._serialized_start=830
-  _globals['_VMREPLY']._serialized_end=892
-  _globals['_LISTHOSTSREQUEST']._serialized_start=894
-  _globals['_LISTHOSTSREQUEST']._serialized_end=912
-  _globals['_LISTHOSTSREPLY']._serialized_start=915
-  _globals['_LISTHOSTSREPLY']._serialized_end=1351
-  _globals['_LISTHOSTSREPLY_VM']._serialized_start=981
-  _globals['_LISTHOSTSREPLY_VM']._serialized_end=1167
-  _globals['_LISTHOSTSREPLY_HOST']._serialized_start=1170
-  _globals['_LISTHOSTSREPLY_HOST']._serialized_end=1351
-  _globals['_AGENT']._serialized_start=1354
-  _globals['_AGENT']._serialized_end=1779
+  _globals['_COMMAND']._serialized_start=101
+  _globals['_COMMAND']._serialized_end=206
+  _globals['_DOMAIN']._serialized_start=208
+  _globals['_DOMAIN']._serialized_end=290
+  _globals['_STARTVMSREQUEST']._serialized_start=292
+  _globals['_STARTVMSREQUEST']._serialized_end=382
+  _globals['_STARTVMSREPLY']._serialized_start=384
+  _globals['_STARTVMSREPLY']._serialized_end=508
+  _globals['_STARTVMSREPLY_REFUSAL']._serialized_start=471
+  _globals['_STARTVMSREPLY_REFUSAL']._serialized_end=508
+  _globals['_VMREQUEST']._serialized_start=510
+  _globals['_VMREQUEST']._serialized_end=570
+  _globals['_STOPVMREQUEST']._serialized_start=572
+  _globals['_STOPVMREQUEST']._serialized_end=671
+  _globals['_REBOOTVMREQUEST']._serialized_start=673
+  _globals['_REBOOTVMREQUEST']._serialized_end=774
+  _globals['_SETVMCPUREQUEST']._serialized_start=776
+  _globals['_SETVMCPUREQUEST']._serialized_end=874
+  _globals['_DISCARDVMSREQUEST']._serialized_start=876
+  _globals['_DISCARDVMSREQUEST']._serialized_end=959
+  _globals['_DISCARDVMSREPLY']._serialized_start=961
+  _globals['_DISCARDVMSREPLY']._serialized_end=996
+  _globals['_VMREPLY']._serialized_start=998
+  _globals['_VMREPLY']._serialized_end=1060
+  _globals['_LISTHOSTSREQUEST']._serialized_start=1062
+  _globals['_LISTHOSTSREQUEST']._serialized_end=1080
+  _globals['_LISTHOSTSREPLY']._serialized_start=1083
+  _globals['_LISTHOSTSREPLY']._serialized_end=1555
+  _globals['_LISTHOSTSREPLY_VM']._serialized_start=1149
+  _globals['_LISTHOSTSREPLY_VM']._serialized_end=1371
+  _globals['_LISTHOSTSREPLY_HOST']._serialized_start=1374
+  _globals['_LISTHOSTSREPLY_HOST']._serialized_end=1555
+  _globals['_AGENT']._serialized_start=1558
+  _globals['_AGENT']._serialized_end=2055
 # @@protoc_insertion_point(module_scope)

@@ -4,6 +4,7 @@ isort:skip_file
 What the VRM orders of hosts. One server may answer for several hosts: every call names its host."""
 
 from cluster.rpc.v1 import common_pb2 as _common_pb2
+from cluster.rpc.v1 import registry_pb2 as _registry_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -63,9 +64,12 @@ class Domain(_message.Message):
     VM_FIELD_NUMBER: _builtins.int
     SEED_FIELD_NUMBER: _builtins.int
     SPEC_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
     vm: _builtins.str
     """i-00000001"""
     seed: _builtins.int
+    epoch: _builtins.int
+    """at which the host takes the VM's volumes"""
     @_builtins.property
     def spec(self) -> _common_pb2.VmSpec: ...
     def __init__(
@@ -74,10 +78,11 @@ class Domain(_message.Message):
         vm: _builtins.str = ...,
         seed: _builtins.int = ...,
         spec: _common_pb2.VmSpec | None = ...,
+        epoch: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["seed", b"seed", "spec", b"spec", "vm", b"vm"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "seed", b"seed", "spec", b"spec", "vm", b"vm"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -254,6 +259,56 @@ class SetVmCpuRequest(_message.Message):
 Global___SetVmCpuRequest: _TypeAlias = SetVmCpuRequest  # noqa: Y015
 
 @_typing.final
+class DiscardVmsRequest(_message.Message):
+    """Copies below these epochs are void."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMMAND_FIELD_NUMBER: _builtins.int
+    VM_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def command(self) -> Global___Command: ...
+    @_builtins.property
+    def vm(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def epoch(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        command: Global___Command | None = ...,
+        vm: _abc.Iterable[_builtins.str] | None = ...,
+        epoch: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["command", b"command"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "epoch", b"epoch", "vm", b"vm"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DiscardVmsRequest: _TypeAlias = DiscardVmsRequest  # noqa: Y015
+
+@_typing.final
+class DiscardVmsReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.int
+    """as in VmReply"""
+    def __init__(
+        self,
+        *,
+        sequence: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DiscardVmsReply: _TypeAlias = DiscardVmsReply  # noqa: Y015
+
+@_typing.final
 class VmReply(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -309,6 +364,7 @@ class ListHostsReply(_message.Message):
         CPU_USED_MHZ_FIELD_NUMBER: _builtins.int
         CPU_READY_S_FIELD_NUMBER: _builtins.int
         MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+        HELD_FIELD_NUMBER: _builtins.int
         vm: _builtins.str
         name: _builtins.str
         state: _common_pb2.VmState.ValueType
@@ -316,6 +372,8 @@ class ListHostsReply(_message.Message):
         cpu_used_mhz: _builtins.float
         cpu_ready_s: _builtins.float
         memory_bytes: _builtins.int
+        held: _registry_pb2.HoldCause.ValueType
+        """why the host froze it by itself, where it did"""
         @_builtins.property
         def cpu(self) -> _common_pb2.CpuQos: ...
         def __init__(
@@ -329,10 +387,11 @@ class ListHostsReply(_message.Message):
             cpu_used_mhz: _builtins.float = ...,
             cpu_ready_s: _builtins.float = ...,
             memory_bytes: _builtins.int = ...,
+            held: _registry_pb2.HoldCause.ValueType = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _typing.Literal["cpu", b"cpu"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu", b"cpu", "cpu_demand_mhz", b"cpu_demand_mhz", "cpu_ready_s", b"cpu_ready_s", "cpu_used_mhz", b"cpu_used_mhz", "memory_bytes", b"memory_bytes", "name", b"name", "state", b"state", "vm", b"vm"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu", b"cpu", "cpu_demand_mhz", b"cpu_demand_mhz", "cpu_ready_s", b"cpu_ready_s", "cpu_used_mhz", b"cpu_used_mhz", "held", b"held", "memory_bytes", b"memory_bytes", "name", b"name", "state", b"state", "vm", b"vm"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 

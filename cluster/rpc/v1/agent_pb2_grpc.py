@@ -64,6 +64,11 @@ class AgentStub(object):
                 request_serializer=cluster_dot_rpc_dot_v1_dot_agent__pb2.SetVmCpuRequest.SerializeToString,
                 response_deserializer=cluster_dot_rpc_dot_v1_dot_agent__pb2.VmReply.FromString,
                 _registered_method=True)
+        self.DiscardVms = channel.unary_unary(
+                '/fusion.v1.Agent/DiscardVms',
+                request_serializer=cluster_dot_rpc_dot_v1_dot_agent__pb2.DiscardVmsRequest.SerializeToString,
+                response_deserializer=cluster_dot_rpc_dot_v1_dot_agent__pb2.DiscardVmsReply.FromString,
+                _registered_method=True)
         self.ListHosts = channel.unary_unary(
                 '/fusion.v1.Agent/ListHosts',
                 request_serializer=cluster_dot_rpc_dot_v1_dot_agent__pb2.ListHostsRequest.SerializeToString,
@@ -111,6 +116,13 @@ class AgentServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DiscardVms(self, request, context):
+        """Drops copies of VMs that belong to another host by now, at once.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListHosts(self, request, context):
         """What this server's hosts are doing, as they know it.
         """
@@ -150,6 +162,11 @@ def add_AgentServicer_to_server(servicer, server):
                     servicer.SetVmCpu,
                     request_deserializer=cluster_dot_rpc_dot_v1_dot_agent__pb2.SetVmCpuRequest.FromString,
                     response_serializer=cluster_dot_rpc_dot_v1_dot_agent__pb2.VmReply.SerializeToString,
+            ),
+            'DiscardVms': grpc.unary_unary_rpc_method_handler(
+                    servicer.DiscardVms,
+                    request_deserializer=cluster_dot_rpc_dot_v1_dot_agent__pb2.DiscardVmsRequest.FromString,
+                    response_serializer=cluster_dot_rpc_dot_v1_dot_agent__pb2.DiscardVmsReply.SerializeToString,
             ),
             'ListHosts': grpc.unary_unary_rpc_method_handler(
                     servicer.ListHosts,
@@ -319,6 +336,33 @@ class Agent(object):
             '/fusion.v1.Agent/SetVmCpu',
             cluster_dot_rpc_dot_v1_dot_agent__pb2.SetVmCpuRequest.SerializeToString,
             cluster_dot_rpc_dot_v1_dot_agent__pb2.VmReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DiscardVms(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fusion.v1.Agent/DiscardVms',
+            cluster_dot_rpc_dot_v1_dot_agent__pb2.DiscardVmsRequest.SerializeToString,
+            cluster_dot_rpc_dot_v1_dot_agent__pb2.DiscardVmsReply.FromString,
             options,
             channel_credentials,
             insecure,

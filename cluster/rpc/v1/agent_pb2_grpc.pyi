@@ -21,6 +21,8 @@ class AgentStub:
     PauseVm: _aio.UnaryUnaryMultiCallable[_agent_pb2.VmRequest, _agent_pb2.VmReply]
     ResumeVm: _aio.UnaryUnaryMultiCallable[_agent_pb2.VmRequest, _agent_pb2.VmReply]
     SetVmCpu: _aio.UnaryUnaryMultiCallable[_agent_pb2.SetVmCpuRequest, _agent_pb2.VmReply]
+    DiscardVms: _aio.UnaryUnaryMultiCallable[_agent_pb2.DiscardVmsRequest, _agent_pb2.DiscardVmsReply]
+    """Drops copies of VMs that belong to another host by now, at once."""
     ListHosts: _aio.UnaryUnaryMultiCallable[_agent_pb2.ListHostsRequest, _agent_pb2.ListHostsReply]
     """What this server's hosts are doing, as they know it."""
 
@@ -67,6 +69,14 @@ class AgentServicer(metaclass=_abc_1.ABCMeta):
         request: _agent_pb2.SetVmCpuRequest,
         context: _aio.ServicerContext[_agent_pb2.SetVmCpuRequest, _abc.Awaitable[_agent_pb2.VmReply]],
     ) -> _abc.Awaitable[_agent_pb2.VmReply]: ...
+
+    @_abc_1.abstractmethod
+    def DiscardVms(
+        self,
+        request: _agent_pb2.DiscardVmsRequest,
+        context: _aio.ServicerContext[_agent_pb2.DiscardVmsRequest, _abc.Awaitable[_agent_pb2.DiscardVmsReply]],
+    ) -> _abc.Awaitable[_agent_pb2.DiscardVmsReply]:
+        """Drops copies of VMs that belong to another host by now, at once."""
 
     @_abc_1.abstractmethod
     def ListHosts(

@@ -107,6 +107,23 @@ STOP_MODE_SAFE: StopMode.ValueType  # 0
 STOP_MODE_FORCE: StopMode.ValueType  # 1
 Global___StopMode: _TypeAlias = StopMode  # noqa: Y015
 
+class _RestartPriority:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RestartPriorityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RestartPriority.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RESTART_PRIORITY_MEDIUM: _RestartPriority.ValueType  # 0
+    RESTART_PRIORITY_HIGH: _RestartPriority.ValueType  # 1
+    RESTART_PRIORITY_LOW: _RestartPriority.ValueType  # 2
+
+class RestartPriority(_RestartPriority, metaclass=_RestartPriorityEnumTypeWrapper): ...
+
+RESTART_PRIORITY_MEDIUM: RestartPriority.ValueType  # 0
+RESTART_PRIORITY_HIGH: RestartPriority.ValueType  # 1
+RESTART_PRIORITY_LOW: RestartPriority.ValueType  # 2
+Global___RestartPriority: _TypeAlias = RestartPriority  # noqa: Y015
+
 @_typing.final
 class CpuQos(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
@@ -287,6 +304,35 @@ class Workload(_message.Message):
 Global___Workload: _TypeAlias = Workload  # noqa: Y015
 
 @_typing.final
+class Volume(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATASTORE_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    THIN_FIELD_NUMBER: _builtins.int
+    ARRAY_FIELD_NUMBER: _builtins.int
+    datastore: _builtins.str
+    size_bytes: _builtins.int
+    thin: _builtins.bool
+    array: _builtins.str
+    """which has the datastore"""
+    def __init__(
+        self,
+        *,
+        datastore: _builtins.str = ...,
+        size_bytes: _builtins.int = ...,
+        thin: _builtins.bool = ...,
+        array: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["array", b"array", "datastore", b"datastore", "size_bytes", b"size_bytes", "thin", b"thin"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Volume: _TypeAlias = Volume  # noqa: Y015
+
+@_typing.final
 class VmSpec(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -299,6 +345,9 @@ class VmSpec(_message.Message):
     WORKLOAD_FIELD_NUMBER: _builtins.int
     BOOT_S_FIELD_NUMBER: _builtins.int
     SHUTDOWN_S_FIELD_NUMBER: _builtins.int
+    VOLUMES_FIELD_NUMBER: _builtins.int
+    HA_FIELD_NUMBER: _builtins.int
+    RESTART_PRIORITY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     cluster: _builtins.str
     vcpus: _builtins.int
@@ -306,10 +355,14 @@ class VmSpec(_message.Message):
     memory_bytes: _builtins.int
     boot_s: _builtins.float
     shutdown_s: _builtins.float
+    ha: _builtins.bool
+    restart_priority: Global___RestartPriority.ValueType
     @_builtins.property
     def cpu(self) -> Global___CpuQos: ...
     @_builtins.property
     def workload(self) -> Global___Workload: ...
+    @_builtins.property
+    def volumes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Volume]: ...
     def __init__(
         self,
         *,
@@ -322,10 +375,13 @@ class VmSpec(_message.Message):
         workload: Global___Workload | None = ...,
         boot_s: _builtins.float = ...,
         shutdown_s: _builtins.float = ...,
+        volumes: _abc.Iterable[Global___Volume] | None = ...,
+        ha: _builtins.bool = ...,
+        restart_priority: Global___RestartPriority.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cpu", b"cpu", "workload", b"workload"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot_s", b"boot_s", "cluster", b"cluster", "cpu", b"cpu", "memory_bytes", b"memory_bytes", "name", b"name", "shutdown_s", b"shutdown_s", "vcpu_mhz", b"vcpu_mhz", "vcpus", b"vcpus", "workload", b"workload"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot_s", b"boot_s", "cluster", b"cluster", "cpu", b"cpu", "ha", b"ha", "memory_bytes", b"memory_bytes", "name", b"name", "restart_priority", b"restart_priority", "shutdown_s", b"shutdown_s", "vcpu_mhz", b"vcpu_mhz", "vcpus", b"vcpus", "volumes", b"volumes", "workload", b"workload"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

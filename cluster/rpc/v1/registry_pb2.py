@@ -25,25 +25,29 @@ _sym_db = _symbol_database.Default()
 from cluster.rpc.v1 import common_pb2 as cluster_dot_rpc_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x63luster/rpc/v1/registry.proto\x12\tfusion.v1\x1a\x1b\x63luster/rpc/v1/common.proto\"\x93\x01\n\x06VmRows\x12\x11\n\tvm_number\x18\x01 \x03(\r\x12\x10\n\x08host_row\x18\x02 \x03(\r\x12!\n\x05state\x18\x03 \x03(\x0e\x32\x12.fusion.v1.VmState\x12\x16\n\x0e\x63pu_demand_mhz\x18\x04 \x01(\x0c\x12\x14\n\x0c\x63pu_used_mhz\x18\x05 \x01(\x0c\x12\x13\n\x0b\x63pu_ready_s\x18\x06 \x01(\x0c\"\xe6\x01\n\x0fRegisterRequest\x12.\n\x05hosts\x18\x01 \x03(\x0b\x32\x1f.fusion.v1.RegisterRequest.Host\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x13\n\x0bmetrics_url\x18\x03 \x01(\t\x12\x0b\n\x03pid\x18\x04 \x01(\r\x12\x1e\n\x03vms\x18\x05 \x01(\x0b\x32\x11.fusion.v1.VmRows\x12\x10\n\x08sequence\x18\x06 \x01(\x04\x1a>\n\x04Host\x12!\n\x04spec\x18\x01 \x01(\x0b\x32\x13.fusion.v1.HostSpec\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\"V\n\rRegisterReply\x12\x16\n\x0evrm_generation\x18\x01 \x01(\x04\x12\x1c\n\x14heartbeat_interval_s\x18\x02 \x01(\x01\x12\x0f\n\x07session\x18\x03 \x01(\x04\"\xbe\x01\n\rReportRequest\x12\x0c\n\x04host\x18\x01 \x03(\t\x12\x13\n\x0bincarnation\x18\x02 \x03(\x04\x12\x16\n\x0e\x63pu_demand_mhz\x18\x03 \x03(\x01\x12\x14\n\x0c\x63pu_used_mhz\x18\x04 \x03(\x01\x12\x19\n\x11memory_used_bytes\x18\x05 \x03(\x04\x12\x1e\n\x03vms\x18\x06 \x01(\x0b\x32\x11.fusion.v1.VmRows\x12\x0f\n\x07session\x18\x07 \x03(\x04\x12\x10\n\x08sequence\x18\x08 \x01(\x04\";\n\x0bReportReply\x12\x16\n\x0evrm_generation\x18\x01 \x01(\x04\x12\x14\n\x0cunregistered\x18\x02 \x03(\t2\x88\x01\n\x08Registry\x12@\n\x08Register\x12\x1a.fusion.v1.RegisterRequest\x1a\x18.fusion.v1.RegisterReply\x12:\n\x06Report\x12\x18.fusion.v1.ReportRequest\x1a\x16.fusion.v1.ReportReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x63luster/rpc/v1/registry.proto\x12\tfusion.v1\x1a\x1b\x63luster/rpc/v1/common.proto\"X\n\x06Notice\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x11\n\tvm_number\x18\x02 \x01(\r\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x0e\n\x06severe\x18\x05 \x01(\x08\"\xdd\x01\n\x06VmRows\x12\x11\n\tvm_number\x18\x01 \x03(\r\x12\x10\n\x08host_row\x18\x02 \x03(\r\x12!\n\x05state\x18\x03 \x03(\x0e\x32\x12.fusion.v1.VmState\x12\x16\n\x0e\x63pu_demand_mhz\x18\x04 \x01(\x0c\x12\x14\n\x0c\x63pu_used_mhz\x18\x05 \x01(\x0c\x12\x13\n\x0b\x63pu_ready_s\x18\x06 \x01(\x0c\x12\x0f\n\x07held_vm\x18\x07 \x03(\r\x12(\n\nheld_cause\x18\x08 \x03(\x0e\x32\x14.fusion.v1.HoldCause\x12\r\n\x05\x65poch\x18\t \x03(\x04\"\xe6\x01\n\x0fRegisterRequest\x12.\n\x05hosts\x18\x01 \x03(\x0b\x32\x1f.fusion.v1.RegisterRequest.Host\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x13\n\x0bmetrics_url\x18\x03 \x01(\t\x12\x0b\n\x03pid\x18\x04 \x01(\r\x12\x1e\n\x03vms\x18\x05 \x01(\x0b\x32\x11.fusion.v1.VmRows\x12\x10\n\x08sequence\x18\x06 \x01(\x04\x1a>\n\x04Host\x12!\n\x04spec\x18\x01 \x01(\x0b\x32\x13.fusion.v1.HostSpec\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\"V\n\rRegisterReply\x12\x16\n\x0evrm_generation\x18\x01 \x01(\x04\x12\x1c\n\x14heartbeat_interval_s\x18\x02 \x01(\x01\x12\x0f\n\x07session\x18\x03 \x01(\x04\"\xf8\x01\n\rReportRequest\x12\x0c\n\x04host\x18\x01 \x03(\t\x12\x13\n\x0bincarnation\x18\x02 \x03(\x04\x12\x16\n\x0e\x63pu_demand_mhz\x18\x03 \x03(\x01\x12\x14\n\x0c\x63pu_used_mhz\x18\x04 \x03(\x01\x12\x19\n\x11memory_used_bytes\x18\x05 \x03(\x04\x12\x1e\n\x03vms\x18\x06 \x01(\x0b\x32\x11.fusion.v1.VmRows\x12\x0f\n\x07session\x18\x07 \x03(\x04\x12\x10\n\x08sequence\x18\x08 \x01(\x04\x12\x14\n\x0cstorage_less\x18\t \x03(\t\x12\"\n\x07notices\x18\n \x03(\x0b\x32\x11.fusion.v1.Notice\";\n\x0bReportReply\x12\x16\n\x0evrm_generation\x18\x01 \x01(\x04\x12\x14\n\x0cunregistered\x18\x02 \x03(\t*S\n\tHoldCause\x12\x1a\n\x16HOLD_CAUSE_UNSPECIFIED\x10\x00\x12\x14\n\x10HOLD_CAUSE_LEASE\x10\x01\x12\x14\n\x10HOLD_CAUSE_SPACE\x10\x02\x32\x88\x01\n\x08Registry\x12@\n\x08Register\x12\x1a.fusion.v1.RegisterRequest\x1a\x18.fusion.v1.RegisterReply\x12:\n\x06Report\x12\x18.fusion.v1.ReportRequest\x1a\x16.fusion.v1.ReportReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'cluster.rpc.v1.registry_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_VMROWS']._serialized_start=74
-  _globals['_VMROWS']._serialized_end=221
-  _globals['_REGISTERREQUEST']._serialized_start=224
-  _globals['_REGISTERREQUEST']._serialized_end=454
-  _globals['_REGISTERREQUEST_HOST']._serialized_start=392
-  _globals['_REGISTERREQUEST_HOST']._serialized_end=454
-  _globals['_REGISTERREPLY']._serialized_start=456
-  _globals['_REGISTERREPLY']._serialized_end=542
-  _globals['_REPORTREQUEST']._serialized_start=545
-  _globals['_REPORTREQUEST']._serialized_end=735
-  _globals['_REPORTREPLY']._serialized_start=737
-  _globals['_REPORTREPLY']._serialized_end=796
-  _globals['_REGISTRY']._serialized_start=799
-  _globals['_REGISTRY']._serialized_end=935
+  _globals['_HOLDCAUSE']._serialized_start=1020
+  _globals['_HOLDCAUSE']._serialized_end=1103
+  _globals['_NOTICE']._serialized_start=73
+  _globals['_NOTICE']._serialized_end=161
+  _globals['_VMROWS']._serialized_start=164
+  _globals['_VMROWS']._serialized_end=385
+  _globals['_REGISTERREQUEST']._serialized_start=388
+  _globals['_REGISTERREQUEST']._serialized_end=618
+  _globals['_REGISTERREQUEST_HOST']._serialized_start=556
+  _globals['_REGISTERREQUEST_HOST']._serialized_end=618
+  _globals['_REGISTERREPLY']._serialized_start=620
+  _globals['_REGISTERREPLY']._serialized_end=706
+  _globals['_REPORTREQUEST']._serialized_start=709
+  _globals['_REPORTREQUEST']._serialized_end=957
+  _globals['_REPORTREPLY']._serialized_start=959
+  _globals['_REPORTREPLY']._serialized_end=1018
+  _globals['_REGISTRY']._serialized_start=1106
+  _globals['_REGISTRY']._serialized_end=1242
 # @@protoc_insertion_point(module_scope)

@@ -8,6 +8,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -18,6 +19,63 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _HoldCause:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _HoldCauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HoldCause.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    HOLD_CAUSE_UNSPECIFIED: _HoldCause.ValueType  # 0
+    HOLD_CAUSE_LEASE: _HoldCause.ValueType  # 1
+    """its lease has ended: until it is renewed"""
+    HOLD_CAUSE_SPACE: _HoldCause.ValueType  # 2
+    """its datastore is full: until there is room"""
+
+class HoldCause(_HoldCause, metaclass=_HoldCauseEnumTypeWrapper):
+    """Why a host froze a VM by itself, and how it goes on."""
+
+HOLD_CAUSE_UNSPECIFIED: HoldCause.ValueType  # 0
+HOLD_CAUSE_LEASE: HoldCause.ValueType  # 1
+"""its lease has ended: until it is renewed"""
+HOLD_CAUSE_SPACE: HoldCause.ValueType  # 2
+"""its datastore is full: until there is room"""
+Global___HoldCause: _TypeAlias = HoldCause  # noqa: Y015
+
+@_typing.final
+class Notice(_message.Message):
+    """What happened on a host by itself, for the VRM's events. Told again until a report was answered."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOST_FIELD_NUMBER: _builtins.int
+    VM_NUMBER_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    SEVERE_FIELD_NUMBER: _builtins.int
+    host: _builtins.str
+    vm_number: _builtins.int
+    """0: of the host"""
+    kind: _builtins.str
+    """vm.held, vm.resumed, vm.discarded, host.isolated …"""
+    message: _builtins.str
+    severe: _builtins.bool
+    def __init__(
+        self,
+        *,
+        host: _builtins.str = ...,
+        vm_number: _builtins.int = ...,
+        kind: _builtins.str = ...,
+        message: _builtins.str = ...,
+        severe: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["host", b"host", "kind", b"kind", "message", b"message", "severe", b"severe", "vm_number", b"vm_number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Notice: _TypeAlias = Notice  # noqa: Y015
 
 @_typing.final
 class VmRows(_message.Message):
@@ -34,6 +92,9 @@ class VmRows(_message.Message):
     CPU_DEMAND_MHZ_FIELD_NUMBER: _builtins.int
     CPU_USED_MHZ_FIELD_NUMBER: _builtins.int
     CPU_READY_S_FIELD_NUMBER: _builtins.int
+    HELD_VM_FIELD_NUMBER: _builtins.int
+    HELD_CAUSE_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
     cpu_demand_mhz: _builtins.bytes
     cpu_used_mhz: _builtins.bytes
     cpu_ready_s: _builtins.bytes
@@ -46,6 +107,16 @@ class VmRows(_message.Message):
 
     @_builtins.property
     def state(self) -> _containers.RepeatedScalarFieldContainer[_common_pb2.VmState.ValueType]: ...
+    @_builtins.property
+    def held_vm(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Those that are paused by their host itself, fewer rows than above."""
+
+    @_builtins.property
+    def held_cause(self) -> _containers.RepeatedScalarFieldContainer[Global___HoldCause.ValueType]: ...
+    @_builtins.property
+    def epoch(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """of every row, in registrations only"""
+
     def __init__(
         self,
         *,
@@ -55,10 +126,13 @@ class VmRows(_message.Message):
         cpu_demand_mhz: _builtins.bytes = ...,
         cpu_used_mhz: _builtins.bytes = ...,
         cpu_ready_s: _builtins.bytes = ...,
+        held_vm: _abc.Iterable[_builtins.int] | None = ...,
+        held_cause: _abc.Iterable[Global___HoldCause.ValueType] | None = ...,
+        epoch: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_demand_mhz", b"cpu_demand_mhz", "cpu_ready_s", b"cpu_ready_s", "cpu_used_mhz", b"cpu_used_mhz", "host_row", b"host_row", "state", b"state", "vm_number", b"vm_number"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_demand_mhz", b"cpu_demand_mhz", "cpu_ready_s", b"cpu_ready_s", "cpu_used_mhz", b"cpu_used_mhz", "epoch", b"epoch", "held_cause", b"held_cause", "held_vm", b"held_vm", "host_row", b"host_row", "state", b"state", "vm_number", b"vm_number"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -162,6 +236,8 @@ class ReportRequest(_message.Message):
     VMS_FIELD_NUMBER: _builtins.int
     SESSION_FIELD_NUMBER: _builtins.int
     SEQUENCE_FIELD_NUMBER: _builtins.int
+    STORAGE_LESS_FIELD_NUMBER: _builtins.int
+    NOTICES_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """as in VmReply"""
     @_builtins.property
@@ -180,6 +256,12 @@ class ReportRequest(_message.Message):
     def session(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """of each host: what the VRM hears in it is the whole truth"""
 
+    @_builtins.property
+    def storage_less(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of hosts in this message that cannot reach an array; none where all is well."""
+
+    @_builtins.property
+    def notices(self) -> _containers.RepeatedCompositeFieldContainer[Global___Notice]: ...
     def __init__(
         self,
         *,
@@ -191,10 +273,12 @@ class ReportRequest(_message.Message):
         vms: Global___VmRows | None = ...,
         session: _abc.Iterable[_builtins.int] | None = ...,
         sequence: _builtins.int = ...,
+        storage_less: _abc.Iterable[_builtins.str] | None = ...,
+        notices: _abc.Iterable[Global___Notice] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["vms", b"vms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_demand_mhz", b"cpu_demand_mhz", "cpu_used_mhz", b"cpu_used_mhz", "host", b"host", "incarnation", b"incarnation", "memory_used_bytes", b"memory_used_bytes", "sequence", b"sequence", "session", b"session", "vms", b"vms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_demand_mhz", b"cpu_demand_mhz", "cpu_used_mhz", b"cpu_used_mhz", "host", b"host", "incarnation", b"incarnation", "memory_used_bytes", b"memory_used_bytes", "notices", b"notices", "sequence", b"sequence", "session", b"session", "storage_less", b"storage_less", "vms", b"vms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -4,6 +4,7 @@ isort:skip_file
 What operators and their tools ask of the VRM."""
 
 from cluster.rpc.v1 import common_pb2 as _common_pb2
+from cluster.rpc.v1 import registry_pb2 as _registry_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -19,6 +20,47 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _PowerAction:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PowerActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PowerAction.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    POWER_ACTION_ON: _PowerAction.ValueType  # 0
+    POWER_ACTION_OFF: _PowerAction.ValueType  # 1
+    POWER_ACTION_REBOOT: _PowerAction.ValueType  # 2
+
+class PowerAction(_PowerAction, metaclass=_PowerActionEnumTypeWrapper): ...
+
+POWER_ACTION_ON: PowerAction.ValueType  # 0
+POWER_ACTION_OFF: PowerAction.ValueType  # 1
+POWER_ACTION_REBOOT: PowerAction.ValueType  # 2
+Global___PowerAction: _TypeAlias = PowerAction  # noqa: Y015
+
+class _VmsOfHost:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _VmsOfHostEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_VmsOfHost.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    VMS_OF_HOST_REFUSE: _VmsOfHost.ValueType  # 0
+    """the order is refused while there are any"""
+    VMS_OF_HOST_SHUT_DOWN: _VmsOfHost.ValueType  # 1
+    """they are shut down first"""
+    VMS_OF_HOST_ABANDON: _VmsOfHost.ValueType  # 2
+    """power is cut at once; what is protected is restarted elsewhere"""
+
+class VmsOfHost(_VmsOfHost, metaclass=_VmsOfHostEnumTypeWrapper):
+    """What becomes of the VMs of a host that goes off or into maintenance."""
+
+VMS_OF_HOST_REFUSE: VmsOfHost.ValueType  # 0
+"""the order is refused while there are any"""
+VMS_OF_HOST_SHUT_DOWN: VmsOfHost.ValueType  # 1
+"""they are shut down first"""
+VMS_OF_HOST_ABANDON: VmsOfHost.ValueType  # 2
+"""power is cut at once; what is protected is restarted elsewhere"""
+Global___VmsOfHost: _TypeAlias = VmsOfHost  # noqa: Y015
 
 class _TaskStatus:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -146,6 +188,10 @@ class Cluster(_message.Message):
     CPU_USED_MHZ_FIELD_NUMBER: _builtins.int
     MEMORY_BYTES_FIELD_NUMBER: _builtins.int
     MEMORY_USED_BYTES_FIELD_NUMBER: _builtins.int
+    ADMISSION_FIELD_NUMBER: _builtins.int
+    ISOLATION_RESPONSE_FIELD_NUMBER: _builtins.int
+    STORAGE_FAULT_FIELD_NUMBER: _builtins.int
+    RESTARTS_PER_HOST_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     placement: _builtins.str
     ha: _builtins.bool
@@ -160,6 +206,11 @@ class Cluster(_message.Message):
     cpu_used_mhz: _builtins.float
     memory_bytes: _builtins.int
     memory_used_bytes: _builtins.int
+    admission: _builtins.str
+    """in words: what it keeps free for failures"""
+    isolation_response: _builtins.str
+    storage_fault: _builtins.str
+    restarts_per_host: _builtins.int
     def __init__(
         self,
         *,
@@ -177,10 +228,14 @@ class Cluster(_message.Message):
         cpu_used_mhz: _builtins.float = ...,
         memory_bytes: _builtins.int = ...,
         memory_used_bytes: _builtins.int = ...,
+        admission: _builtins.str = ...,
+        isolation_response: _builtins.str = ...,
+        storage_fault: _builtins.str = ...,
+        restarts_per_host: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_baseline", b"cpu_baseline", "cpu_capacity_mhz", b"cpu_capacity_mhz", "cpu_used_mhz", b"cpu_used_mhz", "drs", b"drs", "ha", b"ha", "hosts", b"hosts", "hosts_normal", b"hosts_normal", "memory_bytes", b"memory_bytes", "memory_overcommit", b"memory_overcommit", "memory_used_bytes", b"memory_used_bytes", "name", b"name", "placement", b"placement", "vms", b"vms", "vms_running", b"vms_running"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission", "cpu_baseline", b"cpu_baseline", "cpu_capacity_mhz", b"cpu_capacity_mhz", "cpu_used_mhz", b"cpu_used_mhz", "drs", b"drs", "ha", b"ha", "hosts", b"hosts", "hosts_normal", b"hosts_normal", "isolation_response", b"isolation_response", "memory_bytes", b"memory_bytes", "memory_overcommit", b"memory_overcommit", "memory_used_bytes", b"memory_used_bytes", "name", b"name", "placement", b"placement", "restarts_per_host", b"restarts_per_host", "storage_fault", b"storage_fault", "vms", b"vms", "vms_running", b"vms_running"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -203,6 +258,7 @@ class Host(_message.Message):
     MEMORY_USED_BYTES_FIELD_NUMBER: _builtins.int
     VMS_FIELD_NUMBER: _builtins.int
     LAST_REPORT_S_FIELD_NUMBER: _builtins.int
+    STORAGE_LESS_FIELD_NUMBER: _builtins.int
     state: _common_pb2.HostState.ValueType
     incarnation: _builtins.int
     address: _builtins.str
@@ -218,6 +274,8 @@ class Host(_message.Message):
     vms: _builtins.int
     last_report_s: _builtins.float
     """when the VRM last heard of it; negative: never"""
+    storage_less: _builtins.bool
+    """it says that it cannot reach an array"""
     @_builtins.property
     def spec(self) -> _common_pb2.HostSpec: ...
     def __init__(
@@ -236,10 +294,11 @@ class Host(_message.Message):
         memory_used_bytes: _builtins.int = ...,
         vms: _builtins.int = ...,
         last_report_s: _builtins.float = ...,
+        storage_less: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "cpu_capacity_mhz", b"cpu_capacity_mhz", "cpu_demand_mhz", b"cpu_demand_mhz", "cpu_used_mhz", b"cpu_used_mhz", "incarnation", b"incarnation", "last_report_s", b"last_report_s", "memory_bytes", b"memory_bytes", "memory_used_bytes", b"memory_used_bytes", "metrics_url", b"metrics_url", "pid", b"pid", "spec", b"spec", "state", b"state", "vms", b"vms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "cpu_capacity_mhz", b"cpu_capacity_mhz", "cpu_demand_mhz", b"cpu_demand_mhz", "cpu_used_mhz", b"cpu_used_mhz", "incarnation", b"incarnation", "last_report_s", b"last_report_s", "memory_bytes", b"memory_bytes", "memory_used_bytes", b"memory_used_bytes", "metrics_url", b"metrics_url", "pid", b"pid", "spec", b"spec", "state", b"state", "storage_less", b"storage_less", "vms", b"vms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -257,6 +316,8 @@ class Vm(_message.Message):
     CPU_USED_MHZ_FIELD_NUMBER: _builtins.int
     CPU_READY_S_FIELD_NUMBER: _builtins.int
     GROUP_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    HELD_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     state: _common_pb2.VmState.ValueType
     host: _builtins.str
@@ -265,6 +326,9 @@ class Vm(_message.Message):
     cpu_used_mhz: _builtins.float
     cpu_ready_s: _builtins.float
     group: _builtins.str
+    epoch: _builtins.int
+    held: _registry_pb2.HoldCause.ValueType
+    """why its host froze it, where it did"""
     @_builtins.property
     def spec(self) -> _common_pb2.VmSpec: ...
     def __init__(
@@ -278,10 +342,12 @@ class Vm(_message.Message):
         cpu_used_mhz: _builtins.float = ...,
         cpu_ready_s: _builtins.float = ...,
         group: _builtins.str = ...,
+        epoch: _builtins.int = ...,
+        held: _registry_pb2.HoldCause.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_demand_mhz", b"cpu_demand_mhz", "cpu_ready_s", b"cpu_ready_s", "cpu_used_mhz", b"cpu_used_mhz", "group", b"group", "host", b"host", "id", b"id", "spec", b"spec", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_demand_mhz", b"cpu_demand_mhz", "cpu_ready_s", b"cpu_ready_s", "cpu_used_mhz", b"cpu_used_mhz", "epoch", b"epoch", "group", b"group", "held", b"held", "host", b"host", "id", b"id", "spec", b"spec", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -517,6 +583,306 @@ class SetVmCpuOrder(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__shares) -> _WhichOneofReturnType__shares | None: ...
 
 Global___SetVmCpuOrder: _TypeAlias = SetVmCpuOrder  # noqa: Y015
+
+@_typing.final
+class PowerHostOrder(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    HOST_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    VMS_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    host: _builtins.str
+    action: Global___PowerAction.ValueType
+    vms: Global___VmsOfHost.ValueType
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        host: _builtins.str = ...,
+        action: Global___PowerAction.ValueType = ...,
+        vms: Global___VmsOfHost.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "host", b"host", "request_id", b"request_id", "vms", b"vms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PowerHostOrder: _TypeAlias = PowerHostOrder  # noqa: Y015
+
+@_typing.final
+class MaintenanceOrder(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    HOST_FIELD_NUMBER: _builtins.int
+    VMS_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    host: _builtins.str
+    vms: Global___VmsOfHost.ValueType
+    """abandoning them is not offered"""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        host: _builtins.str = ...,
+        vms: Global___VmsOfHost.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["host", b"host", "request_id", b"request_id", "vms", b"vms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MaintenanceOrder: _TypeAlias = MaintenanceOrder  # noqa: Y015
+
+@_typing.final
+class LocateRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def vms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        vms: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["vms", b"vms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LocateRequest: _TypeAlias = LocateRequest  # noqa: Y015
+
+@_typing.final
+class LocateReply(_message.Message):
+    """One row per VM that was asked for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VM_NUMBER_FIELD_NUMBER: _builtins.int
+    HOST_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def vm_number(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """0: there is none"""
+
+    @_builtins.property
+    def host(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """empty: on none"""
+
+    @_builtins.property
+    def epoch(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        vm_number: _abc.Iterable[_builtins.int] | None = ...,
+        host: _abc.Iterable[_builtins.str] | None = ...,
+        epoch: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "host", b"host", "vm_number", b"vm_number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LocateReply: _TypeAlias = LocateReply  # noqa: Y015
+
+@_typing.final
+class ListFailoversQuery(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VM_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    vm: _builtins.str
+    """name or identity; empty: all"""
+    after: _builtins.int
+    """those with a greater number"""
+    def __init__(
+        self,
+        *,
+        vm: _builtins.str = ...,
+        after: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "vm", b"vm"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListFailoversQuery: _TypeAlias = ListFailoversQuery  # noqa: Y015
+
+@_typing.final
+class Failover(_message.Message):
+    """One restart of a VM whose host was lost. Instants are the VRM's; negative where not reached."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    VM_FIELD_NUMBER: _builtins.int
+    VM_NAME_FIELD_NUMBER: _builtins.int
+    FROM_HOST_FIELD_NUMBER: _builtins.int
+    TO_HOST_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    LAST_SEEN_S_FIELD_NUMBER: _builtins.int
+    DETECTED_S_FIELD_NUMBER: _builtins.int
+    FENCED_S_FIELD_NUMBER: _builtins.int
+    QUEUED_S_FIELD_NUMBER: _builtins.int
+    PLACED_S_FIELD_NUMBER: _builtins.int
+    STARTED_S_FIELD_NUMBER: _builtins.int
+    RUNNING_S_FIELD_NUMBER: _builtins.int
+    ATTEMPTS_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    vm: _builtins.str
+    vm_name: _builtins.str
+    from_host: _builtins.str
+    to_host: _builtins.str
+    cause: _builtins.str
+    """dead, isolated, storage-less, powered-off"""
+    last_seen_s: _builtins.float
+    """the last sign of life of the host, or of its storage"""
+    detected_s: _builtins.float
+    fenced_s: _builtins.float
+    """every array has answered, and every lease has ended"""
+    queued_s: _builtins.float
+    """its turn came"""
+    placed_s: _builtins.float
+    started_s: _builtins.float
+    """its new host has the VM, and its guest boots"""
+    running_s: _builtins.float
+    attempts: _builtins.int
+    outcome: _builtins.str
+    """under way, running, gave up: …"""
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        vm: _builtins.str = ...,
+        vm_name: _builtins.str = ...,
+        from_host: _builtins.str = ...,
+        to_host: _builtins.str = ...,
+        cause: _builtins.str = ...,
+        last_seen_s: _builtins.float = ...,
+        detected_s: _builtins.float = ...,
+        fenced_s: _builtins.float = ...,
+        queued_s: _builtins.float = ...,
+        placed_s: _builtins.float = ...,
+        started_s: _builtins.float = ...,
+        running_s: _builtins.float = ...,
+        attempts: _builtins.int = ...,
+        outcome: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "cause", b"cause", "detected_s", b"detected_s", "fenced_s", b"fenced_s", "from_host", b"from_host", "last_seen_s", b"last_seen_s", "number", b"number", "outcome", b"outcome", "placed_s", b"placed_s", "queued_s", b"queued_s", "running_s", b"running_s", "started_s", b"started_s", "to_host", b"to_host", "vm", b"vm", "vm_name", b"vm_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Failover: _TypeAlias = Failover  # noqa: Y015
+
+@_typing.final
+class ListFailoversAnswer(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAILOVERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def failovers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Failover]: ...
+    def __init__(
+        self,
+        *,
+        failovers: _abc.Iterable[Global___Failover] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failovers", b"failovers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListFailoversAnswer: _TypeAlias = ListFailoversAnswer  # noqa: Y015
+
+@_typing.final
+class ListDatastoresQuery(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """none: all"""
+
+    def __init__(
+        self,
+        *,
+        names: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["names", b"names"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDatastoresQuery: _TypeAlias = ListDatastoresQuery  # noqa: Y015
+
+@_typing.final
+class Datastore(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ARRAY_FIELD_NUMBER: _builtins.int
+    REACHABLE_FIELD_NUMBER: _builtins.int
+    CAPACITY_BYTES_FIELD_NUMBER: _builtins.int
+    ALLOCATED_BYTES_FIELD_NUMBER: _builtins.int
+    PROVISIONED_BYTES_FIELD_NUMBER: _builtins.int
+    VOLUMES_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    array: _builtins.str
+    reachable: _builtins.bool
+    capacity_bytes: _builtins.int
+    allocated_bytes: _builtins.int
+    provisioned_bytes: _builtins.int
+    volumes: _builtins.int
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        array: _builtins.str = ...,
+        reachable: _builtins.bool = ...,
+        capacity_bytes: _builtins.int = ...,
+        allocated_bytes: _builtins.int = ...,
+        provisioned_bytes: _builtins.int = ...,
+        volumes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allocated_bytes", b"allocated_bytes", "array", b"array", "capacity_bytes", b"capacity_bytes", "name", b"name", "provisioned_bytes", b"provisioned_bytes", "reachable", b"reachable", "volumes", b"volumes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Datastore: _TypeAlias = Datastore  # noqa: Y015
+
+@_typing.final
+class ListDatastoresAnswer(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATASTORES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def datastores(self) -> _containers.RepeatedCompositeFieldContainer[Global___Datastore]: ...
+    def __init__(
+        self,
+        *,
+        datastores: _abc.Iterable[Global___Datastore] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["datastores", b"datastores"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDatastoresAnswer: _TypeAlias = ListDatastoresAnswer  # noqa: Y015
 
 @_typing.final
 class Task(_message.Message):

@@ -94,6 +94,36 @@ class VrmStub(object):
                 request_serializer=cluster_dot_rpc_dot_v1_dot_vrm__pb2.SetVmCpuOrder.SerializeToString,
                 response_deserializer=cluster_dot_rpc_dot_v1_dot_vrm__pb2.Task.FromString,
                 _registered_method=True)
+        self.PowerHost = channel.unary_unary(
+                '/fusion.v1.Vrm/PowerHost',
+                request_serializer=cluster_dot_rpc_dot_v1_dot_vrm__pb2.PowerHostOrder.SerializeToString,
+                response_deserializer=cluster_dot_rpc_dot_v1_dot_vrm__pb2.Task.FromString,
+                _registered_method=True)
+        self.EnterMaintenance = channel.unary_unary(
+                '/fusion.v1.Vrm/EnterMaintenance',
+                request_serializer=cluster_dot_rpc_dot_v1_dot_vrm__pb2.MaintenanceOrder.SerializeToString,
+                response_deserializer=cluster_dot_rpc_dot_v1_dot_vrm__pb2.Task.FromString,
+                _registered_method=True)
+        self.LeaveMaintenance = channel.unary_unary(
+                '/fusion.v1.Vrm/LeaveMaintenance',
+                request_serializer=cluster_dot_rpc_dot_v1_dot_vrm__pb2.MaintenanceOrder.SerializeToString,
+                response_deserializer=cluster_dot_rpc_dot_v1_dot_vrm__pb2.Task.FromString,
+                _registered_method=True)
+        self.Locate = channel.unary_unary(
+                '/fusion.v1.Vrm/Locate',
+                request_serializer=cluster_dot_rpc_dot_v1_dot_vrm__pb2.LocateRequest.SerializeToString,
+                response_deserializer=cluster_dot_rpc_dot_v1_dot_vrm__pb2.LocateReply.FromString,
+                _registered_method=True)
+        self.ListFailovers = channel.unary_unary(
+                '/fusion.v1.Vrm/ListFailovers',
+                request_serializer=cluster_dot_rpc_dot_v1_dot_vrm__pb2.ListFailoversQuery.SerializeToString,
+                response_deserializer=cluster_dot_rpc_dot_v1_dot_vrm__pb2.ListFailoversAnswer.FromString,
+                _registered_method=True)
+        self.ListDatastores = channel.unary_unary(
+                '/fusion.v1.Vrm/ListDatastores',
+                request_serializer=cluster_dot_rpc_dot_v1_dot_vrm__pb2.ListDatastoresQuery.SerializeToString,
+                response_deserializer=cluster_dot_rpc_dot_v1_dot_vrm__pb2.ListDatastoresAnswer.FromString,
+                _registered_method=True)
         self.ListTasks = channel.unary_unary(
                 '/fusion.v1.Vrm/ListTasks',
                 request_serializer=cluster_dot_rpc_dot_v1_dot_vrm__pb2.ListTasksQuery.SerializeToString,
@@ -193,6 +223,44 @@ class VrmServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PowerHost(self, request, context):
+        """Power and maintenance of hosts; tasks as well.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EnterMaintenance(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LeaveMaintenance(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Locate(self, request, context):
+        """Where VMs are, for gateways: names or identities.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListFailovers(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDatastores(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListTasks(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -281,6 +349,36 @@ def add_VrmServicer_to_server(servicer, server):
                     servicer.SetVmCpu,
                     request_deserializer=cluster_dot_rpc_dot_v1_dot_vrm__pb2.SetVmCpuOrder.FromString,
                     response_serializer=cluster_dot_rpc_dot_v1_dot_vrm__pb2.Task.SerializeToString,
+            ),
+            'PowerHost': grpc.unary_unary_rpc_method_handler(
+                    servicer.PowerHost,
+                    request_deserializer=cluster_dot_rpc_dot_v1_dot_vrm__pb2.PowerHostOrder.FromString,
+                    response_serializer=cluster_dot_rpc_dot_v1_dot_vrm__pb2.Task.SerializeToString,
+            ),
+            'EnterMaintenance': grpc.unary_unary_rpc_method_handler(
+                    servicer.EnterMaintenance,
+                    request_deserializer=cluster_dot_rpc_dot_v1_dot_vrm__pb2.MaintenanceOrder.FromString,
+                    response_serializer=cluster_dot_rpc_dot_v1_dot_vrm__pb2.Task.SerializeToString,
+            ),
+            'LeaveMaintenance': grpc.unary_unary_rpc_method_handler(
+                    servicer.LeaveMaintenance,
+                    request_deserializer=cluster_dot_rpc_dot_v1_dot_vrm__pb2.MaintenanceOrder.FromString,
+                    response_serializer=cluster_dot_rpc_dot_v1_dot_vrm__pb2.Task.SerializeToString,
+            ),
+            'Locate': grpc.unary_unary_rpc_method_handler(
+                    servicer.Locate,
+                    request_deserializer=cluster_dot_rpc_dot_v1_dot_vrm__pb2.LocateRequest.FromString,
+                    response_serializer=cluster_dot_rpc_dot_v1_dot_vrm__pb2.LocateReply.SerializeToString,
+            ),
+            'ListFailovers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListFailovers,
+                    request_deserializer=cluster_dot_rpc_dot_v1_dot_vrm__pb2.ListFailoversQuery.FromString,
+                    response_serializer=cluster_dot_rpc_dot_v1_dot_vrm__pb2.ListFailoversAnswer.SerializeToString,
+            ),
+            'ListDatastores': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDatastores,
+                    request_deserializer=cluster_dot_rpc_dot_v1_dot_vrm__pb2.ListDatastoresQuery.FromString,
+                    response_serializer=cluster_dot_rpc_dot_v1_dot_vrm__pb2.ListDatastoresAnswer.SerializeToString,
             ),
             'ListTasks': grpc.unary_unary_rpc_method_handler(
                     servicer.ListTasks,
@@ -627,6 +725,168 @@ class Vrm(object):
             '/fusion.v1.Vrm/SetVmCpu',
             cluster_dot_rpc_dot_v1_dot_vrm__pb2.SetVmCpuOrder.SerializeToString,
             cluster_dot_rpc_dot_v1_dot_vrm__pb2.Task.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PowerHost(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fusion.v1.Vrm/PowerHost',
+            cluster_dot_rpc_dot_v1_dot_vrm__pb2.PowerHostOrder.SerializeToString,
+            cluster_dot_rpc_dot_v1_dot_vrm__pb2.Task.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EnterMaintenance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fusion.v1.Vrm/EnterMaintenance',
+            cluster_dot_rpc_dot_v1_dot_vrm__pb2.MaintenanceOrder.SerializeToString,
+            cluster_dot_rpc_dot_v1_dot_vrm__pb2.Task.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LeaveMaintenance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fusion.v1.Vrm/LeaveMaintenance',
+            cluster_dot_rpc_dot_v1_dot_vrm__pb2.MaintenanceOrder.SerializeToString,
+            cluster_dot_rpc_dot_v1_dot_vrm__pb2.Task.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Locate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fusion.v1.Vrm/Locate',
+            cluster_dot_rpc_dot_v1_dot_vrm__pb2.LocateRequest.SerializeToString,
+            cluster_dot_rpc_dot_v1_dot_vrm__pb2.LocateReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListFailovers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fusion.v1.Vrm/ListFailovers',
+            cluster_dot_rpc_dot_v1_dot_vrm__pb2.ListFailoversQuery.SerializeToString,
+            cluster_dot_rpc_dot_v1_dot_vrm__pb2.ListFailoversAnswer.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDatastores(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fusion.v1.Vrm/ListDatastores',
+            cluster_dot_rpc_dot_v1_dot_vrm__pb2.ListDatastoresQuery.SerializeToString,
+            cluster_dot_rpc_dot_v1_dot_vrm__pb2.ListDatastoresAnswer.FromString,
             options,
             channel_credentials,
             insecure,

@@ -28,6 +28,14 @@ class VrmStub:
     DeleteVm: _aio.UnaryUnaryMultiCallable[_vrm_pb2.VmOrder, _vrm_pb2.Task]
     SetVmCpu: _aio.UnaryUnaryMultiCallable[_vrm_pb2.SetVmCpuOrder, _vrm_pb2.Task]
     """Fields that are not set stay as they are."""
+    PowerHost: _aio.UnaryUnaryMultiCallable[_vrm_pb2.PowerHostOrder, _vrm_pb2.Task]
+    """Power and maintenance of hosts; tasks as well."""
+    EnterMaintenance: _aio.UnaryUnaryMultiCallable[_vrm_pb2.MaintenanceOrder, _vrm_pb2.Task]
+    LeaveMaintenance: _aio.UnaryUnaryMultiCallable[_vrm_pb2.MaintenanceOrder, _vrm_pb2.Task]
+    Locate: _aio.UnaryUnaryMultiCallable[_vrm_pb2.LocateRequest, _vrm_pb2.LocateReply]
+    """Where VMs are, for gateways: names or identities."""
+    ListFailovers: _aio.UnaryUnaryMultiCallable[_vrm_pb2.ListFailoversQuery, _vrm_pb2.ListFailoversAnswer]
+    ListDatastores: _aio.UnaryUnaryMultiCallable[_vrm_pb2.ListDatastoresQuery, _vrm_pb2.ListDatastoresAnswer]
     ListTasks: _aio.UnaryUnaryMultiCallable[_vrm_pb2.ListTasksQuery, _vrm_pb2.ListTasksAnswer]
     WatchTask: _aio.UnaryStreamMultiCallable[_vrm_pb2.WatchTaskRequest, _vrm_pb2.Task]
     """The task as it is now and at every change, until it has ended."""
@@ -121,6 +129,50 @@ class VrmServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_vrm_pb2.SetVmCpuOrder, _abc.Awaitable[_vrm_pb2.Task]],
     ) -> _abc.Awaitable[_vrm_pb2.Task]:
         """Fields that are not set stay as they are."""
+
+    @_abc_1.abstractmethod
+    def PowerHost(
+        self,
+        request: _vrm_pb2.PowerHostOrder,
+        context: _aio.ServicerContext[_vrm_pb2.PowerHostOrder, _abc.Awaitable[_vrm_pb2.Task]],
+    ) -> _abc.Awaitable[_vrm_pb2.Task]:
+        """Power and maintenance of hosts; tasks as well."""
+
+    @_abc_1.abstractmethod
+    def EnterMaintenance(
+        self,
+        request: _vrm_pb2.MaintenanceOrder,
+        context: _aio.ServicerContext[_vrm_pb2.MaintenanceOrder, _abc.Awaitable[_vrm_pb2.Task]],
+    ) -> _abc.Awaitable[_vrm_pb2.Task]: ...
+
+    @_abc_1.abstractmethod
+    def LeaveMaintenance(
+        self,
+        request: _vrm_pb2.MaintenanceOrder,
+        context: _aio.ServicerContext[_vrm_pb2.MaintenanceOrder, _abc.Awaitable[_vrm_pb2.Task]],
+    ) -> _abc.Awaitable[_vrm_pb2.Task]: ...
+
+    @_abc_1.abstractmethod
+    def Locate(
+        self,
+        request: _vrm_pb2.LocateRequest,
+        context: _aio.ServicerContext[_vrm_pb2.LocateRequest, _abc.Awaitable[_vrm_pb2.LocateReply]],
+    ) -> _abc.Awaitable[_vrm_pb2.LocateReply]:
+        """Where VMs are, for gateways: names or identities."""
+
+    @_abc_1.abstractmethod
+    def ListFailovers(
+        self,
+        request: _vrm_pb2.ListFailoversQuery,
+        context: _aio.ServicerContext[_vrm_pb2.ListFailoversQuery, _abc.Awaitable[_vrm_pb2.ListFailoversAnswer]],
+    ) -> _abc.Awaitable[_vrm_pb2.ListFailoversAnswer]: ...
+
+    @_abc_1.abstractmethod
+    def ListDatastores(
+        self,
+        request: _vrm_pb2.ListDatastoresQuery,
+        context: _aio.ServicerContext[_vrm_pb2.ListDatastoresQuery, _abc.Awaitable[_vrm_pb2.ListDatastoresAnswer]],
+    ) -> _abc.Awaitable[_vrm_pb2.ListDatastoresAnswer]: ...
 
     @_abc_1.abstractmethod
     def ListTasks(

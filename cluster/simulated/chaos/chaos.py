@@ -8,11 +8,12 @@ from contextlib import asynccontextmanager
 
 import structlog
 
+from cluster.parties import ARBITER, GATEWAY, VRM
 from cluster.simulated.chaos.guests import Guests
 from cluster.simulated.chaos.links import Links
-from cluster.simulated.chaos.machines import Hangs, HostCrashes, VrmCrashes
+from cluster.simulated.chaos.machines import ArrayCrashes, Hangs, HostCrashes, VrmCrashes
 from cluster.simulated.loop import RunFailed
-from cluster.simulated.world import VRM, SimulatedWorld
+from cluster.simulated.world import SimulatedWorld
 from fusion.errors import NotFound
 from fusion.faults.schedule import Cut, Fault, FaultKind, Impaired, Load, Schedule
 
@@ -37,6 +38,7 @@ class Chaos:
         self._schedule = schedule
         self._host_crashes = HostCrashes(world)
         self._vrm_crashes = VrmCrashes(world)
+        self._array_crashes = ArrayCrashes(world)
         self._hangs = Hangs(world)
         self._links = Links(world)
         self._guests = Guests(world, self._missed)
@@ -77,6 +79,9 @@ class Chaos:
             case FaultKind.VRM_CRASH:
                 async with self._vrm_crashes.crashed():
                     yield
+            case FaultKind.ARRAY_CRASH:
+                async with self._array_crashes.crashed(targets):
+                    yield
             case FaultKind.PARTITION:
                 assert isinstance(parameters, Cut)
                 with self._links.cut(targets, parameters):
@@ -106,11 +111,13 @@ class Chaos:
 
 def _check_names(world: SimulatedWorld, schedule: Schedule) -> None:
     """VMs may come into being as the run goes on; hosts and roles are there from its beginning."""
-    known = {VRM, *(host.name for host in world.datacenter.hosts)}
+    datacenter = world.datacenter
+    hosts = (host.name for host in datacenter.hosts)
+    known = {VRM, ARBITER, GATEWAY, *hosts, *(array.name for array in datacenter.arrays)}
     for fault in schedule:
         names = [] if fault.kind in OF_VMS else [*fault.targets]
         if isinstance(fault.parameters, Cut | Impaired):
             names += fault.parameters.peers
         for name in names:
             if name not in known:
-                raise NotFound(f"fault {fault}: no host is called {name}")
+                raise NotFound(f"fault {fault}: no host or array is called {name}")

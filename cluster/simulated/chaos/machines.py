@@ -55,6 +55,29 @@ class HostCrashes:
                     await self._world.clock.sleep(RETRY_S)
 
 
+class ArrayCrashes:
+    """Storage arrays that are down, from the first crash until the last one has ended."""
+
+    def __init__(self, world: SimulatedWorld) -> None:
+        self._world = world
+        self._crashes: Counter[str] = Counter()
+
+    @asynccontextmanager
+    async def crashed(self, arrays: Sequence[str]) -> AsyncIterator[None]:
+        """Within the block ``arrays`` are dead; behind it they are up again, with their stores."""
+        for array in arrays:
+            self._crashes[array] += 1
+            self._world.kill_array(array)
+        yield
+        for array in arrays:
+            self._crashes[array] -= 1
+            while not self._crashes[array] and self._world.array_process(array) is None:
+                try:
+                    await self._world.start_array(array)
+                except FusionError:  # killed by somebody else before it served
+                    await self._world.clock.sleep(RETRY_S)
+
+
 class VrmCrashes:
     """The VRM is down from the first crash until the last one has ended."""
 

@@ -7,21 +7,19 @@ from typing import ClassVar
 import numpy as np
 
 from cluster.rpc.convert import HOST_STATES, VM_STATE_OF, VM_STATES
-from cluster.simulated.invariants.scene import Scene
+from cluster.simulated.invariants.scene import NOWHERE, Scene
 from cluster.simulated.invariants.violation import Report
 from cluster.vrm.facts import Facts, Known
 from fusion.arrays import Bools, Floats, Ints
 from fusion.host import HostState
 from fusion.vm import ON_HOST, VmState, vm_id
 
-NOWHERE = -1
-
 _STATES = max(VM_STATES.values()) + 1
 #: By number of state: whether a host holds the VM.
 _ON_HOST: Bools = np.isin(np.arange(_STATES), [VM_STATES[state] for state in ON_HOST])
 _NOT_THERE, _STOPPED = 0, VM_STATES[VmState.STOPPED]
 _UNKNOWN = VM_STATES[VmState.UNKNOWN]
-_STARTING = VM_STATES[VmState.STARTING]
+_ON_THE_WAY = (VM_STATES[VmState.STARTING], VM_STATES[VmState.STOPPING])
 _CONNECTED: Bools = np.isin(
     np.arange(max(HOST_STATES.values()) + 1),
     [HOST_STATES[state] for state in (HostState.NORMAL, HostState.MAINTENANCE)],
@@ -32,7 +30,7 @@ class Agreement:
     """What the VRM says of hosts and VMs is so, or was so until a moment ago.
 
     At once: a VM that is in a state in which a host holds it is on a host (unless it is being
-    started and was given none yet), and on none otherwise.
+    started, or stopped again, and was given none yet), and on none otherwise.
     In time: a host that does not answer is not called normal, and a VM is in the state and on the
     host that its host says. Heartbeats take their time, and a silent host is noticed after some
     have been missed, so there may be a difference for ``grace_s``; and while an operation on a VM
@@ -124,19 +122,21 @@ def _check_places(known: Known, facts: Facts, report: Report) -> None:
     if not wrong.any():
         return
     for number in np.flatnonzero(wrong).tolist():
-        if known.vm_state[number] == _STARTING and facts.under_way(number):
-            continue  # of a large group, it has yet to be given a host
+        if known.vm_state[number] in _ON_THE_WAY and facts.under_way(number):
+            continue  # of a large group, it has yet to be given a host, or was told to stop by then
         state = VM_STATE_OF.get(int(known.vm_state[number]), "gone")
         where = "on a host" if placed[number] else "on no host"
         report(vm_id(number), text=f"the VRM has VM {vm_id(number)} {state} and {where}")
 
 
 def _truth(scene: Scene, numbers: int) -> tuple[Ints, Ints]:
-    """Return state and host of every VM number below ``numbers``: stopped where none holds it."""
+    """Return state and host of every VM number below ``numbers``: stopped where none holds it, or
+    only as a void copy.
+    """
     state = np.full(numbers, _STOPPED)
     host_row = np.full(numbers, NOWHERE)
     instances = scene.instances
-    ours = instances.number < numbers
+    ours = (instances.number < numbers) & ~scene.void
     state[instances.number[ours]] = instances.state[ours]
     host_row[instances.number[ours]] = instances.host_row[ours]
     return state, host_row

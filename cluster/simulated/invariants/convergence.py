@@ -10,8 +10,10 @@ from cluster.simulated.invariants.scene import Scene
 from cluster.simulated.invariants.violation import Report
 from cluster.simulated.wires import KEEPALIVE_S
 from cluster.vrm.facts import Facts, VmFact
+from cluster.vrm.records import Desired
 from fusion.fleet_view import FleetView
 from fusion.host import HostState
+from fusion.policy.restarts import LONGEST_BACK_OFF_S
 from fusion.spec import CpuQos, Datacenter
 from fusion.vm import ON_HOST, TRANSIENT, VmState, vm_id
 
@@ -20,20 +22,30 @@ from fusion.vm import ON_HOST, TRANSIENT, VmState, vm_id
 #: words may have hidden is told again (1), and settings in doubt are sent (1).
 SETTLING_INTERVALS = 8
 
+#: One after the other, as many VMs boot on the host that takes those of a lost one.
+BOOT_WAVES = 2
+
 
 def settling_s(datacenter: Datacenter) -> float:
     """Return how long it may take until all is at rest after the last fault and the last order.
 
     Connections that broke without a word are given up after the keepalive's time; then agents and
-    VRM need some heartbeats, and a VM may have to shut down and boot.
+    VRM need some heartbeats, and a VM may have to shut down and boot. Where there are arrays, a
+    host may be found dead as late as that, its VMs be fenced for a lease and more (an array that
+    came up anew grants a full one), wait out the longest back-off, and boot in waves.
     """
     boots_s = max((vm.spec.boot_s + vm.spec.shutdown_s for vm in datacenter.vms), default=0.0)
-    return KEEPALIVE_S + SETTLING_INTERVALS * datacenter.heartbeat_interval_s + boots_s
+    settling_s = KEEPALIVE_S + SETTLING_INTERVALS * datacenter.heartbeat_interval_s + boots_s
+    if not datacenter.arrays:
+        return settling_s
+    failover_s = 2 * datacenter.lease_s + datacenter.renewal_s + LONGEST_BACK_OFF_S
+    return settling_s + failover_s + BOOT_WAVES * boots_s
 
 
 class Convergence:
     """At rest every task has ended, every host with power is normal, every VM is in the state and
-    on the host that its agent says, and every agent holds the VRM's settings of its VMs.
+    on the host that its agent says, and every agent holds the VRM's settings of its VMs. No VM
+    that high availability is there for is stopped or frozen against what is wanted of it.
     """
 
     name: ClassVar[str] = "6 (convergence)"
@@ -97,6 +109,8 @@ def _check_vms(scene: Scene, facts: Facts, report: Report) -> None:
             report(identity, host, text=text)
         else:
             _check_settings(vm, there, report)
+        if vm.state is VmState.STOPPED and _protected(scene, vm):
+            report(identity, text=f"VM {identity} is wanted running, and nobody restarts it")
 
 
 def _check_settings(vm: VmFact, there: _Held, report: Report) -> None:
@@ -113,6 +127,13 @@ def _check_settings(vm: VmFact, there: _Held, report: Report) -> None:
                 text=f"host {vm.host} has other {what} of VM {identity} than the VRM: {found}, "
                 f"not {wanted}",
             )
+
+
+def _protected(scene: Scene, vm: VmFact) -> bool:
+    """Whether high availability is to see to it that ``vm`` runs."""
+    clusters = scene.datacenter.clusters
+    ha = any(cluster.ha for cluster in clusters if cluster.name == vm.spec.cluster)
+    return ha and vm.spec.ha and bool(vm.spec.volumes) and vm.desired is Desired.RUNNING
 
 
 class _Held:

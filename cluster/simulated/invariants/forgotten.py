@@ -6,18 +6,23 @@ from typing import ClassVar
 
 import numpy as np
 
+from cluster.rpc.convert import VM_STATES
 from cluster.simulated.invariants.scene import Scene
 from cluster.simulated.invariants.violation import Report
 from cluster.vrm.facts import Facts, VmFact
 from fusion.arrays import Bools
-from fusion.vm import vm_id
+from fusion.vm import VmState, vm_id
+
+CREATING = VM_STATES[VmState.CREATING]
 
 
 class NothingForgotten:
-    """A VM is there until a task deletes it, and a restart changes nothing of what was known.
+    """A VM that was created is there until a task deletes it, and a restart changes nothing of what
+    was known.
 
     The host, epoch and settings of a VM, and what is wanted of it, that one run of the VRM knew
-    the next one begins with; and it still has every task.
+    the next one begins with (a failover that goes on bars the VM anew, and so raises its epoch);
+    and it still has every task, those that had ended as they did.
     """
 
     name: ClassVar[str] = "4 (nothing forgotten)"
@@ -34,9 +39,11 @@ class NothingForgotten:
             _compare_vms(self._facts, facts, report)
             _compare_tasks(self._facts, facts, report)
         self._facts = facts
-        before, self._exists = self._exists, known.vm_state != 0
+        # One that cannot be created, for want of volumes, goes again.
+        created = (known.vm_state != 0) & (known.vm_state != CREATING)
+        before, self._exists = self._exists, created
         shared = min(len(before), len(self._exists))
-        gone = np.flatnonzero(before[:shared] & ~self._exists[:shared])
+        gone = np.flatnonzero(before[:shared] & (known.vm_state[:shared] == 0))
         if gone.size:
             self._check_deleted(facts, [vm_id(number) for number in gone.tolist()], report)
 
@@ -59,6 +66,7 @@ class NothingForgotten:
 
 def _compare_vms(before: Facts, after: Facts, report: Report) -> None:
     found = {vm.number: vm for vm in after.vms()}
+    failing_over = {failover.vm_number for failover in after.failovers() if not failover.ended}
     for vm in before.vms():
         again = found.get(vm.number)
         if again is None:
@@ -69,7 +77,8 @@ def _compare_vms(before: Facts, after: Facts, report: Report) -> None:
             ("is wanted", vm.desired, again.desired),
             ("is configured as", vm.spec, again.spec),
         ):
-            if was != now:
+            raised = what == "has epoch" and vm.epoch < again.epoch
+            if was != now and not (raised and vm.number in failing_over):
                 identity = vm_id(vm.number)
                 report(
                     identity,
@@ -84,12 +93,6 @@ def _compare_tasks(before: Facts, after: Facts, report: Report) -> None:
         again = found.get(task.id)
         if again is None:
             report(task.entity, text=f"a restart of the VRM forgot task {task.id} ({task.kind})")
-        elif not again.ended:
-            report(
-                task.entity,
-                text=f"task {task.id} ({task.kind}) is {again.status} after a restart of the VRM, "
-                "and nobody works on it",
-            )
         elif task.ended and again.status != task.status:
             report(
                 task.entity,

@@ -73,14 +73,16 @@ class History:
     def _compare(self, before: Instances, after: Instances) -> None:
         names = self._scene.names
         was, now = self._places(before), self._places(after)
-        news = _without(now * STATES + after.state, was * STATES + before.state)
-        if not len(news) and len(was) == len(now):
-            return
+        states = now * STATES + after.state
+        if np.array_equal(was, now):  # as nearly always: nothing came or went
+            news, gone = states[after.state != before.state], was[:0]
+        else:
+            news, gone = _without(states, was * STATES + before.state), _without(was, now)
         for place, state in zip(*np.divmod(news, STATES), strict=True):
             number, row = divmod(int(place), len(names))
             text = f"VM {vm_id(number)} is {VM_STATE_OF[int(state)]} on host {names[row]}"
             self._note((vm_id(number), names[row]), text)
-        for place in _without(was, now).tolist():
+        for place in gone.tolist():
             number, row = divmod(place, len(names))
             text = f"VM {vm_id(number)} is no longer on host {names[row]}"
             self._note((vm_id(number), names[row]), text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cluster.agent.agent import Agent
+from cluster.agent.holdings import Holding
+from cluster.parties import VRM
 from cluster.rpc.convert import VM_STATES
-from cluster.simulated.world import VRM, SimulatedWorld
+from cluster.simulated.world import SimulatedWorld
 from cluster.vrm.facts import Facts, Known
 from fusion.arrays import Bools, Codes, Floats, Ints
 from fusion.fleet_view import STATES, FleetView
@@ -20,6 +22,9 @@ from fusion.vm import ON_HOST
 #: By code of state in a view: its number in the protocol, and whether a host holds the VM in it.
 NUMBER_OF: Codes = np.array([VM_STATES[state] for state in STATES], dtype=np.int8)
 HELD: Bools = np.array([state in ON_HOST for state in STATES])
+
+#: The row of no host.
+NOWHERE = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +74,12 @@ class Scene:
         self.facts: Facts | None = None
         self.vrm_up = False
         self.instances = NOTHING
+        #: Places in ``instances`` of those on another host than the VRM has their VM on, and of
+        #: which of all the copy is void: the VRM has raised the epoch of its VM since.
+        self.misplaced: Ints = np.empty(0, dtype=np.int64)
+        self.void: Bools = np.empty(0, dtype=np.bool_)
+        #: The numbers of VMs with several instances.
+        self.twins: list[int] = []
         #: Which hosts have power and answer, by their row; another object whenever that changes.
         self.answers: Bools = np.zeros(len(self.hosts), dtype=np.bool_)
         #: Whether the last look found something else than the one before.
@@ -77,6 +88,8 @@ class Scene:
         self.answers_changed = False
         self._population = self._revision = -1
         self._seats = _seats(world)
+        self._seat_of = {int(row): seat for seat in self._seats.values() for row in seat.rows}
+        self._position = 0
         self._published: dict[Seat, None] = {}
 
     @property
@@ -93,13 +106,42 @@ class Scene:
         vrm = world.vrm
         if vrm is None or vrm.facts is not facts:
             return True
-        return facts is not None and facts.revision != self._revision
+        if facts is not None and facts.revision != self._revision:
+            return True
+        if world.gateway is None and not self._position:
+            return False
+        return self._acknowledged() != self._position
 
     def look(self) -> None:
         """See everything as it is now."""
         self.now_s = self._world.loop.now_s
         self._look_at_agents()
         self._look_at_vrm()
+        self._position = self._acknowledged()
+        if self.instances_changed:
+            self.twins = np.flatnonzero(np.bincount(self.instances.number) > 1).tolist()
+        if self.instances_changed or self.known_changed:
+            self._compare_owners()
+
+    def holding(self, number: int, row: int) -> Holding | None:
+        """Return what the host of ``row`` holds of VM ``number``, with its leases."""
+        agent = self._seat_of[row].agent
+        return agent.copies.of(self.names[row], number) if agent is not None else None
+
+    def holdings(self, seat: Seat) -> Iterator[tuple[int, int, Holding]]:
+        """Yield what the hosts of ``seat`` hold of the VMs of its view, by number and row."""
+        if seat.agent is None:
+            return
+        of, names, held = seat.agent.copies.of, self.names, seat.held
+        for number, row in zip(held.number.tolist(), held.host_row.tolist(), strict=True):
+            holding = of(names[row], number)
+            if holding is not None:
+                yield number, row, holding
+
+    def has(self, number: int, row: int) -> bool:
+        """Whether the host of ``row`` still has VM ``number``, which its view may show too long."""
+        agent = self._seat_of[row].agent
+        return agent is not None and agent.has(self.names[row], number)
 
     def seats(self) -> Sequence[Seat]:
         return tuple(self._seats.values())
@@ -154,6 +196,26 @@ class Scene:
 
         agent.follow(published)
         self._published[seat] = None
+
+    def _compare_owners(self) -> None:
+        """See which instances are not where the VRM has their VMs, and which of these are void."""
+        if self.known is None:
+            return
+        number, owner_of = self.instances.number, self.known.vm_host_row
+        known = number < len(owner_of)
+        owner = np.where(known, owner_of[np.where(known, number, 0)], NOWHERE)
+        self.misplaced = np.flatnonzero(owner != self.instances.host_row)
+        self.void = np.zeros(len(number), dtype=np.bool_)
+        for k in self.misplaced.tolist():
+            holding = self.holding(int(number[k]), int(self.instances.host_row[k]))
+            if holding is not None and holding.until_s and known[k]:
+                self.void[k] = holding.epoch < self.known.vm_epoch[number[k]]
+
+    def _acknowledged(self) -> int:
+        """Return how many requests of clients have ended."""
+        gateway = self._world.gateway
+        facts = gateway.facts if gateway is not None else None
+        return facts.position if facts is not None else 0
 
     # The VRM
 

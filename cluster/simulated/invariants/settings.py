@@ -12,7 +12,7 @@ from cluster.simulated.invariants.violation import Report
 from cluster.vrm.facts import Facts, VmFact
 from fusion.fleet_view import FleetView
 from fusion.host import HostState
-from fusion.spec import CpuQos
+from fusion.spec import CpuQos, VmSpec
 from fusion.vm import ON_HOST, VmState, vm_id
 
 
@@ -34,6 +34,8 @@ class Settings:
         #: By seat: the states of its VMs, another object whenever anything but figures changes,
         #: and the settings that went with them.
         self._held: dict[str, tuple[object, dict[Key, _Settings]]] = {}
+        #: By VM: a specification and settings, the very objects, that were found to agree.
+        self._agreed: dict[int, tuple[VmSpec, _Settings]] = {}
 
     def check(self, scene: Scene, report: Report) -> None:
         if scene.now_s < self._looked_s + scene.datacenter.heartbeat_interval_s:
@@ -56,7 +58,7 @@ class Settings:
         before, self._since_s = self._since_s, {}
         for vm in scene.facts.vms():
             there = held.get((vm.number, vm.host))
-            if there is None or there == _wanted(vm):
+            if there is None or self._agrees(vm, there):
                 continue
             self._differing = True
             if vm.under_way or vm.host not in connected:
@@ -70,6 +72,15 @@ class Settings:
                     text=f"since {since_s:.3f} s VM {identity} has had other settings on host "
                     f"{vm.host} than the VRM: {there}, not {_wanted(vm)}",
                 )
+
+    def _agrees(self, vm: VmFact, there: _Settings) -> bool:
+        spec, held = self._agreed.get(vm.number, (None, None))
+        if spec is vm.spec and held is there:
+            return True
+        if there != _wanted(vm):
+            return False
+        self._agreed[vm.number] = vm.spec, there
+        return True
 
     def _all_held(self, scene: Scene) -> dict[Key, _Settings]:
         """Return what the agents' views say, looking only at those that are not as they were."""

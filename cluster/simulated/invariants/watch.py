@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from cluster.simulated.invariants.agreement import Agreement
+from cluster.simulated.invariants.array_epochs import ArrayEpochs
 from cluster.simulated.invariants.capacity import Capacity
 from cluster.simulated.invariants.convergence import Convergence
+from cluster.simulated.invariants.durable import DurableEntries
 from cluster.simulated.invariants.forgotten import NothingForgotten
 from cluster.simulated.invariants.history import History
 from cluster.simulated.invariants.instances import SingleInstance
@@ -19,6 +21,8 @@ from cluster.simulated.world import SimulatedWorld
 #: All that are checked. A new one: its file here, and its line.
 INVARIANTS: tuple[Callable[[], Invariant], ...] = (
     SingleInstance,
+    ArrayEpochs,
+    DurableEntries,
     Capacity,
     Agreement,
     NothingForgotten,

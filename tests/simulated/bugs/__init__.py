@@ -1,6 +1,7 @@
-"""Bugs to plant: each is one way in which agents or the VRM could be wrong.
+"""Bugs to plant: each is one way in which agents, arrays or the VRM could be wrong.
 
 They replace methods for as long as a block lasts; the product knows nothing of them. Each module
 has ``planted()``, what it does in its docstring, and ``SEEDS``: within so many it must be found.
-Where that takes other faults or more orders than most, it has its own ``PLAN`` and ``GAP_S``.
+Where that takes other faults, more orders or another datacenter than most, it has its own ``PLAN``,
+``GAP_S`` or ``DATACENTER``.
 """

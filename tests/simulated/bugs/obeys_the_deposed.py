@@ -2,15 +2,34 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 from cluster.agent.membership import Membership
 from fusion.errors import Refused
+from fusion.faults import FaultPlan
+from fusion.faults.distributions import Exponential, LogNormal
+from fusion.faults.plan import SlowLink, VrmCrash
 from tests.simulated.bugs.replacing import replaced
-from tests.simulated.trial import STRAGGLING
+from tests.simulated.trial import MANAGED, small_datacenter
 
-SEEDS = 20
-PLAN, GAP_S = STRAGGLING, 0.15
+SEEDS = 10
+GAP_S = 0.3
+
+#: Hosts are late until the VRM, or the next one, has given them up; then they hear all at once.
+PLAN = FaultPlan(
+    vrm_crash=VrmCrash(after=Exponential(12.0), lasts=LogNormal(0.3, 0.5)),
+    slow_link=SlowLink(
+        after=Exponential(8.0),
+        lasts=LogNormal(4.0, 0.4),
+        between=MANAGED,
+        latency_s=8.0,
+        jitter_s=3.0,
+    ),
+    heal_s=0.0,
+)
+
+DATACENTER = partial(small_datacenter, hosts=5, vms=8)
 
 
 def _meek(true: Any) -> Any:

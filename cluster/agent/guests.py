@@ -1,0 +1,58 @@
+"""What clients ask of the guests on the hosts of a process."""
+
+# The generated service names the methods.
+# ruff: noqa: N802
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import Any
+
+import grpc
+
+from cluster.agent.ledgers import Ledgers, Memory, Silent
+from cluster.agent.starting import number_of
+from cluster.metrics.agent import AgentCounters, Outcome
+from cluster.rpc.errors import unary
+from cluster.rpc.v1 import service_pb2 as pb
+from cluster.rpc.v1 import service_pb2_grpc
+from fusion.guest.ledger import Entry
+
+
+class Guests(service_pb2_grpc.GuestServicer):
+    """Answers for guests that run, and only while their host holds them: else UNAVAILABLE."""
+
+    def __init__(self, ledgers: Ledgers, counters: AgentCounters) -> None:
+        self._ledgers = ledgers
+        self._counters = counters
+
+    @unary
+    async def Append(self, request: pb.AppendRequest, context: Any) -> pb.AppendReply:
+        memory = await self._unless_silent(context, self._append(request))
+        return pb.AppendReply(epoch=memory.holding.epoch)
+
+    @unary
+    async def ReadLedger(self, request: pb.ReadLedgerRequest, context: Any) -> pb.ReadLedgerReply:
+        memory = await self._unless_silent(context, self._ledgers.read(number_of(request.vm)))
+        first, last = memory.ledger.runs(request.client)
+        return pb.ReadLedgerReply(epoch=memory.holding.epoch, first=first, last=last)
+
+    async def _append(self, request: pb.AppendRequest) -> Memory:
+        memory = await self._ledgers.read(number_of(request.vm))
+        self._ledgers.check(memory)
+        self._ledgers.append(memory, Entry(request.client, request.number, request.size_bytes))
+        if request.durability == pb.DURABILITY_DISK:
+            await self._ledgers.on_volume(memory, request.client, request.number)
+        return memory
+
+    async def _unless_silent(self, context: Any, work: Awaitable[Memory]) -> Memory:
+        """Return the ledger that is to answer, checked after the last thing waited for."""
+        try:
+            memory = await work
+            self._ledgers.check(memory)
+        except Silent as silence:
+            self._counters.answers[Outcome.REFUSED] += 1
+            await context.abort(grpc.StatusCode.UNAVAILABLE, str(silence))
+            raise
+        self._counters.answers[Outcome.DONE] += 1
+        return memory

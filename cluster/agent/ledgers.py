@@ -1,0 +1,278 @@
+"""The ledgers of guests: read back at a boot, kept in memory, written to volumes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import grpc
+import structlog
+
+from cluster.agent.arrays import Arrays
+from cluster.agent.chassis import Chassis
+from cluster.agent.copies import Copies
+from cluster.agent.holdings import HoldCause, Holding
+from cluster.agent.rhythm import News
+from cluster.clock import Clock
+from cluster.rpc.v1 import storage_pb2
+from fusion.errors import FusionError, NotFound, Refused
+from fusion.guest.ledger import Entry, Ledger
+from fusion.vm import EXECUTING, VmState, vm_id
+
+log = structlog.get_logger()
+
+#: How long an entry may be in memory alone.
+FLUSH_S = 5.0
+#: So many entries go with one write at most.
+BATCH = 1024
+#: How long reading a ledger back may take, all of it.
+READ_LIMIT_S = 30.0
+#: The pause after a write that failed, as a share of its time limit; and so often that doubles
+#: where answers come too late.
+RETRY_GAP = 0.125
+DOUBLINGS = 3
+
+
+class Silent(FusionError):
+    """The guest does not answer, or may not any more."""
+
+
+@dataclass(slots=True, eq=False)
+class Memory:
+    """The ledger in the memory of one boot of a guest."""
+
+    holding: Holding
+    boot: int
+    ledger: Ledger
+    reading: asyncio.Task[bool] | None = None
+    writing: bool = False
+    write_by_s: float = 0.0  # when what is pending goes out
+    late: int = 0  # how many writes in a row were out of time
+    news: News = field(default_factory=News)  # that may be earlier than was known
+    awaited: dict[tuple[str, int], asyncio.Future[bool]] = field(default_factory=dict)
+
+    def end(self) -> None:
+        """Tell those who wait for an entry that it will not be written."""
+        for future in self.awaited.values():
+            future.set_result(False)
+        self.awaited.clear()
+
+
+class Ledgers:
+    """One ledger for each guest that clients ask; writing and reading run in tasks of the agent."""
+
+    def __init__(
+        self,
+        *,
+        chassis: Chassis,
+        copies: Copies,
+        arrays: Arrays,
+        time_limit_s: float,
+        clock: Clock,
+    ) -> None:
+        self._chassis = chassis
+        self._copies = copies
+        self._arrays = arrays
+        self._time_limit_s = time_limit_s
+        self._clock = clock
+        self._tasks: asyncio.TaskGroup | None = None
+        self._memories: dict[tuple[str, int], Memory] = {}
+
+    def run_in(self, tasks: asyncio.TaskGroup) -> None:
+        """Have ``tasks`` own what is under way."""
+        self._tasks = tasks
+
+    async def read(self, vm: int) -> Memory:
+        """Return the ledger of VM number ``vm``, read back since its guest booted.
+
+        Raises ``NotFound`` where no host here has the VM, ``Silent`` where its guest may not answer
+        and ``Refused`` where it has no volume.
+        """
+        memory = self._memory(vm)
+        self.check(memory)
+        if memory.reading is None:
+            assert self._tasks is not None, "run_in comes first"
+            memory.reading = self._tasks.create_task(self._read_back(memory))
+        reading = memory.reading
+        if not await asyncio.shield(reading):
+            if memory.reading is reading:
+                memory.reading = None
+            raise Silent(f"{memory.holding} cannot read its ledger back")
+        return memory
+
+    def check(self, memory: Memory) -> None:
+        """Raise ``Silent`` unless this very guest may answer at this very instant.
+
+        To be called right before every answer: between two awaits anything may have happened.
+        """
+        holding = memory.holding
+        try:
+            state, boot = self._chassis.guest(holding.host, holding.vm)
+        except NotFound:
+            raise Silent(f"{holding} is not on host {holding.host} any more") from None
+        if not self._copies.has(holding) or boot != memory.boot:
+            raise Silent(f"{holding} has begun anew since")
+        if state is not VmState.RUNNING:
+            raise Silent(f"{holding} is {state}")
+        if not holding.leased(self._clock.now()):
+            raise Silent(f"{holding} has no lease")
+
+    def append(self, memory: Memory, entry: Entry) -> None:
+        """Take an entry into the guest's memory; it is written within ``FLUSH_S``."""
+        memory.ledger.append(entry)
+        self._write_by(memory, self._clock.now() + FLUSH_S)
+
+    async def on_volume(self, memory: Memory, client: str, number: int) -> None:
+        """Return once an entry that was taken in is on the volume. Raises ``Silent``."""
+        if memory.ledger.on_volume(client, number):
+            return
+        known = memory.awaited.get((client, number))
+        if known is None:
+            known = asyncio.get_running_loop().create_future()
+            memory.awaited[client, number] = known
+        self._write_by(memory, self._clock.now())
+        if not await asyncio.shield(known):
+            raise Silent(f"{memory.holding} lost its memory before the entry was on its volume")
+
+    def flush(self, host: str, vm: int) -> None:
+        """Have what is in a guest's memory alone written now, as a guest does that shuts down."""
+        memory = self._memories.get((host, vm))
+        if memory is not None and memory.ledger.pending:
+            self._write_by(memory, self._clock.now())
+
+    def room_changed(self, array: str, full: Sequence[str]) -> None:
+        """Let guests try again that wait for room on a datastore that is not ``full`` any more."""
+        for memory in self._memories.values():
+            volume = memory.holding.volumes[0]
+            if volume.array == array and volume.datastore not in full:
+                memory.news.set()
+
+    # Memories
+
+    def _memory(self, vm: int) -> Memory:
+        holding = self._copies.newest(vm)
+        if holding is None:
+            raise NotFound(f"no host here has VM {vm_id(vm)}")
+        if not holding.volumes:
+            raise Refused(f"{holding} has no volume, so its guest keeps no ledger; give it one")
+        _, boot = self._chassis.guest(holding.host, vm)
+        before = self._memories.get((holding.host, vm))
+        if before is not None and before.holding is holding and before.boot == boot:
+            return before
+        # Of the same epoch, writes may still be on their way.
+        same = before is not None and before.holding.epoch == holding.epoch
+        floor = before.ledger.next_offset if before is not None and same else 0
+        self._memories = {
+            key: one for key, one in self._memories.items() if self._copies.has(one.holding)
+        }
+        memory = Memory(holding, boot, Ledger(holding.volumes[0].size_bytes, floor))
+        self._memories[holding.host, vm] = memory
+        return memory
+
+    def _state(self, memory: Memory) -> VmState | None:
+        """Return the state of the VM, for as long as its guest lives by this memory."""
+        holding = memory.holding
+        if not self._copies.has(holding):
+            return None
+        try:
+            state, boot = self._chassis.guest(holding.host, holding.vm)
+        except NotFound:
+            return None
+        return state if boot == memory.boot and state is not VmState.STOPPED else None
+
+    # The volume
+
+    async def _read_back(self, memory: Memory) -> bool:
+        """Read what is on the volume; where that breaks off, the next time goes on from there."""
+        holding, ledger = memory.holding, memory.ledger
+        request = storage_pb2.ReadRequest(
+            vm_number=holding.vm, epoch=holding.epoch, from_offset=ledger.read_to
+        )
+        array = holding.volumes[0].array
+        try:
+            async for reply in self._arrays[array].Read(request, timeout=READ_LIMIT_S):
+                for block in reply.blocks:
+                    ledger.restore(block.offset, block.size_bytes, block.data)
+        except grpc.aio.AioRpcError as failure:
+            self._failed(memory, "read", failure)
+            return False
+        except FusionError as damage:
+            log.error("ledger is damaged", vm=vm_id(holding.vm), array=array, reason=str(damage))
+            return False
+        return True
+
+    def _write_by(self, memory: Memory, due_s: float) -> None:
+        if not memory.ledger.pending:
+            return
+        if not memory.writing:
+            assert self._tasks is not None, "run_in comes first"
+            memory.writing, memory.write_by_s = True, due_s
+            self._tasks.create_task(self._write_out(memory))
+        elif due_s < memory.write_by_s:
+            memory.write_by_s = due_s
+            memory.news.set()
+
+    async def _write_out(self, memory: Memory) -> None:
+        """Write what is pending, in its order, until nothing is or the guest's memory is gone."""
+        while memory.ledger.pending and (state := self._state(memory)) is not None:
+            now_s = self._clock.now()
+            if HoldCause.SPACE in memory.holding.causes:
+                if await memory.news.within(self._clock, now_s + self._time_limit_s):
+                    await self._write(memory)
+            elif state not in EXECUTING or not memory.holding.leased(now_s):
+                await memory.news.within(self._clock, now_s + self._time_limit_s)
+            elif now_s < memory.write_by_s:
+                await memory.news.within(self._clock, memory.write_by_s)
+            elif not await self._write(memory):
+                await self._clock.sleep(RETRY_GAP * self._time_limit_s)
+        memory.writing = False
+        memory.end()
+
+    async def _write(self, memory: Memory) -> bool:
+        """Write one batch; tell whether it is on the volume, or waits for room."""
+        holding, blocks = memory.holding, memory.ledger.next_blocks(BATCH)
+        request = storage_pb2.WriteRequest(
+            vm_number=holding.vm,
+            epoch=holding.epoch,
+            blocks=[
+                storage_pb2.Block(offset=one.offset, size_bytes=one.size_bytes, data=one.data)
+                for one in blocks
+            ],
+        )
+        array = holding.volumes[0].array
+        try:
+            time_limit_s = self._time_limit_s * (1 << memory.late)
+            await self._arrays[array].Write(request, timeout=time_limit_s)
+        except grpc.aio.AioRpcError as failure:
+            if failure.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                memory.late = min(memory.late + 1, DOUBLINGS)
+            return self._failed(memory, "write", failure)
+        memory.late = 0
+        memory.ledger.written(len(blocks))
+        for one in blocks:
+            awaited = memory.awaited.pop((one.entry.client, one.entry.number), None)
+            if awaited is not None:
+                awaited.set_result(True)
+        more = memory.awaited or len(blocks) == BATCH
+        memory.write_by_s = self._clock.now() + (0.0 if more else FLUSH_S)
+        self._copies.release([holding], HoldCause.SPACE, "there is room on its datastore again")
+        return True
+
+    def _failed(self, memory: Memory, what: str, failure: grpc.aio.AioRpcError) -> bool:
+        """Act on the refusal of an array; tell whether that is to be waited for."""
+        holding, volume = memory.holding, memory.holding.volumes[0]
+        match failure.code():
+            case grpc.StatusCode.FAILED_PRECONDITION:
+                why = f"array {volume.array} refused to {what} for it: {failure.details()}"
+                self._copies.discard([holding], why)
+                return False
+            case grpc.StatusCode.RESOURCE_EXHAUSTED:
+                why = f"datastore {volume.datastore} on array {volume.array} is full"
+                self._copies.hold([holding], HoldCause.SPACE, lambda _: why)
+                return True
+            case code:
+                log.warning(
+                    f"{what} failed", vm=vm_id(holding.vm), array=volume.array, code=code.name
+                )
+                return False

@@ -1,0 +1,175 @@
+"""Leases on arrays: renewed for all hosts of a process, and what happens when they end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping, Sequence
+from operator import is_
+
+import grpc
+import structlog
+
+from cluster.agent.arrays import Arrays
+from cluster.agent.chassis import Chassis
+from cluster.agent.connectivity import Connectivity
+from cluster.agent.copies import Copies
+from cluster.agent.holdings import FREE, HoldCause, Holding, renewed
+from cluster.agent.reporting import Outage
+from cluster.agent.rhythm import News, Rhythm
+from cluster.agent.surroundings import Surroundings
+from cluster.clock import Clock
+from cluster.metrics.agent import AgentCounters, Outcome
+from cluster.rpc.v1 import storage_pb2
+
+log = structlog.get_logger()
+
+#: A renewal that is not answered for this share of the interval is followed by another. It may
+#: still be answered: on a slow path all are late, and count.
+PATIENCE = 0.25
+
+
+#: What a renewal is made of; each is another object when it changes.
+_MadeOf = tuple[Sequence[Holding], Mapping[str, int], Mapping[str, int]]
+
+
+class Renewals:
+    """One loop per array, so that one that hangs holds up no other, and one that watches leases.
+
+    A renewal is the storage heartbeat of all powered hosts too. ``full_changed`` is called with an
+    array and its full datastores at every answer.
+    """
+
+    def __init__(
+        self,
+        *,
+        surroundings: Surroundings,
+        arrays: Arrays,
+        chassis: Chassis,
+        copies: Copies,
+        connectivity: Connectivity,
+        clock: Clock,
+        counters: AgentCounters,
+    ) -> None:
+        self._lease_s = surroundings.lease_s
+        self._renewal_s = surroundings.renewal_s
+        self._arrays = arrays
+        self._chassis = chassis
+        self._copies = copies
+        self._connectivity = connectivity
+        self._clock = clock
+        self._counters = counters
+        self._last: dict[str, tuple[_MadeOf, storage_pb2.RenewRequest, Sequence[Holding]]] = {}
+        self._leased = News()  # there may be a lease that ends earlier than was known
+        self.full_changed: Callable[[str, Sequence[str]], None] = lambda array, full: None
+
+    def watch(self) -> None:
+        """Look at the leases again: one has begun."""
+        self._leased.set()
+
+    async def keep_renewing(self, array: str) -> None:
+        """Renew on ``array`` at every multiple of the interval, and sooner where none answers."""
+        clock, answered = self._clock, News()
+        beats = Rhythm(clock.now(), self._renewal_s)
+        outage = Outage(f"renewal on array {array}", clock)
+        async with asyncio.TaskGroup() as attempts:
+            while True:
+                answered.clear()
+                attempts.create_task(self._renew(array, answered))
+                if await answered.within(clock, clock.now() + PATIENCE * self._renewal_s):
+                    outage.over()
+                    beats.kept(clock.now())
+                    await clock.sleep(beats.due_s - clock.now())
+                elif clock.now() > beats.due_s + self._renewal_s:
+                    outage.failed("no answer for longer than an interval")
+
+    async def keep_to_leases(self) -> None:
+        """Freeze every VM as soon as one of its leases ends."""
+        while True:
+            now_s = self._clock.now()
+            self.freeze_ended(now_s)
+            ends_s = [
+                one.lease_until_s
+                for one in self._copies.active()
+                if one.causes is FREE or HoldCause.LEASE not in one.causes
+            ]
+            await self._leased.within(self._clock, min([*ends_s, now_s + self._lease_s]))
+
+    def freeze_ended(self, now_s: float) -> None:
+        """Freeze the VMs that have no lease any more."""
+
+        def why(holding: Holding) -> str:
+            return f"its lease on {' and '.join(holding.ended(now_s))} has ended"
+
+        ended = [one for one in self._copies.active() if one.lease_until_s <= now_s]
+        if ended:
+            self._copies.hold(ended, HoldCause.LEASE, why)
+
+    async def _renew(self, array: str, answered: News) -> None:
+        """Renew once. An answer that comes after a lease would say nothing any more."""
+        powered, sent_s = self._chassis.powered, self._clock.now()
+        if not powered:
+            answered.set()
+            return
+        self._connectivity.expect(array, powered, sent_s)
+        request, sent = self._request(array)
+        try:
+            reply = await self._arrays[array].Renew(request, timeout=self._lease_s)
+        except grpc.aio.AioRpcError:
+            self._counters.renewals[array, Outcome.FAILED] += 1
+            return
+        self._counters.renewals[array, Outcome.DONE] += 1
+        if self._clock.now() < sent_s + self._renewal_s:  # else the next is overdue
+            answered.set()
+        hosts = frozenset(reply.host)
+        for host, incarnation in powered.items():
+            if host in hosts:
+                self._connectivity.reached(array, host, incarnation, sent_s)
+        self._heard(array, sent, hosts, reply, sent_s)
+        self.full_changed(array, reply.full)
+
+    def _request(self, array: str) -> tuple[storage_pb2.RenewRequest, Sequence[Holding]]:
+        """Return a renewal and the copies that it names, those of the last one if none changed."""
+        powered, isolated = self._chassis.powered, self._connectivity.isolated
+        made_of = self._copies.active(), powered, isolated
+        if array in self._last:
+            before, request, sent = self._last[array]
+            if all(map(is_, before, made_of)):
+                return request, sent
+        sent = [one for one in made_of[0] if array in one.until_s]
+        row_of = {host: row for row, host in enumerate(powered)}
+        request = storage_pb2.RenewRequest(
+            host=powered,
+            incarnation=powered.values(),
+            isolated=[isolated.get(host) == number for host, number in powered.items()],
+            vm_number=[one.vm for one in sent],
+            host_row=[row_of[one.host] for one in sent],
+            epoch=[one.epoch for one in sent],
+        )
+        self._last[array] = made_of, request, sent
+        return request, sent
+
+    def _heard(
+        self,
+        array: str,
+        sent: Sequence[Holding],
+        hosts: Collection[str],
+        reply: storage_pb2.RenewReply,
+        sent_s: float,
+    ) -> None:
+        """Take over what a renewal says: leases, and copies that are void."""
+        void = renewed(
+            sent,
+            array,
+            hosts=hosts,
+            barred=frozenset(reply.barred),
+            until_s=sent_s + reply.lease_s,
+        )
+        if void:
+            self._copies.discard(void, f"array {array} has a later epoch of it")
+        held = self._copies.held()
+        if held:
+            now_s = self._clock.now()
+            again = [one for one in held if one.leased(now_s)]
+            self._copies.release(again, HoldCause.LEASE, "its lease was renewed")
+            if again:
+                self.watch()  # their leases on other arrays may be the next to end

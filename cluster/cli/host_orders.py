@@ -1,0 +1,217 @@
+"""``host``: power and maintenance of physical hosts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Annotated
+
+import grpc
+import typer
+
+from cluster.cli import orders, output
+from cluster.cli.client import VrmClient, connect, only
+from cluster.cli.options import DatacenterName, Json
+from cluster.cli.rows import host_state, task_status
+from cluster.live.network import LiveNetwork
+from cluster.network import Plane
+from cluster.parties import BMC
+from cluster.rpc.errors import error_of
+from cluster.rpc.v1 import power_pb2, power_pb2_grpc
+from cluster.rpc.v1 import vrm_pb2 as vrm
+from fusion.errors import InvalidInput
+from fusion.units import format_duration
+
+host_orders = typer.Typer()
+maintenance = typer.Typer(help="Take hosts out of use, and back.", no_args_is_help=True)
+host_orders.add_typer(maintenance, name="maintenance")
+
+#: What a host's process takes to end.
+PLUG_S = 30.0
+
+Hosts = Annotated[list[str], typer.Argument(metavar="HOST...", help="Names.")]
+NoWait = Annotated[
+    bool, typer.Option("--no-wait", help="Return at once; the task goes on by itself.")
+]
+ShutDown = Annotated[
+    bool, typer.Option("--shut-down", help="Shut its VMs down first; else it must have none.")
+]
+Force = Annotated[
+    bool,
+    typer.Option(
+        "--force", help="Cut the power at once; protected VMs are restarted on other hosts."
+    ),
+]
+
+
+class Power(StrEnum):
+    """What may be done to the power of a host."""
+
+    ON = "on"
+    OFF = "off"
+    REBOOT = "reboot"
+
+
+_ACTIONS = {
+    Power.ON: vrm.POWER_ACTION_ON,
+    Power.OFF: vrm.POWER_ACTION_OFF,
+    Power.REBOOT: vrm.POWER_ACTION_REBOOT,
+}
+
+
+@host_orders.command("on")
+def power_on(
+    names: Hosts, no_wait: NoWait = False, datacenter: DatacenterName = None, json: Json = False
+) -> None:
+    """Power hosts on, until their agents have made themselves known."""
+    _give(
+        names,
+        lambda client: lambda host: client.power_host(host, _ACTIONS[Power.ON]),
+        datacenter,
+        wait=not no_wait,
+        json=json,
+    )
+
+
+@host_orders.command("off")
+def power_off(
+    names: Hosts,
+    *,
+    shut_down: ShutDown = False,
+    force: Force = False,
+    no_wait: NoWait = False,
+    datacenter: DatacenterName = None,
+    json: Json = False,
+) -> None:
+    """Power hosts off."""
+    vms = _vms_of_host(shut_down, force)
+    _give(
+        names,
+        lambda client: lambda host: client.power_host(host, _ACTIONS[Power.OFF], vms),
+        datacenter,
+        wait=not no_wait,
+        json=json,
+    )
+
+
+@host_orders.command("reboot")
+def reboot(
+    names: Hosts,
+    *,
+    shut_down: ShutDown = False,
+    force: Force = False,
+    no_wait: NoWait = False,
+    datacenter: DatacenterName = None,
+    json: Json = False,
+) -> None:
+    """Power hosts off and on again."""
+    vms = _vms_of_host(shut_down, force)
+    _give(
+        names,
+        lambda client: lambda host: client.power_host(host, _ACTIONS[Power.REBOOT], vms),
+        datacenter,
+        wait=not no_wait,
+        json=json,
+    )
+
+
+@host_orders.command("crash")
+def crash(names: Hosts, datacenter: DatacenterName = None) -> None:
+    """Pull the plug of hosts: nobody is told, the VRM has to find out."""
+
+    async def pull() -> None:
+        async with connect(datacenter) as client:
+            for name in names:
+                only(await client.hosts([name]), "host", name)  # says what it could have meant
+            address = client.run.addresses[BMC]
+        network = LiveNetwork(lambda _: address)
+        try:
+            stub = power_pb2_grpc.PowerStub(network.channel(BMC, Plane.BMC))
+            for name in names:
+                await stub.Off(power_pb2.PowerRequest(host=name), timeout=PLUG_S)
+                print(f"{name}: its power is cut; the VRM has not been told")
+        except grpc.aio.AioRpcError as failure:
+            raise error_of(failure) from failure
+        finally:
+            await network.close()
+
+    asyncio.run(pull())
+
+
+@maintenance.command("enter")
+def enter_maintenance(
+    names: Hosts,
+    *,
+    shut_down: ShutDown = False,
+    no_wait: NoWait = False,
+    datacenter: DatacenterName = None,
+    json: Json = False,
+) -> None:
+    """Take hosts out of use: nothing is placed there until they leave maintenance."""
+    vms = _vms_of_host(shut_down, force=False)
+    _give(
+        names,
+        lambda client: lambda host: client.enter_maintenance(host, vms),
+        datacenter,
+        wait=not no_wait,
+        json=json,
+    )
+
+
+@maintenance.command("exit")
+def exit_maintenance(
+    names: Hosts, no_wait: NoWait = False, datacenter: DatacenterName = None, json: Json = False
+) -> None:
+    """Put hosts back into use."""
+    _give(
+        names,
+        lambda client: client.leave_maintenance,
+        datacenter,
+        wait=not no_wait,
+        json=json,
+    )
+
+
+def _vms_of_host(shut_down: bool, force: bool) -> vrm.VmsOfHost.ValueType:
+    if shut_down and force:
+        raise InvalidInput("--shut-down takes time and --force does not; give one of the two")
+    if shut_down:
+        return vrm.VMS_OF_HOST_SHUT_DOWN
+    return vrm.VMS_OF_HOST_ABANDON if force else vrm.VMS_OF_HOST_REFUSE
+
+
+def _give(
+    names: list[str],
+    sender: Callable[[VrmClient], orders.Send],
+    datacenter: str | None,
+    *,
+    wait: bool,
+    json: bool,
+) -> None:
+    """Give the order for every host, print what became of it, raise what failed."""
+
+    async def session() -> tuple[orders.Outcome, list[str]]:
+        async with connect(datacenter) as client:
+            outcome = await orders.carry_out(client, names, sender(client), wait)
+            return outcome, [] if json else await _sentences(client, outcome)
+
+    outcome, lines = asyncio.run(session())
+    for line in lines:
+        print(line)
+    outcome.check()
+    if json:
+        output.document(outcome.document())
+
+
+async def _sentences(client: VrmClient, outcome: orders.Outcome) -> list[str]:
+    """Say for each order that succeeded what state its host is in, for others which task it is."""
+    lines = []
+    for task in outcome.tasks:
+        if task_status(task) == "succeeded":
+            host = only(await client.hosts([task.entity]), "host", task.entity)
+            took = format_duration(max(0.0, task.ended_s - task.started_s))
+            lines.append(f"{task.entity}: {host_state(host)} after {took}")
+        elif task_status(task) not in ("failed", "cancelled"):
+            lines.append(f"{task.entity}: {task.kind} goes on as task {task.id}")
+    return lines

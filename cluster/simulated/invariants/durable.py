@@ -1,0 +1,122 @@
+"""Invariant 2: what a client was told is on disk is there, whatever dies."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from cluster.gateway.facts import Acknowledged
+from cluster.simulated.invariants.scene import Scene
+from cluster.simulated.invariants.violation import Report
+from cluster.storage.facts import ArrayFacts
+from fusion.guest.ledger import decoded
+from fusion.vm import vm_id
+
+#: The volume that has the ledger.
+LEDGER = 0
+
+
+class DurableEntries:
+    """An entry that was acknowledged as durable is in the store of its array from that instant on.
+
+    It is looked for when it is acknowledged, and again in all that is there whenever an array has
+    come up anew, and at the end. While an array is down, that waits. A deleted VM has no ledger.
+    """
+
+    name: ClassVar[str] = "2 (durable)"
+
+    def __init__(self) -> None:
+        self._position = 0
+        self._array_of: dict[int, str] = {}  # of the ledger of each VM, by number
+        self._ledgers: dict[int, _Ledger] = {}
+        self._facts: dict[str, ArrayFacts] = {}
+
+    def check(self, scene: Scene, report: Report) -> None:
+        self._hear(scene)
+        for name, array in scene.world.arrays.items():
+            facts = array.facts
+            if facts is None or scene.world.array_process(name) is None:
+                continue
+            anew = self._facts.get(name) is not facts
+            self._facts[name] = facts
+            for number, ledger in self._ledgers.items():
+                if self._array_of[number] == name and (ledger.unseen or anew):
+                    self._look(scene, facts, number, report, anew=anew)
+
+    def finish(self, scene: Scene, report: Report) -> None:
+        self._facts.clear()
+        self.check(scene, report)
+
+    def _hear(self, scene: Scene) -> None:
+        """Take down what was acknowledged since the last time."""
+        gateway = scene.world.gateway
+        if gateway is None or gateway.facts is None or gateway.facts.position == self._position:
+            return
+        fresh = list(gateway.facts.acknowledged_durable(self._position))
+        self._position = gateway.facts.position
+        for one in fresh:
+            if one.vm_number not in self._array_of and scene.facts is not None:
+                self._array_of |= {
+                    vm.number: vm.spec.volumes[LEDGER].array
+                    for vm in scene.facts.vms()
+                    if vm.spec.volumes
+                }
+            if one.vm_number in self._array_of:
+                self._ledgers.setdefault(one.vm_number, _Ledger()).unseen.append(one)
+
+    def _look(
+        self, scene: Scene, facts: ArrayFacts, number: int, report: Report, *, anew: bool
+    ) -> None:
+        ledger = self._ledgers[number]
+        if not facts.has_volume(number, LEDGER):
+            if _exists(scene, number):
+                report(vm_id(number), text=f"the volume of VM {vm_id(number)} is gone")
+            return
+        if anew:
+            ledger.forget()
+        ledger.read_on(facts, number)
+        if ledger.missing():
+            ledger.forget()  # what was under way for an earlier boot may have landed farther down
+            ledger.read_on(facts, number)
+        for one in ledger.missing():
+            report(
+                vm_id(number),
+                one.client,
+                text=f"entry {one.number} of client {one.client}, acknowledged as durable at "
+                f"{one.at_s:.3f} s (epoch {one.epoch}), is not on the volume of VM "
+                f"{vm_id(number)}",
+            )
+        ledger.settle()
+
+
+class _Ledger:
+    """What was acknowledged of a VM's ledger, and what was found of it on the volume."""
+
+    def __init__(self) -> None:
+        self.unseen: list[Acknowledged] = []
+        self._seen: list[Acknowledged] = []
+        self._found: dict[tuple[str, int], None] = {}
+        self._read_to = 0
+
+    def forget(self) -> None:
+        """Have everything looked for again."""
+        self.unseen, self._seen = self._seen + self.unseen, []
+        self._found.clear()
+        self._read_to = 0
+
+    def read_on(self, facts: ArrayFacts, number: int) -> None:
+        for block in facts.blocks(number, LEDGER, self._read_to):
+            entry = decoded(block.data, block.size_bytes)
+            self._found[entry.client, entry.number] = None
+            self._read_to = block.offset + 1
+
+    def missing(self) -> list[Acknowledged]:
+        return [one for one in self.unseen if (one.client, one.number) not in self._found]
+
+    def settle(self) -> None:
+        self._seen += self.unseen
+        self.unseen = []
+
+
+def _exists(scene: Scene, number: int) -> bool:
+    known = scene.known
+    return known is not None and number < len(known.vm_state) and known.vm_state[number] != 0

@@ -1,0 +1,113 @@
+"""The data path of an array: operations queue for its channels, and take effect when through."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from asyncio import TimerHandle
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+
+from cluster.clock import Clock
+from cluster.storage.store import Store
+from fusion.errors import FusionError
+from fusion.storage.queue import ServiceQueue
+
+Result = TypeVar("Result")
+
+
+@dataclass(order=True, slots=True)
+class _Operation:
+    """Something that takes effect at ``finish_s``; the first of one instant comes first."""
+
+    finish_s: float
+    number: int
+    work: Callable[[], Any] = field(compare=False)
+    outcome: asyncio.Future[Any] = field(compare=False)
+    timer: TimerHandle | None = field(compare=False, default=None)
+
+    def settle(self, result: object) -> None:
+        if self.outcome.done():
+            return  # nobody waits any more
+        if isinstance(result, FusionError):
+            self.outcome.set_exception(result)
+        else:
+            self.outcome.set_result(result)
+
+
+class Channels:
+    """Service times are exponential, with mean ``service_s``.
+
+    What was admitted takes effect though nobody waits for it any more: gRPC cancels a handler
+    whose caller's time is up. Operations of one VM do so in the order in which they came.
+    """
+
+    def __init__(
+        self,
+        *,
+        queue: ServiceQueue,
+        service_s: float,
+        clock: Clock,
+        store: Store,
+        generator: np.random.Generator,
+    ) -> None:
+        self._queue = queue
+        self._service_s = service_s
+        self._clock = clock
+        self._store = store
+        self._generator = generator
+        self._under_way: list[_Operation] = []  # a heap
+        self._last_s: dict[int, float] = {}  # when the last operation of each VM is through
+        self._admitted = 0
+
+    async def serve(self, vm_number: int, work: Callable[[], Result]) -> Result:
+        """Return what ``work`` does once a channel has served it; it may raise ``FusionError``.
+
+        ``work`` runs in a transaction of the store, and writes after all that may be refused.
+        """
+        now_s = self._clock.now()
+        service_s = float(self._generator.exponential(self._service_s))
+        finish_s = max(self._queue.admit(now_s, service_s), self._last_s.get(vm_number, now_s))
+        self._last_s[vm_number] = finish_s
+        self._admitted += 1
+        outcome: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        operation = _Operation(finish_s, self._admitted, work, outcome)
+        heapq.heappush(self._under_way, operation)
+        operation.timer = self._clock.call_later(
+            finish_s - now_s, lambda: self._finish_until(finish_s)
+        )
+        return await outcome
+
+    def close(self) -> None:
+        """Drop whatever is under way: the array goes down."""
+        for operation in self._under_way:
+            if operation.timer is not None:
+                operation.timer.cancel()
+            operation.outcome.cancel()
+        self._under_way.clear()
+
+    def _finish_until(self, due_s: float) -> None:
+        """Carry out all that is through, in one transaction, and only then tell of it."""
+        due_s = max(due_s, self._clock.now())  # a timer may come a rounding error early
+        if not self._under_way or self._under_way[0].finish_s > due_s:
+            return
+        results: list[tuple[_Operation, object]] = []
+        with self._store.transaction():
+            while self._under_way and self._under_way[0].finish_s <= due_s:
+                operation = heapq.heappop(self._under_way)
+                if operation.timer is not None:
+                    operation.timer.cancel()
+                results.append((operation, _result(operation.work)))
+        for operation, result in results:
+            operation.settle(result)
+
+
+def _result(work: Callable[[], Any]) -> Any:
+    """Return what ``work`` returns, or the refusal that it raises."""
+    try:
+        return work()
+    except FusionError as refusal:
+        return refusal

@@ -1,0 +1,159 @@
+"""The ledger that every guest keeps: numbered entries of clients, in memory and on its volume.
+
+On the volume each entry is a block of its own, at an offset that no other ever has: a tail that is
+half written cannot be, and what an earlier boot still had under way overwrites nothing.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from fusion.errors import FusionError, InvalidInput, Refused
+
+_NUMBER_BYTES = 8
+
+
+class Runs:
+    """A set of numbers, kept as runs of consecutive ones in rising order."""
+
+    def __init__(self) -> None:
+        self._first: list[int] = []
+        self._last: list[int] = []
+
+    def __contains__(self, number: int) -> bool:
+        run = bisect_right(self._first, number) - 1
+        return run >= 0 and number <= self._last[run]
+
+    def add(self, number: int) -> None:
+        """Take in ``number``; nothing happens if it is there."""
+        run = bisect_right(self._first, number) - 1
+        if run >= 0 and number <= self._last[run]:
+            return
+        follows = run >= 0 and self._last[run] == number - 1
+        precedes = run + 1 < len(self._first) and self._first[run + 1] == number + 1
+        if follows and precedes:
+            self._last[run] = self._last.pop(run + 1)
+            del self._first[run + 1]
+        elif follows:
+            self._last[run] = number
+        elif precedes:
+            self._first[run + 1] = number
+        else:
+            self._first.insert(run + 1, number)
+            self._last.insert(run + 1, number)
+
+    @property
+    def runs(self) -> tuple[list[int], list[int]]:
+        """The first and the last number of each run."""
+        return list(self._first), list(self._last)
+
+
+class Entry(NamedTuple):
+    """What a client appended: its ``number``-th entry, of so many bytes."""
+
+    client: str
+    number: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """An entry as it lies on the volume."""
+
+    offset: int
+    size_bytes: int
+    entry: Entry
+
+    @property
+    def data(self) -> bytes:
+        """What of it is kept, see ``decoded``."""
+        return encoded(self.entry)
+
+
+def encoded(entry: Entry) -> bytes:
+    """Return what is kept of ``entry``; its size is that of its block."""
+    return entry.number.to_bytes(_NUMBER_BYTES, "little") + entry.client.encode()
+
+
+def decoded(data: bytes, size_bytes: int) -> Entry:
+    """Return the entry in a block. Raises ``FusionError`` where there is none."""
+    if len(data) <= _NUMBER_BYTES:
+        raise FusionError(f"a block of {len(data)} bytes of data is no entry of a ledger")
+    number = int.from_bytes(data[:_NUMBER_BYTES], "little")
+    return Entry(data[_NUMBER_BYTES:].decode(errors="replace"), number, size_bytes)
+
+
+class Ledger:
+    """The entries that a guest knows, and those of them that are yet to be written.
+
+    It is of one boot: what was not written dies with the guest's memory. ``from_offset`` is above
+    everything that an earlier boot on the same host may still have under way.
+    """
+
+    def __init__(self, volume_bytes: int, from_offset: int = 0) -> None:
+        self._volume_bytes = volume_bytes
+        self.next_offset = from_offset
+        self.read_to = 0  # where the next block to be read back may lie
+        self._known: dict[str, Runs] = {}
+        self._written: dict[str, Runs] = {}
+        self._pending: deque[Block] = deque()
+
+    @property
+    def pending(self) -> int:
+        """How many entries are yet to be written."""
+        return len(self._pending)
+
+    def knows(self, client: str, number: int) -> bool:
+        return number in self._known.get(client, ())
+
+    def on_volume(self, client: str, number: int) -> bool:
+        return number in self._written.get(client, ())
+
+    def runs(self, client: str) -> tuple[list[int], list[int]]:
+        """Return the numbers of all entries of ``client``, as first and last of each run."""
+        return self._known.get(client, Runs()).runs
+
+    def append(self, entry: Entry) -> None:
+        """Take in an entry, to be written; nothing happens if it is there already.
+
+        Raises ``InvalidInput`` for one that nobody could have meant, and ``Refused`` where the
+        volume has no room for it.
+        """
+        if not entry.client or not 1 <= entry.number < 1 << 8 * _NUMBER_BYTES:
+            raise InvalidInput(
+                f"entry {entry.number} of client {entry.client!r}: name the client, and number its"
+                f" entries from 1"
+            )
+        if self.knows(entry.client, entry.number):
+            return
+        size_bytes = max(entry.size_bytes, len(encoded(entry)))
+        if self.next_offset + size_bytes > self._volume_bytes:
+            raise Refused(
+                f"the volume of {self._volume_bytes} bytes is full: an entry of {size_bytes} bytes"
+                f" does not fit; give the VM a larger one"
+            )
+        self._known.setdefault(entry.client, Runs()).add(entry.number)
+        self._pending.append(Block(self.next_offset, size_bytes, entry))
+        self.next_offset += size_bytes
+
+    def next_blocks(self, at_most: int) -> Sequence[Block]:
+        """Return the oldest blocks that are yet to be written."""
+        return [self._pending[k] for k in range(min(at_most, len(self._pending)))]
+
+    def written(self, blocks: int) -> None:
+        """Note that so many of the oldest blocks are on the volume."""
+        for _ in range(blocks):
+            entry = self._pending.popleft().entry
+            self._written.setdefault(entry.client, Runs()).add(entry.number)
+
+    def restore(self, offset: int, size_bytes: int, data: bytes) -> None:
+        """Take in a block that was read back; blocks come in the order of their offsets."""
+        entry = decoded(data, size_bytes)
+        for entries in (self._known, self._written):
+            entries.setdefault(entry.client, Runs()).add(entry.number)
+        self.read_to = offset + size_bytes
+        self.next_offset = max(self.next_offset, self.read_to)

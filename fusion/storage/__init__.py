@@ -1,0 +1,1 @@
+"""What a storage array does: space, service times, and who may write."""

@@ -1,0 +1,119 @@
+"""Stores of earlier versions: brought up to date, with all that they held."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from cluster.live.stores import LiveStores
+from cluster.rpc import convert
+from cluster.rpc.v1 import vrm_pb2
+from cluster.vrm.inventory import Inventory
+from cluster.vrm.records import Desired
+from cluster.vrm.store import SCHEMA, Store
+from fusion.spec import Admission, AdmissionKind, ClusterSpec, IsolationResponse, StorageFault
+from fusion.vm import VmState
+from tests.cluster.ha_world import disk_vm
+from tests.cluster.world import datacenter, host, vm
+
+#: What the first version wrote, word for word.
+SCHEMA_1 = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL);
+CREATE TABLE clusters (position INTEGER PRIMARY KEY, settings BLOB NOT NULL);
+CREATE TABLE hosts (
+    position INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, spec BLOB NOT NULL,
+    incarnation INTEGER NOT NULL DEFAULT 0, address TEXT NOT NULL DEFAULT '',
+    metrics_url TEXT NOT NULL DEFAULT '', pid INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE vms (
+    number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, spec BLOB NOT NULL,
+    vm_group TEXT NOT NULL, desired TEXT NOT NULL, host TEXT NOT NULL DEFAULT '',
+    epoch INTEGER NOT NULL DEFAULT 0, cpu_unsure INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE deployed (vm_group TEXT PRIMARY KEY);
+CREATE TABLE tasks (
+    number INTEGER PRIMARY KEY, kind TEXT NOT NULL, entity TEXT NOT NULL,
+    entity_name TEXT NOT NULL, request_id TEXT NOT NULL, status TEXT NOT NULL,
+    progress_percent INTEGER NOT NULL, reason TEXT NOT NULL, started_s REAL NOT NULL,
+    ended_s REAL NOT NULL
+);
+CREATE TABLE events (
+    number INTEGER PRIMARY KEY, time_s REAL NOT NULL, severity TEXT NOT NULL, kind TEXT NOT NULL,
+    message TEXT NOT NULL, cluster TEXT NOT NULL, host TEXT NOT NULL, vm TEXT NOT NULL,
+    task TEXT NOT NULL
+);
+PRAGMA user_version = 1;
+"""
+
+
+def refuse(_: BaseException) -> None:
+    raise AssertionError("no write should have failed")
+
+
+def write_schema_1(folder: Path) -> None:
+    """Leave the store of a datacenter with one host and one VM on it."""
+    file = sqlite3.connect(folder / "vrm.sqlite")
+    file.executescript(SCHEMA_1)
+    cluster = vrm_pb2.Cluster(name="production", placement="pack", ha=True, cpu_baseline="g5")
+    spec = convert.vm_to_message(vm("web"))
+    for later in ("volumes", "ha", "restart_priority"):
+        spec.ClearField(later)
+    file.execute("INSERT INTO clusters VALUES (0, ?)", (cluster.SerializeToString(),))
+    file.execute(
+        "INSERT INTO hosts VALUES (0, 'cna-01', ?, 4, 'a:1', 'http://a', 77)",
+        (convert.host_to_message(host("cna-01")).SerializeToString(),),
+    )
+    file.execute(
+        "INSERT INTO vms VALUES (7, 'web', ?, 'web', 'running', 'cna-01', 5, 0)",
+        (spec.SerializeToString(),),
+    )
+    file.execute("INSERT INTO meta VALUES ('vm', 7)")
+    file.execute("INSERT INTO deployed VALUES ('web')")
+    file.commit()
+    file.close()
+
+
+def test_a_store_of_the_first_schema_keeps_all_that_it_held(tmp_path: Path) -> None:
+    write_schema_1(tmp_path)
+    for _ in range(2):  # the second time there is nothing left to do
+        store = Store.open(LiveStores(tmp_path), refuse)
+        assert store.read("PRAGMA user_version") == [(SCHEMA,)]
+        inventory = Inventory.open(store, datacenter([host("elsewhere")]))
+        assert inventory.clusters["production"] == ClusterSpec(
+            "production", placement=inventory.clusters["production"].placement, cpu_baseline="g5"
+        )
+        assert inventory.clusters["production"].placement == "pack"
+        (found,) = inventory.vms.values()
+        assert (found.number, found.name, found.epoch) == (7, "web", 5)
+        assert (found.desired, found.state) == (Desired.RUNNING, VmState.UNKNOWN)
+        assert found.host is inventory.host("cna-01")
+        assert found.host.incarnation == 4
+        assert inventory.deployed("web")
+        assert store.read("SELECT * FROM failovers") == []
+        store.close()
+
+
+def test_settings_of_availability_survive(tmp_path: Path) -> None:
+    clusters = (
+        ClusterSpec(
+            "production",
+            admission=Admission(AdmissionKind.PERCENTAGE, cpu_percent=30.0, memory_percent=20.0),
+            isolation_response=IsolationResponse.STOP,
+            storage_fault=StorageFault.RESTART,
+            restarts_per_host=3,
+        ),
+        ClusterSpec(
+            "test", admission=Admission(AdmissionKind.SPARE_HOSTS, spare_hosts=("cna-02",))
+        ),
+    )
+    facts = datacenter([host("cna-01")], [], *clusters)
+    store = Store.open(LiveStores(tmp_path), refuse)
+    Inventory.open(store, facts).create([(disk_vm("web"), "")])
+    store.close()
+    store = Store.open(LiveStores(tmp_path), refuse)
+    inventory = Inventory.open(store, facts)
+    assert tuple(inventory.clusters.values()) == clusters
+    (found,) = inventory.vms.values()
+    assert found.spec == disk_vm("web")
+    assert found.state is VmState.CREATING
+    store.close()

@@ -1,0 +1,19 @@
+"""A guest tells its clients that entries are on disk while they are on their way there."""
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+from cluster.agent.ledgers import Ledgers, Memory
+from tests.simulated.bugs.replacing import replaced
+from tests.simulated.trial import STORED_PLAN, stored_datacenter
+
+SEEDS = 3
+PLAN, DATACENTER = STORED_PLAN, stored_datacenter
+
+
+async def _optimistic(ledgers: Ledgers, memory: Memory, *entry: Any) -> None:
+    ledgers._write_by(memory, ledgers._clock.now())
+
+
+def planted() -> AbstractContextManager[None]:
+    return replaced(Ledgers, "on_volume", lambda _: _optimistic)
