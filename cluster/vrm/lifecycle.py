@@ -240,7 +240,7 @@ class Lifecycle:
         with self._store.transaction():
             change = self._changes.begin(vm, action, task)
             vm.recovering = (
-                False  # a task from before a restart of the VRM decides nothing any more
+                False  # no task of before a restart decides any more
             )
             desired = wants(action)
             if desired is not None:
