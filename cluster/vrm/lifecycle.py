@@ -239,6 +239,7 @@ class Lifecycle:
         next_state(vm.title, vm.state, action)  # a refusal within the transaction would be a crash
         with self._store.transaction():
             change = self._changes.begin(vm, action, task)
+            vm.recovering = False  # no task of before a restart decides any more
             desired = wants(action)
             if desired is not None:
                 self._inventory.want(vm, desired)

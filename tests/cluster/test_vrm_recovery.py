@@ -363,3 +363,29 @@ def test_an_order_that_the_death_of_the_vrm_interrupts_ends(
     while order_and_kill(kind, after, monkeypatch):
         after += 1
     assert after > 1
+
+
+def test_a_vm_that_was_ordered_meanwhile_is_not_left_to_a_task_that_goes_on() -> None:
+    """The launch goes on once all hosts had time to be heard; another order has come by then."""
+
+    async def scenario() -> None:
+        facts = stored([disk_vm("web"), disk_vm("slow", boot_s=100.0)], hosts=3)
+        async with launched(facts) as world:
+            await world.state_is("web", RUNNING)
+            held = {vm.host for vm in (await world.vms()).values()}
+            (empty,) = world.agents.keys() - held
+            world.vrm.kill()
+            world.agents[empty].hang()
+            await world.vrm_on()
+            host = (await world.vms())["web"].host
+            await world.host_is(host, NORMAL)
+            order = vrm_pb2.VmOrder(vm="web", mode=FORCE)
+            rebooted = await world.end(await world.stub.RebootVm(order))
+            assert rebooted.status == SUCCEEDED
+            await world.reset(host)
+            await all_ended(world)
+            await world.state_is("web", RUNNING)
+            (failover,) = await world.failovers()
+            assert (failover.vm_name, failover.cause) == ("web", "halted")
+
+    in_virtual_time(scenario())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import selectors
 import signal
@@ -12,7 +13,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import grpc
 
@@ -23,7 +24,9 @@ from cluster.live.processes import processes_of
 from cluster.live.progress import Progress, Step
 from cluster.live.run_state import Process, RunState
 from cluster.rpc.convert import HOST_STATE_OF, VM_STATE_OF
-from cluster.rpc.v1 import vrm_pb2, vrm_pb2_grpc
+from cluster.rpc.v1 import agent_pb2, agent_pb2_grpc, vrm_pb2, vrm_pb2_grpc
+from fusion.host import HostState
+from fusion.vm import VmState
 
 T = TypeVar("T")
 LAUNCH_S = 90.0
@@ -123,12 +126,35 @@ class Launched:
         answer = self._ask(lambda vrm: vrm.ListVms(query, timeout=5))
         return [VM_STATE_OF[vm.state].value for vm in answer.vms]
 
+    def held(self) -> dict[str, tuple[str, VmState]]:
+        """Return what hosts in use hold: host and state of each VM by its identity, each once."""
+        hosts = self.hosts().values()
+        in_use = (host for host in hosts if HOST_STATE_OF[host.state] is HostState.NORMAL)
+        return asyncio.run(_held({host.address for host in in_use}))
+
     def _ask(self, question: Callable[[vrm_pb2_grpc.VrmStub], Awaitable[T]]) -> T:
         async def ask() -> T:
             async with grpc.aio.insecure_channel(self.state.vrm_address) as channel:
                 return await question(vrm_pb2_grpc.VrmStub(channel))
 
         return asyncio.run(ask())
+
+    def fusion(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of the operator's."""
+        return subprocess.run(
+            [sys.executable, "-c", "from cluster.cli.entry import main; main()", *words],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            env={**os.environ, "FUSION_HOME": str(self.home)},
+        )
+
+    def told(self, *words: str) -> Any:
+        """Return what a command of the operator's prints as JSON."""
+        done = self.fusion(*words, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """End the launcher by a signal; return its exit code."""
@@ -142,6 +168,19 @@ class Launched:
         for stream in (self.process.stdin, self.process.stdout):
             if stream is not None:
                 stream.close()
+
+
+async def _held(addresses: set[str]) -> dict[str, tuple[str, VmState]]:
+    found: dict[str, tuple[str, VmState]] = {}
+    for address in sorted(addresses):
+        async with grpc.aio.insecure_channel(address) as channel:
+            stub = agent_pb2_grpc.AgentStub(channel)
+            reply = await stub.ListHosts(agent_pb2.ListHostsRequest(), timeout=5)
+        for host in reply.hosts:
+            for vm in host.vms:
+                assert vm.vm not in found, f"{vm.vm} is on {host.name} and on {found[vm.vm][0]}"
+                found[vm.vm] = host.name, VM_STATE_OF[vm.state]
+    return found
 
 
 def assert_nothing_is_left(launched: Launched, last: RunState | None) -> None:

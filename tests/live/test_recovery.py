@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -17,7 +15,7 @@ import pytest
 from cluster.live.processes import alive, processes_of
 from cluster.live.progress import Step
 from cluster.rpc.convert import VM_STATE_OF
-from cluster.rpc.v1 import agent_pb2, agent_pb2_grpc, vrm_pb2, vrm_pb2_grpc
+from cluster.rpc.v1 import vrm_pb2, vrm_pb2_grpc
 from fusion.vm import VmState
 from tests.live.launched import Launched, becomes, datacenter_file, eventually
 
@@ -53,18 +51,6 @@ def up(folder: Path) -> Iterator[Launched]:
         launched.close()
 
 
-def fusion(up: Launched, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run a command of the operator's."""
-    return subprocess.run(
-        [sys.executable, "-c", "from cluster.cli.entry import main; main()", *words],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env={**os.environ, "FUSION_HOME": str(up.home)},
-    )
-
-
 async def tenaciously(call: Callable[[], Awaitable[T]]) -> T:
     """Call until somebody answers, as a client does whose VRM may die."""
     while True:
@@ -89,20 +75,6 @@ async def ended_tasks(stub: vrm_pb2_grpc.VrmStub) -> list[vrm_pb2.Task]:
         if all(task.status in ENDED for task in tasks):
             return tasks
         await asyncio.sleep(0.2)
-
-
-async def held(addresses: set[str]) -> dict[str, tuple[str, VmState]]:
-    """Return what the agents hold: the host and state of each VM by its identity, each once."""
-    found: dict[str, tuple[str, VmState]] = {}
-    for address in sorted(addresses):
-        async with grpc.aio.insecure_channel(address) as channel:
-            stub = agent_pb2_grpc.AgentStub(channel)
-            reply = await stub.ListHosts(agent_pb2.ListHostsRequest(), timeout=5)
-        for host in reply.hosts:
-            for vm in host.vms:
-                assert vm.vm not in found, f"{vm.vm} is on {host.name} and on {found[vm.vm][0]}"
-                found[vm.vm] = host.name, VM_STATE_OF[vm.state]
-    return found
 
 
 def test_a_vrm_killed_while_vms_are_created_finishes_each_of_them(up: Launched) -> None:
@@ -130,17 +102,16 @@ def test_a_vrm_killed_while_vms_are_created_finishes_each_of_them(up: Launched) 
     known = {vm.id: (vm.host, VM_STATE_OF[vm.state]) for vm in vms}
     assert len({vm.spec.name for vm in vms}) == len(known) == VMS + 3
     assert {state for _, state in known.values()} == {VmState.RUNNING}
-    addresses = {host.address for host in up.hosts().values()}
-    assert asyncio.run(held(addresses)) == known
+    assert up.held() == known
 
 
 def test_a_crashed_host_has_no_process_until_it_is_switched_on(up: Launched) -> None:
     (process,) = [each for each in processes_of(up.state) if each.pid == up.pid_of("cna-02")]
-    crash = fusion(up, "host", "crash", "cna-02")
+    crash = up.fusion("host", "crash", "cna-02")
     assert crash.returncode == 0, crash.stderr
     assert not alive(process)
     eventually("the VRM misses it", lambda: up.host_states()[1] in {"disconnected", "faulty"})
-    on = fusion(up, "host", "on", "cna-02")
+    on = up.fusion("host", "on", "cna-02")
     assert on.returncode == 0, on.stderr
     assert "cna-02: normal" in on.stdout
     assert up.hosts()["cna-02"].incarnation == 2
@@ -150,14 +121,14 @@ def test_a_crashed_host_has_no_process_until_it_is_switched_on(up: Launched) -> 
 def test_a_killed_host_is_switched_on_again(up: Launched) -> None:
     os.kill(up.pid_of("cna-03"), signal.SIGKILL)
     eventually("the VRM misses it", lambda: up.host_states()[2] in {"disconnected", "faulty"})
-    on = fusion(up, "host", "on", "cna-03")
+    on = up.fusion("host", "on", "cna-03")
     assert on.returncode == 0, on.stderr
     assert up.hosts()["cna-03"].incarnation == 2
     becomes(up.host_states, ["normal"] * 3)
 
 
 def test_a_host_that_was_switched_off_stays_off_over_a_death_of_the_vrm(up: Launched) -> None:
-    off = fusion(up, "host", "off", "cna-01", "--force")
+    off = up.fusion("host", "off", "cna-01", "--force")
     assert off.returncode == 0, off.stderr
     assert "cna-01: powered-off" in off.stdout
     assert "cna-01" not in {process.what for process in up.state.processes}
@@ -168,6 +139,6 @@ def test_a_host_that_was_switched_off_stays_off_over_a_death_of_the_vrm(up: Laun
         lambda: any(p.what == "vrm" and p.pid != victim for p in up.state.processes),
     )
     becomes(up.host_states, ["powered-off", "normal", "normal"])
-    refused = fusion(up, "host", "off", "cna-01")
+    refused = up.fusion("host", "off", "cna-01")
     assert refused.returncode != 0
     assert "it is off already" in refused.stderr
