@@ -27,6 +27,7 @@ from cluster.live.process_table import myself
 from cluster.live.role_thread import start_role
 from cluster.live.run_state import Process
 from cluster.live.tls import Tls
+from cluster.metrics.discovery import Target
 from cluster.role import Endpoint
 from fusion import seeds
 from fusion.errors import FusionError
@@ -220,6 +221,10 @@ class VrmActor(_Actor):
     large to be an argument of its own before it restarts the actor.
     """
 
+    def __init__(self, setting: Setting, neighbours: tuple[Target, ...]) -> None:
+        self._neighbours = neighbours
+        super().__init__(setting)
+
     def _start(self, setting: Setting) -> None:
         from cluster.live.power import LivePower
         from cluster.live.stores import LiveStores
@@ -239,6 +244,7 @@ class VrmActor(_Actor):
                 power=LivePower(network),
                 stores=LiveStores(Path(setting.folder)),
                 policies=policies,
+                neighbours=self._neighbours,
             )
 
         vrm = start_role(setting.name, make)

@@ -36,7 +36,7 @@ from cluster.live.run_state import Process
 from cluster.live.stores import LiveStores
 from cluster.live.tls import Tls
 from cluster.live.watch import LaunchWatch
-from cluster.metrics.discovery import prometheus_yml
+from cluster.metrics.discovery import Target, prometheus_yml
 from cluster.network import Plane
 from cluster.parties import ARBITER, BMC
 from fusion.errors import FusionError, InvalidInput, Refused
@@ -191,7 +191,7 @@ class Launch:
         datacenter, layout = self._datacenter, self._layout
         self._tell(Progress(Step.VRM, 0, 1, "starting the VRM and what keeps the storage"))
         save_datacenter(datacenter, Path(self._state.folder))
-        starts = [self._start_one(layout.vrm, VrmActor)]
+        starts = [self._start_one(layout.vrm, VrmActor, self._neighbours())]
         for pinned, spec in zip(layout.arrays, datacenter.arrays, strict=True):
             starts.append(self._start_one(pinned, ArrayActor, spec, datacenter.lease_s))
         if layout.gateway is not None:
@@ -203,6 +203,13 @@ class Launch:
         where = f"{LOOPBACK}:{layout.vrm.port}"
         self._tell(Progress(Step.VRM, 1, 1, f"the VRM answers at {where}"))
         return actors
+
+    def _neighbours(self) -> tuple[Target, ...]:
+        """Return what Prometheus is to scrape beside the VRM and the hosts that it knows."""
+        arrays, gateway = self._layout.arrays, self._layout.gateway
+        roles = [("array", array) for array in arrays] + ([("gateway", gateway)] if gateway else [])
+        urls = self._state.metrics_urls
+        return tuple(Target(role, pinned.name, urls[pinned.name]) for role, pinned in roles)
 
     async def _start_one(self, pinned: Pinned, actor_class: type, *args: Any) -> LiveActor:
         here = f"{self._nodes[0].address}:{pinned.port}"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from prometheus_client.registry import Collector
 
 from cluster.clock import Clock
-from cluster.metrics.discovery import discovery
+from cluster.metrics.discovery import Target, discovery
 from cluster.metrics.vrm import VrmMetrics, VrmView
 from cluster.network import Network
 from cluster.power import Power
@@ -26,6 +26,7 @@ class Vrm:
     """The VRM as a role. ``collectors`` and ``discovery`` may be used from any thread.
 
     ``policies`` are policies under study: they place VMs in place of what their cluster is set to.
+    ``neighbours`` are the processes that it does not hear of by itself: arrays and the gateway.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Vrm:
         power: Power,
         stores: Stores,
         policies: Mapping[str, PlacementPolicy] | None = None,
+        neighbours: Sequence[Target] = (),
     ) -> None:
         self._datacenter = datacenter
         self._endpoint = endpoint
@@ -48,6 +50,7 @@ class Vrm:
         self._power = power
         self._stores = stores
         self._policies = policies or {}
+        self._neighbours = tuple(neighbours)
         self._view = VrmView()
         #: What it knows, for whoever looks on from the same thread; nothing before it serves.
         self.facts: Facts | None = None
@@ -58,7 +61,7 @@ class Vrm:
 
     def discovery(self) -> str:
         """Return Prometheus' HTTP service discovery document: every process, as JSON."""
-        return json.dumps(discovery(self._view.targets))
+        return json.dumps(discovery((*self._view.targets, *self._neighbours)))
 
     async def run(self, serving: Callable[[], None]) -> None:
         """Serve until cancelled, and launch the datacenter or finish launching it.

@@ -218,7 +218,7 @@ def datacenter_file(folder: Path, name: str, *lines: str, hosts: int = 3) -> str
                 "memory: 64GiB}",
                 "vms:",
                 f'  - {{name: "web-{{:02d}}", count: {hosts}, vcpus: 1, mhz: 2000, memory: 2GiB, '
-                "boot: 500ms}",
+                "boot: 500ms, ha: false}",
                 *lines,
             )
         ),

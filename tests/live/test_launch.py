@@ -87,7 +87,8 @@ def test_metrics_are_where_the_run_state_says(up: Launched) -> None:
         with urllib.request.urlopen(url, timeout=5) as answer:
             text = answer.read().decode()
         assert "process_resident_memory_bytes" in text
-        assert ("fusion_vrm_generation" if name == "vrm" else "fusion_host_cpu_used_mhz") in text
+        own = {"vrm": "fusion_vrm_generation", "san-1": "fusion_datastore_capacity_bytes"}
+        assert own.get(name, "fusion_host_cpu_used_mhz") in text
 
 
 def test_prometheus_is_told_where_to_ask(up: Launched) -> None:
@@ -95,12 +96,14 @@ def test_prometheus_is_told_where_to_ask(up: Launched) -> None:
     url = up.state.metrics_urls["vrm"].removesuffix("/metrics") + "/discovery"
     assert url in configuration
     with urllib.request.urlopen(url, timeout=5) as answer:
-        assert b"cna-03" in answer.read()
+        told = answer.read()
+    assert b"cna-03" in told
+    assert b"san-1" in told
 
 
 def test_each_process_logs_under_its_name(up: Launched) -> None:
     names = {file.stem for file in (Path(up.state.folder) / "logs").iterdir()}
-    assert names == {"launcher", "vrm", "cna-01", "cna-02", "cna-03"}
+    assert names == {"launcher", "vrm", "san-1", "cna-01", "cna-02", "cna-03"}
 
 
 def test_a_second_launch_of_the_name_is_refused(up: Launched, folder: Path) -> None:

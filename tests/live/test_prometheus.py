@@ -31,7 +31,7 @@ pytestmark = [
 ]
 
 HOSTS = ("cna-01", "cna-02", "cna-03")
-PROCESSES = ("vrm", *HOSTS)
+PROCESSES = ("vrm", "san-1", *HOSTS)
 VMS = {"i-00000001": "web-01", "i-00000002": "web-02", "i-00000003": "web-03"}
 DATACENTER = """\
 datacenter: observed
@@ -200,8 +200,7 @@ def test_of_a_killed_host_the_target_goes_down_and_no_other(
     eventually(
         "the VRM's page says so too",
         lambda: (
-            [value for _, value in prometheus.series('fusion_vrm_hosts{state="disconnected"}')]
-            == [1.0]
+            [value for _, value in prometheus.series('fusion_vrm_hosts{state="faulty"}')] == [1.0]
         ),
         every_s=0.5,
     )
