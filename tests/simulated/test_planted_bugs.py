@@ -20,7 +20,8 @@ def test_a_planted_bug_is_found(name: str) -> None:
         datacenter = getattr(bug, "DATACENTER", small_datacenter)()
         plan, gap_s = getattr(bug, "PLAN", PLAN), getattr(bug, "GAP_S", GAP_S)
         trial = run_trial(seed, datacenter, plan=plan, gap_s=gap_s, bug=bug.planted)
-        if trial.found:
+        assert not trial.failure, f"not a checker found it, the run failed: {trial.failure}"
+        if trial.violations:
             print(f"seed {seed}: {trial.found}")
             return
     pytest.fail(f"{name} was not found with {bug.SEEDS} seeds: {bug.__doc__}")

@@ -12,8 +12,8 @@ SEEDS = 10
 
 
 def _forgetful(true: Any) -> Any:
-    def snapshot(placing: Placing) -> Any:
-        hosts = true(placing)
+    def snapshot(placing: Placing, *told: Any) -> Any:
+        hosts = true(placing, *told)
         committed = hosts.memory_committed_bytes.copy()
         for vm in placing._inventory.vms.values():
             if vm.state is VmState.STARTING and vm.host is not None:

@@ -14,7 +14,7 @@ from tests.simulated.bugs.replacing import replaced
 from tests.simulated.trial import MANAGED, small_datacenter
 
 SEEDS = 10
-GAP_S = 0.3
+DATACENTER, GAP_S = partial(small_datacenter, hosts=5, vms=8), 0.3
 
 #: Hosts are late until the VRM, or the next one, has given them up; then they hear all at once.
 PLAN = FaultPlan(
@@ -28,8 +28,6 @@ PLAN = FaultPlan(
     ),
     heal_s=0.0,
 )
-
-DATACENTER = partial(small_datacenter, hosts=5, vms=8)
 
 
 def _meek(true: Any) -> Any:
