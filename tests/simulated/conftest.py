@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,6 +30,13 @@ def quiet() -> Iterator[None]:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     yield
     structlog.configure(**before)
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    """Every loop is closed; one that is not leaves the garbage of later tests lying about."""
+    yield
+    assert gc.isenabled(), "a VirtualLoop was left open"
 
 
 @pytest.fixture

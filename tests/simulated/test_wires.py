@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -23,6 +23,8 @@ from tests.simulated.nodes import Nodes
 GBIT_BPS = 1e9
 A_TO_B: LinkKey = ("a", "b", Plane.MIGRATION)
 
+Wiring = Callable[..., tuple[VirtualLoop, Wires]]
+
 
 @pytest.fixture
 def nodes() -> Iterator[Nodes]:
@@ -35,9 +37,19 @@ def nodes() -> Iterator[Nodes]:
 # --- bandwidth and latency
 
 
-def wires(quality: Quality, seed: int = 1) -> tuple[VirtualLoop, Wires]:
-    loop = VirtualLoop()  # type: ignore[abstract]
-    return loop, Wires(loop, seeds.generator(seed, "network"), quality)
+@pytest.fixture
+def wires() -> Iterator[Wiring]:
+    """Return what makes a loop and the links in it."""
+    loops: list[VirtualLoop] = []
+
+    def make(quality: Quality, seed: int = 1) -> tuple[VirtualLoop, Wires]:
+        loop = VirtualLoop()  # type: ignore[abstract]
+        loops.append(loop)
+        return loop, Wires(loop, seeds.generator(seed, "network"), quality)
+
+    yield make
+    for loop in loops:
+        loop.close()
 
 
 def megabytes(count: float) -> int:
@@ -45,7 +57,9 @@ def megabytes(count: float) -> int:
 
 
 @pytest.mark.parametrize("together", [1, 2, 5])
-def test_ten_megabytes_take_eighty_milliseconds_alone_and_longer_together(together: int) -> None:
+def test_ten_megabytes_take_eighty_milliseconds_alone_and_longer_together(
+    wires: Wiring, together: int
+) -> None:
     loop, link = wires(Quality(latency_s=0.0, jitter_s=0.0, bandwidth_bps=GBIT_BPS))
     arrivals: list[float] = []
     for _ in range(together):
@@ -54,7 +68,7 @@ def test_ten_megabytes_take_eighty_milliseconds_alone_and_longer_together(togeth
     assert arrivals == pytest.approx([0.08 * together] * together)
 
 
-def test_what_joins_later_shares_from_then_on() -> None:
+def test_what_joins_later_shares_from_then_on(wires: Wiring) -> None:
     loop, link = wires(Quality(latency_s=0.0, jitter_s=0.0, bandwidth_bps=GBIT_BPS))
     arrivals: list[tuple[str, float]] = []
 
@@ -70,7 +84,7 @@ def test_what_joins_later_shares_from_then_on() -> None:
     assert arrivals == [("short", 0.08), ("long", 0.1)]
 
 
-def test_one_stream_is_first_in_first_out_whatever_the_sizes() -> None:
+def test_one_stream_is_first_in_first_out_whatever_the_sizes(wires: Wiring) -> None:
     loop, link = wires(Quality(latency_s=0.001, jitter_s=0.01, bandwidth_bps=GBIT_BPS))
     arrivals: list[int] = []
     lane = Lane()
@@ -80,7 +94,7 @@ def test_one_stream_is_first_in_first_out_whatever_the_sizes() -> None:
     assert arrivals == [0, 1, 2, 3, 4]
 
 
-def test_directions_planes_and_pairs_do_not_share() -> None:
+def test_directions_planes_and_pairs_do_not_share(wires: Wiring) -> None:
     loop, link = wires(Quality(latency_s=0.0, jitter_s=0.0, bandwidth_bps=GBIT_BPS))
     arrivals: list[float] = []
     for key in (A_TO_B, ("b", "a", A_TO_B[2]), ("a", "c", A_TO_B[2]), ("a", "b", Plane.SERVICE)):
@@ -89,7 +103,9 @@ def test_directions_planes_and_pairs_do_not_share() -> None:
     assert arrivals == pytest.approx([0.08] * 4)
 
 
-def test_a_transfer_stands_still_while_its_link_is_cut_and_slows_down_with_it() -> None:
+def test_a_transfer_stands_still_while_its_link_is_cut_and_slows_down_with_it(
+    wires: Wiring,
+) -> None:
     loop, link = wires(Quality(latency_s=0.0, jitter_s=0.0, bandwidth_bps=GBIT_BPS))
     arrivals: list[float] = []
     link.send(A_TO_B, Lane(), megabytes(10), lambda: arrivals.append(loop.now_s))
@@ -101,7 +117,7 @@ def test_a_transfer_stands_still_while_its_link_is_cut_and_slows_down_with_it() 
     assert arrivals == pytest.approx([5.04 + 0.4])
 
 
-def test_latencies_have_the_stated_distribution() -> None:
+def test_latencies_have_the_stated_distribution(wires: Wiring) -> None:
     loop, link = wires(Quality(latency_s=0.010, jitter_s=0.005))
     arrivals: list[float] = []
     for _ in range(5000):
@@ -137,6 +153,7 @@ def test_a_shared_link_is_never_idle_and_never_exceeded(
             lambda number=number: through.append((number, loop.now_s)),
         )
     loop.run_until(1000.0)
+    loop.close()
 
     busy_until_s = 0.0
     for _, at_s, bits in sends:
@@ -279,7 +296,7 @@ def test_a_slow_link_is_slow_one_way(nodes: Nodes) -> None:
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_a_stream_keeps_its_order_through_jitter_cuts_and_changes(seed: int) -> None:
+def test_a_stream_keeps_its_order_through_jitter_cuts_and_changes(wires: Wiring, seed: int) -> None:
     rng = seeds.generator(seed, "test")
     loop, link = wires(Quality(latency_s=0.01, jitter_s=0.05), seed)
     sent: list[tuple[int, int]] = []
