@@ -121,10 +121,10 @@ def test_ports_of_another_datacenter_are_taken(up: Launched, folder: Path) -> No
     assert f"port {port}, wanted for vrm, is taken" in failure.text
 
 
-def test_a_killed_host_is_disconnected_and_no_other(up: Launched) -> None:
+def test_a_killed_host_is_faulty_and_no_other(up: Launched) -> None:
     victim = up.pid_of("cna-02")
     os.kill(victim, signal.SIGKILL)
-    becomes(up.host_states, ["normal", "disconnected", "normal"])
+    becomes(up.host_states, ["normal", "faulty", "normal"])
     eventually("its pid is forgotten", lambda: victim not in {p.pid for p in up.state.processes})
     assert sorted(up.vm_states()) == ["running", "running", "unknown"]
 
@@ -144,7 +144,7 @@ def test_power_on_of_a_running_host_changes_nothing(up: Launched) -> None:
 def test_a_hung_host_can_be_reset(up: Launched) -> None:
     hung = identify(up.pid_of("cna-03"), "cna-03")
     os.kill(hung.pid, signal.SIGSTOP)
-    becomes(up.host_states, ["normal", "normal", "disconnected"])
+    becomes(up.host_states, ["normal", "normal", "faulty"])
     assert power(up, lambda bmc: bmc.reset("cna-03")) == 2
     assert not alive(hung)
     becomes(up.host_states, ["normal"] * 3)
@@ -155,7 +155,7 @@ def test_power_off_ends_the_process(up: Launched) -> None:
     process = identify(up.pid_of("cna-02"), "cna-02")
     assert power(up, lambda bmc: bmc.off("cna-02")) == 2
     assert not alive(process)
-    becomes(up.host_states, ["normal", "disconnected", "normal"])
+    becomes(up.host_states, ["normal", "faulty", "normal"])
     assert power(up, lambda bmc: bmc.on("cna-02")) == 3
     becomes(up.host_states, ["normal"] * 3)
 

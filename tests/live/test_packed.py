@@ -52,7 +52,7 @@ def test_hosts_share_processes_and_addresses(packed: Launched) -> None:
 def test_one_host_loses_power_and_its_neighbour_does_not_notice(packed: Launched) -> None:
     before = packed.pid_of("chassis-0")
     assert power(packed, lambda bmc: bmc.off("cna-01")) == 1
-    becomes(packed.host_states, ["disconnected", "normal", "normal", "normal"])
+    becomes(packed.host_states, ["faulty", "normal", "normal", "normal"])
     assert power(packed, lambda bmc: bmc.on("cna-01")) == 2
     becomes(packed.host_states, ["normal"] * 4)
     assert power(packed, lambda bmc: bmc.reset("cna-02")) == 2
@@ -64,9 +64,9 @@ def test_a_killed_process_takes_its_hosts_and_they_can_be_switched_on_again(
     packed: Launched,
 ) -> None:
     os.kill(packed.pid_of("chassis-1"), signal.SIGKILL)
-    becomes(packed.host_states, ["normal", "normal", "disconnected", "disconnected"])
+    becomes(packed.host_states, ["normal", "normal", "faulty", "faulty"])
     assert power(packed, lambda bmc: bmc.on("cna-03")) == 2
-    becomes(packed.host_states, ["normal", "normal", "normal", "disconnected"])
+    becomes(packed.host_states, ["normal", "normal", "normal", "faulty"])
     assert power(packed, lambda bmc: bmc.on("cna-04")) == 2
     becomes(packed.host_states, ["normal"] * 4)
 
@@ -82,7 +82,7 @@ def test_a_host_that_its_process_switched_off_can_be_switched_on_again(packed: L
             await network.close()
 
     last = asyncio.run(crash())
-    becomes(packed.host_states, ["normal", "normal", "normal", "disconnected"])
+    becomes(packed.host_states, ["normal", "normal", "normal", "faulty"])
     assert power(packed, lambda bmc: bmc.on("cna-04")) == last + 1
     becomes(packed.host_states, ["normal"] * 4)
     assert power(packed, lambda bmc: bmc.on("cna-04")) == last + 1  # it was on
