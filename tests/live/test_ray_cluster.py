@@ -87,8 +87,7 @@ def test_losing_a_node_takes_its_hosts_and_only_those(spread: Launched, ray_clus
         raylet for host in hosts.values() if (raylet := raylet_of(host.pid)) != vrms_raylet
     )
     expected = [
-        "faulty" if raylet_of(host.pid) == lost_raylet else "normal"
-        for host in hosts.values()
+        "faulty" if raylet_of(host.pid) == lost_raylet else "normal" for host in hosts.values()
     ]
     assert expected.count("faulty") == 2
     (node,) = [
