@@ -10,6 +10,9 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from fusion.memory.spec import GuestMemory
+from fusion.migration.settings import MigrationSettings
+
 if TYPE_CHECKING:
     from fusion.faults.plan import FaultPlan  # its distributions draw with numpy
 
@@ -50,6 +53,8 @@ class HostSpec:
     nics: tuple[Nic, ...] = ()
     cpu_generation: str = ""
     power_watts: tuple[float, ...] = ()  # at 0, 10, …, 100 % load; none given: not known
+    migration_bps: float = 10e9  # of its migration network, each way
+    networks: tuple[str, ...] = ()  # that it is attached to; none given: all
 
     @property
     def cores(self) -> int:
@@ -154,6 +159,22 @@ class RestartPriority(StrEnum):
     LOW = "low"
 
 
+class VnicKind(StrEnum):
+    """How a VM reaches a network (white paper 3.5.1, 3.5.2); all of them migrate."""
+
+    VIRTIO = "virtio"
+    VMDQ = "vmdq"
+    SR_IOV = "sr-iov"
+
+
+@dataclass(frozen=True, slots=True)
+class Vnic:
+    """A virtual network card of a VM, and the network that it is on."""
+
+    network: str
+    kind: VnicKind = VnicKind.VIRTIO
+
+
 @dataclass(frozen=True, slots=True)
 class VmSpec:
     """A virtual machine as it is configured; percentages of load are of vCPUs × ``vcpu_mhz``."""
@@ -170,6 +191,10 @@ class VmSpec:
     volumes: tuple[VolumeSpec, ...] = ()
     ha: bool = True
     restart_priority: RestartPriority = RestartPriority.MEDIUM
+    memory: GuestMemory = field(default_factory=GuestMemory)
+    vnics: tuple[Vnic, ...] = ()
+    gpu: str = ""  # the physical one that is passed through to it: it stays where that is
+    pinned_to: str = ""  # the only host that it may run on
 
     @property
     def arrays(self) -> tuple[str, ...]:
@@ -243,6 +268,7 @@ class ClusterSpec:
     isolation_response: IsolationResponse = IsolationResponse.LEAVE_RUNNING
     storage_fault: StorageFault = StorageFault.WAIT
     restarts_per_host: int = 8  # that a host boots at once, after failures of others
+    migration: MigrationSettings = field(default_factory=MigrationSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,3 +362,4 @@ class Datacenter:
     lease_s: float = 9.0
     renewal_s: float = 3.0
     clients: tuple[ClientSpec, ...] = ()
+    sample: float = 0.01  # share of migrated pages that are made, sent and compared for real

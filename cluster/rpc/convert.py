@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import Any, Literal, get_args
 
 from cluster.rpc.v1 import common_pb2 as pb
 from fusion.errors import InvalidInput
 from fusion.host import HostState
+from fusion.memory.spec import GuestMemory, Mix, WriteSet
+from fusion.migration.settings import (
+    AdaptiveRate,
+    Compression,
+    MigrationSettings,
+    NoConvergence,
+)
 from fusion.spec import (
     Bursts,
     Constant,
@@ -19,6 +28,8 @@ from fusion.spec import (
     Step,
     Trace,
     VmSpec,
+    Vnic,
+    VnicKind,
     VolumeSpec,
     Workload,
 )
@@ -40,6 +51,33 @@ RESTART_PRIORITIES: dict[RestartPriority, pb.RestartPriority.ValueType] = {
     for priority in RestartPriority
 }
 RESTART_PRIORITY_OF = {number: priority for priority, number in RESTART_PRIORITIES.items()}
+
+VNIC_KINDS: dict[VnicKind, pb.VnicKind.ValueType] = {
+    kind: pb.VnicKind.Value("VNIC_KIND_" + kind.name) for kind in VnicKind
+}
+VNIC_KIND_OF = {number: kind for kind, number in VNIC_KINDS.items()}
+
+COMPRESSIONS: dict[Compression, pb.Compression.ValueType] = {
+    one: pb.Compression.Value("COMPRESSION_" + one.name) for one in Compression
+}
+COMPRESSION_OF = {number: one for one, number in COMPRESSIONS.items()}
+
+NO_CONVERGENCES: dict[NoConvergence, pb.NoConvergence.ValueType] = {
+    one: pb.NoConvergence.Value("NO_CONVERGENCE_" + one.name) for one in NoConvergence
+}
+NO_CONVERGENCE_OF = {number: one for one, number in NO_CONVERGENCES.items()}
+
+_PlainSetting = Literal[
+    "compression_threads",
+    "downtime_s",
+    "rounds",
+    "sent_share",
+    "skip_hot",
+    "per_host",
+    "per_cluster",
+]
+#: Settings of migrations that are called the same in the message.
+_PLAIN: tuple[_PlainSetting, ...] = get_args(_PlainSetting)
 
 
 def cpu_to_message(cpu: CpuQos) -> pb.CpuQos:
@@ -139,6 +177,10 @@ def vm_to_message(spec: VmSpec) -> pb.VmSpec:
         ],
         ha=spec.ha,
         restart_priority=RESTART_PRIORITIES[spec.restart_priority],
+        memory=memory_to_message(spec.memory),
+        vnics=[pb.Vnic(network=one.network, kind=VNIC_KINDS[one.kind]) for one in spec.vnics],
+        gpu=spec.gpu,
+        pinned_to=spec.pinned_to,
     )
 
 
@@ -159,6 +201,76 @@ def vm_from_message(message: pb.VmSpec) -> VmSpec:
         ),
         ha=message.ha,
         restart_priority=RESTART_PRIORITY_OF[message.restart_priority],
+        memory=memory_from_message(message.memory) if message.HasField("memory") else GuestMemory(),
+        vnics=tuple(Vnic(one.network, VNIC_KIND_OF[one.kind]) for one in message.vnics),
+        gpu=message.gpu,
+        pinned_to=message.pinned_to,
+    )
+
+
+def memory_to_message(memory: GuestMemory) -> pb.GuestMemory:
+    return pb.GuestMemory(
+        profile=memory.profile,
+        zero_share=memory.zero_share,
+        repetitive_share=memory.mix.repetitive,
+        text_share=memory.mix.text,
+        code_share=memory.mix.code,
+        random_share=memory.mix.random,
+        write_set_bytes=[one.size_bytes for one in memory.write_sets],
+        write_rate_bytes_s=[one.rate_bytes_s for one in memory.write_sets],
+        idle_share=memory.idle_share,
+    )
+
+
+def memory_from_message(message: pb.GuestMemory) -> GuestMemory:
+    sets = zip(message.write_set_bytes, message.write_rate_bytes_s, strict=True)
+    return GuestMemory(
+        profile=message.profile,
+        zero_share=message.zero_share,
+        mix=Mix(
+            repetitive=message.repetitive_share,
+            text=message.text_share,
+            code=message.code_share,
+            random=message.random_share,
+        ),
+        write_sets=tuple(WriteSet(size_bytes, rate_bytes_s) for size_bytes, rate_bytes_s in sets),
+        idle_share=message.idle_share,
+    )
+
+
+def migration_to_message(settings: MigrationSettings) -> pb.MigrationSettings:
+    message = pb.MigrationSettings(
+        compression=COMPRESSIONS[settings.compression],
+        compression_threads=settings.compression_threads,
+        downtime_s=settings.downtime_s,
+        rounds=settings.rounds,
+        sent_share=settings.sent_share,
+        no_convergence=NO_CONVERGENCES[settings.no_convergence],
+        skip_hot=settings.skip_hot,
+        per_host=settings.per_host,
+        per_cluster=settings.per_cluster,
+    )
+    if settings.rate is not None:
+        message.floor_bps = settings.rate.floor_bps
+        message.step_bps = settings.rate.step_bps
+        message.ceiling_bps = settings.rate.ceiling_bps
+    return message
+
+
+def migration_from_message(
+    message: pb.MigrationSettings, default: MigrationSettings
+) -> MigrationSettings:
+    """Return what ``message`` says, and of what it does not say the ``default``."""
+    given: dict[str, Any] = {
+        name: getattr(message, name) for name in _PLAIN if message.HasField(name)
+    }
+    if message.HasField("floor_bps"):
+        given["rate"] = AdaptiveRate(message.floor_bps, message.step_bps, message.ceiling_bps)
+    return replace(
+        default,
+        compression=COMPRESSION_OF.get(message.compression, default.compression),
+        no_convergence=NO_CONVERGENCE_OF.get(message.no_convergence, default.no_convergence),
+        **given,
     )
 
 
@@ -175,6 +287,8 @@ def host_to_message(spec: HostSpec) -> pb.HostSpec:
         dom0_memory_bytes=spec.dom0.memory_bytes,
         nics=[pb.HostSpec.Nic(name=nic.name, link_bps=nic.link_bps) for nic in spec.nics],
         cpu_generation=spec.cpu_generation,
+        migration_bps=0.0 if math.isinf(spec.migration_bps) else spec.migration_bps,
+        networks=spec.networks,
     )
 
 
@@ -190,4 +304,6 @@ def host_from_message(message: pb.HostSpec) -> HostSpec:
         dom0=Dom0(message.dom0_vcpus, message.dom0_memory_bytes),
         nics=tuple(Nic(nic.name, nic.link_bps) for nic in message.nics),
         cpu_generation=message.cpu_generation,
+        migration_bps=message.migration_bps or math.inf,
+        networks=tuple(message.networks),
     )

@@ -9,6 +9,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -19,6 +20,33 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _MigrationPhase:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _MigrationPhaseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MigrationPhase.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    MIGRATION_PHASE_UNSPECIFIED: _MigrationPhase.ValueType  # 0
+    MIGRATION_PHASE_PRE_COPY: _MigrationPhase.ValueType  # 1
+    MIGRATION_PHASE_HAND_OVER: _MigrationPhase.ValueType  # 2
+    """the guest is paused"""
+    MIGRATION_PHASE_MOVED: _MigrationPhase.ValueType  # 3
+    """it runs at the destination, at `epoch_there`"""
+    MIGRATION_PHASE_STAYED: _MigrationPhase.ValueType  # 4
+    """it goes on at the source; `reason` says why"""
+
+class MigrationPhase(_MigrationPhase, metaclass=_MigrationPhaseEnumTypeWrapper): ...
+
+MIGRATION_PHASE_UNSPECIFIED: MigrationPhase.ValueType  # 0
+MIGRATION_PHASE_PRE_COPY: MigrationPhase.ValueType  # 1
+MIGRATION_PHASE_HAND_OVER: MigrationPhase.ValueType  # 2
+"""the guest is paused"""
+MIGRATION_PHASE_MOVED: MigrationPhase.ValueType  # 3
+"""it runs at the destination, at `epoch_there`"""
+MIGRATION_PHASE_STAYED: MigrationPhase.ValueType  # 4
+"""it goes on at the source; `reason` says why"""
+Global___MigrationPhase: _TypeAlias = MigrationPhase  # noqa: Y015
 
 @_typing.final
 class Command(_message.Message):
@@ -307,6 +335,168 @@ class DiscardVmsReply(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DiscardVmsReply: _TypeAlias = DiscardVmsReply  # noqa: Y015
+
+@_typing.final
+class MigrateVmRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMMAND_FIELD_NUMBER: _builtins.int
+    VM_FIELD_NUMBER: _builtins.int
+    MIGRATION_FIELD_NUMBER: _builtins.int
+    DESTINATION_FIELD_NUMBER: _builtins.int
+    DESTINATION_INCARNATION_FIELD_NUMBER: _builtins.int
+    SETTINGS_FIELD_NUMBER: _builtins.int
+    EPOCH_THERE_FIELD_NUMBER: _builtins.int
+    EPOCH_BACK_FIELD_NUMBER: _builtins.int
+    vm: _builtins.str
+    migration: _builtins.str
+    """its identity, the same for as long as it lasts"""
+    destination: _builtins.str
+    destination_incarnation: _builtins.int
+    epoch_there: _builtins.int
+    """at which the destination has the VM, if it comes to that"""
+    epoch_back: _builtins.int
+    """at which the source takes it back, where nobody knows if it did"""
+    @_builtins.property
+    def command(self) -> Global___Command: ...
+    @_builtins.property
+    def settings(self) -> _common_pb2.MigrationSettings: ...
+    def __init__(
+        self,
+        *,
+        command: Global___Command | None = ...,
+        vm: _builtins.str = ...,
+        migration: _builtins.str = ...,
+        destination: _builtins.str = ...,
+        destination_incarnation: _builtins.int = ...,
+        settings: _common_pb2.MigrationSettings | None = ...,
+        epoch_there: _builtins.int = ...,
+        epoch_back: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "settings", b"settings"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "destination", b"destination", "destination_incarnation", b"destination_incarnation", "epoch_back", b"epoch_back", "epoch_there", b"epoch_there", "migration", b"migration", "settings", b"settings", "vm", b"vm"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MigrateVmRequest: _TypeAlias = MigrateVmRequest  # noqa: Y015
+
+@_typing.final
+class CancelMigrationRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMMAND_FIELD_NUMBER: _builtins.int
+    VM_FIELD_NUMBER: _builtins.int
+    MIGRATION_FIELD_NUMBER: _builtins.int
+    vm: _builtins.str
+    migration: _builtins.str
+    @_builtins.property
+    def command(self) -> Global___Command: ...
+    def __init__(
+        self,
+        *,
+        command: Global___Command | None = ...,
+        vm: _builtins.str = ...,
+        migration: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["command", b"command"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "migration", b"migration", "vm", b"vm"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelMigrationRequest: _TypeAlias = CancelMigrationRequest  # noqa: Y015
+
+@_typing.final
+class WatchMigrationRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MIGRATION_FIELD_NUMBER: _builtins.int
+    migration: _builtins.str
+    def __init__(
+        self,
+        *,
+        migration: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["migration", b"migration"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchMigrationRequest: _TypeAlias = WatchMigrationRequest  # noqa: Y015
+
+@_typing.final
+class MigrationProgress(_message.Message):
+    """Bytes are of memory as the guest has it (raw), and as they crossed the network (wire)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PHASE_FIELD_NUMBER: _builtins.int
+    ROUND_FIELD_NUMBER: _builtins.int
+    RAW_BYTES_FIELD_NUMBER: _builtins.int
+    WIRE_BYTES_FIELD_NUMBER: _builtins.int
+    REMAINING_BYTES_FIELD_NUMBER: _builtins.int
+    RATE_BYTES_S_FIELD_NUMBER: _builtins.int
+    DIRTY_BYTES_S_FIELD_NUMBER: _builtins.int
+    THROTTLE_SHARE_FIELD_NUMBER: _builtins.int
+    ELAPSED_S_FIELD_NUMBER: _builtins.int
+    LEFT_S_FIELD_NUMBER: _builtins.int
+    DOWNTIME_S_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    ZERO_PAGES_FIELD_NUMBER: _builtins.int
+    CHECKED_PAGES_FIELD_NUMBER: _builtins.int
+    phase: Global___MigrationPhase.ValueType
+    round: _builtins.int
+    """from 1"""
+    raw_bytes: _builtins.int
+    wire_bytes: _builtins.int
+    remaining_bytes: _builtins.int
+    """raw, of the round under way and what was written since it began"""
+    rate_bytes_s: _builtins.float
+    """raw, of late"""
+    dirty_bytes_s: _builtins.float
+    """distinct, of late"""
+    throttle_share: _builtins.float
+    """by which the guest is slowed down"""
+    elapsed_s: _builtins.float
+    left_s: _builtins.float
+    """as is expected now; negative: not known"""
+    downtime_s: _builtins.float
+    """of the outcome: from the pause until it ran again"""
+    epoch: _builtins.int
+    """of the outcome"""
+    reason: _builtins.str
+    zero_pages: _builtins.int
+    checked_pages: _builtins.int
+    """that were made, sent and compared for real"""
+    def __init__(
+        self,
+        *,
+        phase: Global___MigrationPhase.ValueType = ...,
+        round: _builtins.int = ...,
+        raw_bytes: _builtins.int = ...,
+        wire_bytes: _builtins.int = ...,
+        remaining_bytes: _builtins.int = ...,
+        rate_bytes_s: _builtins.float = ...,
+        dirty_bytes_s: _builtins.float = ...,
+        throttle_share: _builtins.float = ...,
+        elapsed_s: _builtins.float = ...,
+        left_s: _builtins.float = ...,
+        downtime_s: _builtins.float = ...,
+        epoch: _builtins.int = ...,
+        reason: _builtins.str = ...,
+        zero_pages: _builtins.int = ...,
+        checked_pages: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checked_pages", b"checked_pages", "dirty_bytes_s", b"dirty_bytes_s", "downtime_s", b"downtime_s", "elapsed_s", b"elapsed_s", "epoch", b"epoch", "left_s", b"left_s", "phase", b"phase", "rate_bytes_s", b"rate_bytes_s", "raw_bytes", b"raw_bytes", "reason", b"reason", "remaining_bytes", b"remaining_bytes", "round", b"round", "throttle_share", b"throttle_share", "wire_bytes", b"wire_bytes", "zero_pages", b"zero_pages"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MigrationProgress: _TypeAlias = MigrationProgress  # noqa: Y015
 
 @_typing.final
 class VmReply(_message.Message):

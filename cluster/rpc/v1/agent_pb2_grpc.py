@@ -69,6 +69,21 @@ class AgentStub(object):
                 request_serializer=cluster_dot_rpc_dot_v1_dot_agent__pb2.DiscardVmsRequest.SerializeToString,
                 response_deserializer=cluster_dot_rpc_dot_v1_dot_agent__pb2.DiscardVmsReply.FromString,
                 _registered_method=True)
+        self.MigrateVm = channel.unary_unary(
+                '/fusion.v1.Agent/MigrateVm',
+                request_serializer=cluster_dot_rpc_dot_v1_dot_agent__pb2.MigrateVmRequest.SerializeToString,
+                response_deserializer=cluster_dot_rpc_dot_v1_dot_agent__pb2.VmReply.FromString,
+                _registered_method=True)
+        self.CancelMigration = channel.unary_unary(
+                '/fusion.v1.Agent/CancelMigration',
+                request_serializer=cluster_dot_rpc_dot_v1_dot_agent__pb2.CancelMigrationRequest.SerializeToString,
+                response_deserializer=cluster_dot_rpc_dot_v1_dot_agent__pb2.VmReply.FromString,
+                _registered_method=True)
+        self.WatchMigration = channel.unary_stream(
+                '/fusion.v1.Agent/WatchMigration',
+                request_serializer=cluster_dot_rpc_dot_v1_dot_agent__pb2.WatchMigrationRequest.SerializeToString,
+                response_deserializer=cluster_dot_rpc_dot_v1_dot_agent__pb2.MigrationProgress.FromString,
+                _registered_method=True)
         self.ListHosts = channel.unary_unary(
                 '/fusion.v1.Agent/ListHosts',
                 request_serializer=cluster_dot_rpc_dot_v1_dot_agent__pb2.ListHostsRequest.SerializeToString,
@@ -123,6 +138,29 @@ class AgentServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def MigrateVm(self, request, context):
+        """Begins to migrate a running VM to another host; answers when that is under way. What becomes of
+        it, source and destination decide with the array, whether or not the VRM is there.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelMigration(self, request, context):
+        """Ends a migration that has not come to the hand-over: FAILED_PRECONDITION where it has.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchMigration(self, request, context):
+        """How a migration goes, until its outcome, which is remembered for a while. NOT_FOUND: this
+        process knows of no such migration.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListHosts(self, request, context):
         """What this server's hosts are doing, as they know it.
         """
@@ -167,6 +205,21 @@ def add_AgentServicer_to_server(servicer, server):
                     servicer.DiscardVms,
                     request_deserializer=cluster_dot_rpc_dot_v1_dot_agent__pb2.DiscardVmsRequest.FromString,
                     response_serializer=cluster_dot_rpc_dot_v1_dot_agent__pb2.DiscardVmsReply.SerializeToString,
+            ),
+            'MigrateVm': grpc.unary_unary_rpc_method_handler(
+                    servicer.MigrateVm,
+                    request_deserializer=cluster_dot_rpc_dot_v1_dot_agent__pb2.MigrateVmRequest.FromString,
+                    response_serializer=cluster_dot_rpc_dot_v1_dot_agent__pb2.VmReply.SerializeToString,
+            ),
+            'CancelMigration': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelMigration,
+                    request_deserializer=cluster_dot_rpc_dot_v1_dot_agent__pb2.CancelMigrationRequest.FromString,
+                    response_serializer=cluster_dot_rpc_dot_v1_dot_agent__pb2.VmReply.SerializeToString,
+            ),
+            'WatchMigration': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchMigration,
+                    request_deserializer=cluster_dot_rpc_dot_v1_dot_agent__pb2.WatchMigrationRequest.FromString,
+                    response_serializer=cluster_dot_rpc_dot_v1_dot_agent__pb2.MigrationProgress.SerializeToString,
             ),
             'ListHosts': grpc.unary_unary_rpc_method_handler(
                     servicer.ListHosts,
@@ -363,6 +416,87 @@ class Agent(object):
             '/fusion.v1.Agent/DiscardVms',
             cluster_dot_rpc_dot_v1_dot_agent__pb2.DiscardVmsRequest.SerializeToString,
             cluster_dot_rpc_dot_v1_dot_agent__pb2.DiscardVmsReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MigrateVm(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fusion.v1.Agent/MigrateVm',
+            cluster_dot_rpc_dot_v1_dot_agent__pb2.MigrateVmRequest.SerializeToString,
+            cluster_dot_rpc_dot_v1_dot_agent__pb2.VmReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelMigration(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fusion.v1.Agent/CancelMigration',
+            cluster_dot_rpc_dot_v1_dot_agent__pb2.CancelMigrationRequest.SerializeToString,
+            cluster_dot_rpc_dot_v1_dot_agent__pb2.VmReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchMigration(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/fusion.v1.Agent/WatchMigration',
+            cluster_dot_rpc_dot_v1_dot_agent__pb2.WatchMigrationRequest.SerializeToString,
+            cluster_dot_rpc_dot_v1_dot_agent__pb2.MigrationProgress.FromString,
             options,
             channel_credentials,
             insecure,

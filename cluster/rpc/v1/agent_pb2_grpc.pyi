@@ -23,6 +23,16 @@ class AgentStub:
     SetVmCpu: _aio.UnaryUnaryMultiCallable[_agent_pb2.SetVmCpuRequest, _agent_pb2.VmReply]
     DiscardVms: _aio.UnaryUnaryMultiCallable[_agent_pb2.DiscardVmsRequest, _agent_pb2.DiscardVmsReply]
     """Drops copies of VMs that belong to another host by now, at once."""
+    MigrateVm: _aio.UnaryUnaryMultiCallable[_agent_pb2.MigrateVmRequest, _agent_pb2.VmReply]
+    """Begins to migrate a running VM to another host; answers when that is under way. What becomes of
+    it, source and destination decide with the array, whether or not the VRM is there.
+    """
+    CancelMigration: _aio.UnaryUnaryMultiCallable[_agent_pb2.CancelMigrationRequest, _agent_pb2.VmReply]
+    """Ends a migration that has not come to the hand-over: FAILED_PRECONDITION where it has."""
+    WatchMigration: _aio.UnaryStreamMultiCallable[_agent_pb2.WatchMigrationRequest, _agent_pb2.MigrationProgress]
+    """How a migration goes, until its outcome, which is remembered for a while. NOT_FOUND: this
+    process knows of no such migration.
+    """
     ListHosts: _aio.UnaryUnaryMultiCallable[_agent_pb2.ListHostsRequest, _agent_pb2.ListHostsReply]
     """What this server's hosts are doing, as they know it."""
 
@@ -77,6 +87,34 @@ class AgentServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_agent_pb2.DiscardVmsRequest, _abc.Awaitable[_agent_pb2.DiscardVmsReply]],
     ) -> _abc.Awaitable[_agent_pb2.DiscardVmsReply]:
         """Drops copies of VMs that belong to another host by now, at once."""
+
+    @_abc_1.abstractmethod
+    def MigrateVm(
+        self,
+        request: _agent_pb2.MigrateVmRequest,
+        context: _aio.ServicerContext[_agent_pb2.MigrateVmRequest, _abc.Awaitable[_agent_pb2.VmReply]],
+    ) -> _abc.Awaitable[_agent_pb2.VmReply]:
+        """Begins to migrate a running VM to another host; answers when that is under way. What becomes of
+        it, source and destination decide with the array, whether or not the VRM is there.
+        """
+
+    @_abc_1.abstractmethod
+    def CancelMigration(
+        self,
+        request: _agent_pb2.CancelMigrationRequest,
+        context: _aio.ServicerContext[_agent_pb2.CancelMigrationRequest, _abc.Awaitable[_agent_pb2.VmReply]],
+    ) -> _abc.Awaitable[_agent_pb2.VmReply]:
+        """Ends a migration that has not come to the hand-over: FAILED_PRECONDITION where it has."""
+
+    @_abc_1.abstractmethod
+    def WatchMigration(
+        self,
+        request: _agent_pb2.WatchMigrationRequest,
+        context: _aio.ServicerContext[_agent_pb2.WatchMigrationRequest, _abc.AsyncIterator[_agent_pb2.MigrationProgress]],
+    ) -> _abc.AsyncIterator[_agent_pb2.MigrationProgress]:
+        """How a migration goes, until its outcome, which is remembered for a while. NOT_FOUND: this
+        process knows of no such migration.
+        """
 
     @_abc_1.abstractmethod
     def ListHosts(

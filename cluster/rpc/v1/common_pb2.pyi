@@ -124,6 +124,65 @@ RESTART_PRIORITY_HIGH: RestartPriority.ValueType  # 1
 RESTART_PRIORITY_LOW: RestartPriority.ValueType  # 2
 Global___RestartPriority: _TypeAlias = RestartPriority  # noqa: Y015
 
+class _VnicKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _VnicKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_VnicKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    VNIC_KIND_VIRTIO: _VnicKind.ValueType  # 0
+    VNIC_KIND_VMDQ: _VnicKind.ValueType  # 1
+    VNIC_KIND_SR_IOV: _VnicKind.ValueType  # 2
+
+class VnicKind(_VnicKind, metaclass=_VnicKindEnumTypeWrapper): ...
+
+VNIC_KIND_VIRTIO: VnicKind.ValueType  # 0
+VNIC_KIND_VMDQ: VnicKind.ValueType  # 1
+VNIC_KIND_SR_IOV: VnicKind.ValueType  # 2
+Global___VnicKind: _TypeAlias = VnicKind  # noqa: Y015
+
+class _Compression:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CompressionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Compression.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    COMPRESSION_UNSPECIFIED: _Compression.ValueType  # 0
+    """as the cluster is set"""
+    COMPRESSION_NONE: _Compression.ValueType  # 1
+    COMPRESSION_LZ4: _Compression.ValueType  # 2
+    COMPRESSION_ZSTD: _Compression.ValueType  # 3
+
+class Compression(_Compression, metaclass=_CompressionEnumTypeWrapper): ...
+
+COMPRESSION_UNSPECIFIED: Compression.ValueType  # 0
+"""as the cluster is set"""
+COMPRESSION_NONE: Compression.ValueType  # 1
+COMPRESSION_LZ4: Compression.ValueType  # 2
+COMPRESSION_ZSTD: Compression.ValueType  # 3
+Global___Compression: _TypeAlias = Compression  # noqa: Y015
+
+class _NoConvergence:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _NoConvergenceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_NoConvergence.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    NO_CONVERGENCE_UNSPECIFIED: _NoConvergence.ValueType  # 0
+    """as the cluster is set"""
+    NO_CONVERGENCE_AUTO_CONVERGE: _NoConvergence.ValueType  # 1
+    NO_CONVERGENCE_STOP_AND_COPY: _NoConvergence.ValueType  # 2
+    NO_CONVERGENCE_GIVE_UP: _NoConvergence.ValueType  # 3
+
+class NoConvergence(_NoConvergence, metaclass=_NoConvergenceEnumTypeWrapper): ...
+
+NO_CONVERGENCE_UNSPECIFIED: NoConvergence.ValueType  # 0
+"""as the cluster is set"""
+NO_CONVERGENCE_AUTO_CONVERGE: NoConvergence.ValueType  # 1
+NO_CONVERGENCE_STOP_AND_COPY: NoConvergence.ValueType  # 2
+NO_CONVERGENCE_GIVE_UP: NoConvergence.ValueType  # 3
+Global___NoConvergence: _TypeAlias = NoConvergence  # noqa: Y015
+
 @_typing.final
 class CpuQos(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
@@ -333,6 +392,171 @@ class Volume(_message.Message):
 Global___Volume: _TypeAlias = Volume  # noqa: Y015
 
 @_typing.final
+class GuestMemory(_message.Message):
+    """Shares of pages by content; the write sets of a guest are columns of equal length."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROFILE_FIELD_NUMBER: _builtins.int
+    ZERO_SHARE_FIELD_NUMBER: _builtins.int
+    REPETITIVE_SHARE_FIELD_NUMBER: _builtins.int
+    TEXT_SHARE_FIELD_NUMBER: _builtins.int
+    CODE_SHARE_FIELD_NUMBER: _builtins.int
+    RANDOM_SHARE_FIELD_NUMBER: _builtins.int
+    WRITE_SET_BYTES_FIELD_NUMBER: _builtins.int
+    WRITE_RATE_BYTES_S_FIELD_NUMBER: _builtins.int
+    IDLE_SHARE_FIELD_NUMBER: _builtins.int
+    profile: _builtins.str
+    zero_share: _builtins.float
+    repetitive_share: _builtins.float
+    """this and the next three: of what is not zero"""
+    text_share: _builtins.float
+    code_share: _builtins.float
+    random_share: _builtins.float
+    idle_share: _builtins.float
+    @_builtins.property
+    def write_set_bytes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def write_rate_bytes_s(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]: ...
+    def __init__(
+        self,
+        *,
+        profile: _builtins.str = ...,
+        zero_share: _builtins.float = ...,
+        repetitive_share: _builtins.float = ...,
+        text_share: _builtins.float = ...,
+        code_share: _builtins.float = ...,
+        random_share: _builtins.float = ...,
+        write_set_bytes: _abc.Iterable[_builtins.int] | None = ...,
+        write_rate_bytes_s: _abc.Iterable[_builtins.float] | None = ...,
+        idle_share: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code_share", b"code_share", "idle_share", b"idle_share", "profile", b"profile", "random_share", b"random_share", "repetitive_share", b"repetitive_share", "text_share", b"text_share", "write_rate_bytes_s", b"write_rate_bytes_s", "write_set_bytes", b"write_set_bytes", "zero_share", b"zero_share"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GuestMemory: _TypeAlias = GuestMemory  # noqa: Y015
+
+@_typing.final
+class Vnic(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NETWORK_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    network: _builtins.str
+    kind: Global___VnicKind.ValueType
+    def __init__(
+        self,
+        *,
+        network: _builtins.str = ...,
+        kind: Global___VnicKind.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "network", b"network"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Vnic: _TypeAlias = Vnic  # noqa: Y015
+
+@_typing.final
+class MigrationSettings(_message.Message):
+    """See fusion.migration.settings. In orders, fields that are not set are as the cluster is set."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMPRESSION_FIELD_NUMBER: _builtins.int
+    COMPRESSION_THREADS_FIELD_NUMBER: _builtins.int
+    DOWNTIME_S_FIELD_NUMBER: _builtins.int
+    ROUNDS_FIELD_NUMBER: _builtins.int
+    SENT_SHARE_FIELD_NUMBER: _builtins.int
+    NO_CONVERGENCE_FIELD_NUMBER: _builtins.int
+    SKIP_HOT_FIELD_NUMBER: _builtins.int
+    FLOOR_BPS_FIELD_NUMBER: _builtins.int
+    STEP_BPS_FIELD_NUMBER: _builtins.int
+    CEILING_BPS_FIELD_NUMBER: _builtins.int
+    PER_HOST_FIELD_NUMBER: _builtins.int
+    PER_CLUSTER_FIELD_NUMBER: _builtins.int
+    compression: Global___Compression.ValueType
+    compression_threads: _builtins.int
+    downtime_s: _builtins.float
+    rounds: _builtins.int
+    sent_share: _builtins.float
+    no_convergence: Global___NoConvergence.ValueType
+    skip_hot: _builtins.bool
+    floor_bps: _builtins.float
+    """Of an adaptive rate."""
+    step_bps: _builtins.float
+    ceiling_bps: _builtins.float
+    per_host: _builtins.int
+    per_cluster: _builtins.int
+    """0: no limit"""
+    def __init__(
+        self,
+        *,
+        compression: Global___Compression.ValueType = ...,
+        compression_threads: _builtins.int | None = ...,
+        downtime_s: _builtins.float | None = ...,
+        rounds: _builtins.int | None = ...,
+        sent_share: _builtins.float | None = ...,
+        no_convergence: Global___NoConvergence.ValueType = ...,
+        skip_hot: _builtins.bool | None = ...,
+        floor_bps: _builtins.float | None = ...,
+        step_bps: _builtins.float | None = ...,
+        ceiling_bps: _builtins.float | None = ...,
+        per_host: _builtins.int | None = ...,
+        per_cluster: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_ceiling_bps", b"_ceiling_bps", "_compression_threads", b"_compression_threads", "_downtime_s", b"_downtime_s", "_floor_bps", b"_floor_bps", "_per_cluster", b"_per_cluster", "_per_host", b"_per_host", "_rounds", b"_rounds", "_sent_share", b"_sent_share", "_skip_hot", b"_skip_hot", "_step_bps", b"_step_bps", "ceiling_bps", b"ceiling_bps", "compression_threads", b"compression_threads", "downtime_s", b"downtime_s", "floor_bps", b"floor_bps", "per_cluster", b"per_cluster", "per_host", b"per_host", "rounds", b"rounds", "sent_share", b"sent_share", "skip_hot", b"skip_hot", "step_bps", b"step_bps"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ceiling_bps", b"_ceiling_bps", "_compression_threads", b"_compression_threads", "_downtime_s", b"_downtime_s", "_floor_bps", b"_floor_bps", "_per_cluster", b"_per_cluster", "_per_host", b"_per_host", "_rounds", b"_rounds", "_sent_share", b"_sent_share", "_skip_hot", b"_skip_hot", "_step_bps", b"_step_bps", "ceiling_bps", b"ceiling_bps", "compression", b"compression", "compression_threads", b"compression_threads", "downtime_s", b"downtime_s", "floor_bps", b"floor_bps", "no_convergence", b"no_convergence", "per_cluster", b"per_cluster", "per_host", b"per_host", "rounds", b"rounds", "sent_share", b"sent_share", "skip_hot", b"skip_hot", "step_bps", b"step_bps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__ceiling_bps: _TypeAlias = _typing.Literal["ceiling_bps"]  # noqa: Y015
+    _WhichOneofArgType__ceiling_bps: _TypeAlias = _typing.Literal["_ceiling_bps", b"_ceiling_bps"]  # noqa: Y015
+    _WhichOneofReturnType__compression_threads: _TypeAlias = _typing.Literal["compression_threads"]  # noqa: Y015
+    _WhichOneofArgType__compression_threads: _TypeAlias = _typing.Literal["_compression_threads", b"_compression_threads"]  # noqa: Y015
+    _WhichOneofReturnType__downtime_s: _TypeAlias = _typing.Literal["downtime_s"]  # noqa: Y015
+    _WhichOneofArgType__downtime_s: _TypeAlias = _typing.Literal["_downtime_s", b"_downtime_s"]  # noqa: Y015
+    _WhichOneofReturnType__floor_bps: _TypeAlias = _typing.Literal["floor_bps"]  # noqa: Y015
+    _WhichOneofArgType__floor_bps: _TypeAlias = _typing.Literal["_floor_bps", b"_floor_bps"]  # noqa: Y015
+    _WhichOneofReturnType__per_cluster: _TypeAlias = _typing.Literal["per_cluster"]  # noqa: Y015
+    _WhichOneofArgType__per_cluster: _TypeAlias = _typing.Literal["_per_cluster", b"_per_cluster"]  # noqa: Y015
+    _WhichOneofReturnType__per_host: _TypeAlias = _typing.Literal["per_host"]  # noqa: Y015
+    _WhichOneofArgType__per_host: _TypeAlias = _typing.Literal["_per_host", b"_per_host"]  # noqa: Y015
+    _WhichOneofReturnType__rounds: _TypeAlias = _typing.Literal["rounds"]  # noqa: Y015
+    _WhichOneofArgType__rounds: _TypeAlias = _typing.Literal["_rounds", b"_rounds"]  # noqa: Y015
+    _WhichOneofReturnType__sent_share: _TypeAlias = _typing.Literal["sent_share"]  # noqa: Y015
+    _WhichOneofArgType__sent_share: _TypeAlias = _typing.Literal["_sent_share", b"_sent_share"]  # noqa: Y015
+    _WhichOneofReturnType__skip_hot: _TypeAlias = _typing.Literal["skip_hot"]  # noqa: Y015
+    _WhichOneofArgType__skip_hot: _TypeAlias = _typing.Literal["_skip_hot", b"_skip_hot"]  # noqa: Y015
+    _WhichOneofReturnType__step_bps: _TypeAlias = _typing.Literal["step_bps"]  # noqa: Y015
+    _WhichOneofArgType__step_bps: _TypeAlias = _typing.Literal["_step_bps", b"_step_bps"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__ceiling_bps) -> _WhichOneofReturnType__ceiling_bps | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__compression_threads) -> _WhichOneofReturnType__compression_threads | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__downtime_s) -> _WhichOneofReturnType__downtime_s | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__floor_bps) -> _WhichOneofReturnType__floor_bps | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__per_cluster) -> _WhichOneofReturnType__per_cluster | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__per_host) -> _WhichOneofReturnType__per_host | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rounds) -> _WhichOneofReturnType__rounds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__sent_share) -> _WhichOneofReturnType__sent_share | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__skip_hot) -> _WhichOneofReturnType__skip_hot | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__step_bps) -> _WhichOneofReturnType__step_bps | None: ...
+
+Global___MigrationSettings: _TypeAlias = MigrationSettings  # noqa: Y015
+
+@_typing.final
 class VmSpec(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -348,6 +572,10 @@ class VmSpec(_message.Message):
     VOLUMES_FIELD_NUMBER: _builtins.int
     HA_FIELD_NUMBER: _builtins.int
     RESTART_PRIORITY_FIELD_NUMBER: _builtins.int
+    MEMORY_FIELD_NUMBER: _builtins.int
+    VNICS_FIELD_NUMBER: _builtins.int
+    GPU_FIELD_NUMBER: _builtins.int
+    PINNED_TO_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     cluster: _builtins.str
     vcpus: _builtins.int
@@ -357,12 +585,18 @@ class VmSpec(_message.Message):
     shutdown_s: _builtins.float
     ha: _builtins.bool
     restart_priority: Global___RestartPriority.ValueType
+    gpu: _builtins.str
+    pinned_to: _builtins.str
     @_builtins.property
     def cpu(self) -> Global___CpuQos: ...
     @_builtins.property
     def workload(self) -> Global___Workload: ...
     @_builtins.property
     def volumes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Volume]: ...
+    @_builtins.property
+    def memory(self) -> Global___GuestMemory: ...
+    @_builtins.property
+    def vnics(self) -> _containers.RepeatedCompositeFieldContainer[Global___Vnic]: ...
     def __init__(
         self,
         *,
@@ -378,10 +612,14 @@ class VmSpec(_message.Message):
         volumes: _abc.Iterable[Global___Volume] | None = ...,
         ha: _builtins.bool = ...,
         restart_priority: Global___RestartPriority.ValueType = ...,
+        memory: Global___GuestMemory | None = ...,
+        vnics: _abc.Iterable[Global___Vnic] | None = ...,
+        gpu: _builtins.str = ...,
+        pinned_to: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cpu", b"cpu", "workload", b"workload"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cpu", b"cpu", "memory", b"memory", "workload", b"workload"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot_s", b"boot_s", "cluster", b"cluster", "cpu", b"cpu", "ha", b"ha", "memory_bytes", b"memory_bytes", "name", b"name", "restart_priority", b"restart_priority", "shutdown_s", b"shutdown_s", "vcpu_mhz", b"vcpu_mhz", "vcpus", b"vcpus", "volumes", b"volumes", "workload", b"workload"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["boot_s", b"boot_s", "cluster", b"cluster", "cpu", b"cpu", "gpu", b"gpu", "ha", b"ha", "memory", b"memory", "memory_bytes", b"memory_bytes", "name", b"name", "pinned_to", b"pinned_to", "restart_priority", b"restart_priority", "shutdown_s", b"shutdown_s", "vcpu_mhz", b"vcpu_mhz", "vcpus", b"vcpus", "vnics", b"vnics", "volumes", b"volumes", "workload", b"workload"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -422,6 +660,8 @@ class HostSpec(_message.Message):
     DOM0_MEMORY_BYTES_FIELD_NUMBER: _builtins.int
     NICS_FIELD_NUMBER: _builtins.int
     CPU_GENERATION_FIELD_NUMBER: _builtins.int
+    MIGRATION_BPS_FIELD_NUMBER: _builtins.int
+    NETWORKS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     cluster: _builtins.str
     rack: _builtins.str
@@ -432,8 +672,11 @@ class HostSpec(_message.Message):
     dom0_vcpus: _builtins.int
     dom0_memory_bytes: _builtins.int
     cpu_generation: _builtins.str
+    migration_bps: _builtins.float
     @_builtins.property
     def nics(self) -> _containers.RepeatedCompositeFieldContainer[Global___HostSpec.Nic]: ...
+    @_builtins.property
+    def networks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
@@ -448,10 +691,12 @@ class HostSpec(_message.Message):
         dom0_memory_bytes: _builtins.int = ...,
         nics: _abc.Iterable[Global___HostSpec.Nic] | None = ...,
         cpu_generation: _builtins.str = ...,
+        migration_bps: _builtins.float = ...,
+        networks: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster", b"cluster", "core_mhz", b"core_mhz", "cores_per_socket", b"cores_per_socket", "cpu_generation", b"cpu_generation", "dom0_memory_bytes", b"dom0_memory_bytes", "dom0_vcpus", b"dom0_vcpus", "memory_bytes", b"memory_bytes", "name", b"name", "nics", b"nics", "rack", b"rack", "sockets", b"sockets"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster", b"cluster", "core_mhz", b"core_mhz", "cores_per_socket", b"cores_per_socket", "cpu_generation", b"cpu_generation", "dom0_memory_bytes", b"dom0_memory_bytes", "dom0_vcpus", b"dom0_vcpus", "memory_bytes", b"memory_bytes", "migration_bps", b"migration_bps", "name", b"name", "networks", b"networks", "nics", b"nics", "rack", b"rack", "sockets", b"sockets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -171,6 +171,11 @@ class GatewayStub(object):
                 request_serializer=cluster_dot_rpc_dot_v1_dot_service__pb2.ReadClientsRequest.SerializeToString,
                 response_deserializer=cluster_dot_rpc_dot_v1_dot_service__pb2.ReadClientsReply.FromString,
                 _registered_method=True)
+        self.Announce = channel.unary_unary(
+                '/fusion.v1.Gateway/Announce',
+                request_serializer=cluster_dot_rpc_dot_v1_dot_service__pb2.AnnounceRequest.SerializeToString,
+                response_deserializer=cluster_dot_rpc_dot_v1_dot_service__pb2.AnnounceReply.FromString,
+                _registered_method=True)
 
 
 class GatewayServicer(object):
@@ -196,6 +201,13 @@ class GatewayServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Announce(self, request, context):
+        """A host's: it has this VM from now on, at an epoch. What is older than known is ignored.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_GatewayServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -213,6 +225,11 @@ def add_GatewayServicer_to_server(servicer, server):
                     servicer.ReadClients,
                     request_deserializer=cluster_dot_rpc_dot_v1_dot_service__pb2.ReadClientsRequest.FromString,
                     response_serializer=cluster_dot_rpc_dot_v1_dot_service__pb2.ReadClientsReply.SerializeToString,
+            ),
+            'Announce': grpc.unary_unary_rpc_method_handler(
+                    servicer.Announce,
+                    request_deserializer=cluster_dot_rpc_dot_v1_dot_service__pb2.AnnounceRequest.FromString,
+                    response_serializer=cluster_dot_rpc_dot_v1_dot_service__pb2.AnnounceReply.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -297,6 +314,33 @@ class Gateway(object):
             '/fusion.v1.Gateway/ReadClients',
             cluster_dot_rpc_dot_v1_dot_service__pb2.ReadClientsRequest.SerializeToString,
             cluster_dot_rpc_dot_v1_dot_service__pb2.ReadClientsReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Announce(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fusion.v1.Gateway/Announce',
+            cluster_dot_rpc_dot_v1_dot_service__pb2.AnnounceRequest.SerializeToString,
+            cluster_dot_rpc_dot_v1_dot_service__pb2.AnnounceReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -52,6 +52,8 @@ class GatewayStub:
     ReadLedger: _aio.UnaryUnaryMultiCallable[_service_pb2.ReadLedgerRequest, _service_pb2.ReadLedgerReply]
     ReadClients: _aio.UnaryUnaryMultiCallable[_service_pb2.ReadClientsRequest, _service_pb2.ReadClientsReply]
     """What the clients of the datacenter file have seen so far."""
+    Announce: _aio.UnaryUnaryMultiCallable[_service_pb2.AnnounceRequest, _service_pb2.AnnounceReply]
+    """A host's: it has this VM from now on, at an epoch. What is older than known is ignored."""
 
 class GatewayServicer(metaclass=_abc_1.ABCMeta):
     """The same for clients: by a VM's name or identity, wherever it is."""
@@ -77,5 +79,13 @@ class GatewayServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_service_pb2.ReadClientsRequest, _abc.Awaitable[_service_pb2.ReadClientsReply]],
     ) -> _abc.Awaitable[_service_pb2.ReadClientsReply]:
         """What the clients of the datacenter file have seen so far."""
+
+    @_abc_1.abstractmethod
+    def Announce(
+        self,
+        request: _service_pb2.AnnounceRequest,
+        context: _aio.ServicerContext[_service_pb2.AnnounceRequest, _abc.Awaitable[_service_pb2.AnnounceReply]],
+    ) -> _abc.Awaitable[_service_pb2.AnnounceReply]:
+        """A host's: it has this VM from now on, at an epoch. What is older than known is ignored."""
 
 def add_GatewayServicer_to_server(servicer: GatewayServicer, server: _aio.Server) -> None: ...

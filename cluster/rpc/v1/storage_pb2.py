@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x63luster/rpc/v1/storage.proto\x12\tfusion.v1\"m\n\x14\x43reateVolumesRequest\x12\x11\n\tvm_number\x18\x01 \x03(\r\x12\r\n\x05index\x18\x02 \x03(\r\x12\x11\n\tdatastore\x18\x03 \x03(\t\x12\x12\n\nsize_bytes\x18\x04 \x03(\x04\x12\x0c\n\x04thin\x18\x05 \x03(\x08\"{\n\x12\x43reateVolumesReply\x12\x37\n\x08refusals\x18\x01 \x03(\x0b\x32%.fusion.v1.CreateVolumesReply.Refusal\x1a,\n\x07Refusal\x12\x11\n\tvm_number\x18\x01 \x01(\r\x12\x0e\n\x06reason\x18\x02 \x01(\t\")\n\x14\x44\x65leteVolumesRequest\x12\x11\n\tvm_number\x18\x01 \x03(\r\"\x14\n\x12\x44\x65leteVolumesReply\"\x17\n\x15ListDatastoresRequest\"\xcf\x02\n\x13ListDatastoresReply\x12<\n\ndatastores\x18\x01 \x03(\x0b\x32(.fusion.v1.ListDatastoresReply.Datastore\x12\x13\n\x0bmean_wait_s\x18\x02 \x01(\x01\x12\x16\n\x0emean_service_s\x18\x03 \x01(\x01\x12\x13\n\x0butilisation\x18\x04 \x01(\x01\x12\x13\n\x0breads_total\x18\x05 \x01(\x04\x12\x14\n\x0cwrites_total\x18\x06 \x01(\x04\x12\x15\n\rrefused_total\x18\x07 \x01(\x04\x1av\n\tDatastore\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x16\n\x0e\x63\x61pacity_bytes\x18\x02 \x01(\x04\x12\x17\n\x0f\x61llocated_bytes\x18\x03 \x01(\x04\x12\x19\n\x11provisioned_bytes\x18\x04 \x01(\x04\x12\x0f\n\x07volumes\x18\x05 \x01(\r\"\x17\n\x15ReadHeartbeatsRequest\"g\n\x13ReadHeartbeatsReply\x12\x0c\n\x04host\x18\x01 \x03(\t\x12\x13\n\x0bincarnation\x18\x02 \x03(\x04\x12\r\n\x05\x61ge_s\x18\x03 \x03(\x01\x12\x10\n\x08isolated\x18\x04 \x03(\x08\x12\x0c\n\x04up_s\x18\x05 \x01(\x01\"0\n\x0c\x46\x65nceRequest\x12\x11\n\tvm_number\x18\x01 \x03(\r\x12\r\n\x05\x65poch\x18\x02 \x03(\x04\"!\n\nFenceReply\x12\x13\n\x0bremaining_s\x18\x01 \x03(\x01\"R\n\x0bOpenRequest\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\x12\x11\n\tvm_number\x18\x03 \x03(\r\x12\r\n\x05\x65poch\x18\x04 \x03(\x04\",\n\tOpenReply\x12\x0f\n\x07lease_s\x18\x01 \x01(\x01\x12\x0e\n\x06\x62\x61rred\x18\x02 \x03(\r\"w\n\x0cRenewRequest\x12\x0c\n\x04host\x18\x01 \x03(\t\x12\x13\n\x0bincarnation\x18\x02 \x03(\x04\x12\x10\n\x08isolated\x18\x03 \x03(\x08\x12\x11\n\tvm_number\x18\x04 \x03(\r\x12\x10\n\x08host_row\x18\x05 \x03(\r\x12\r\n\x05\x65poch\x18\x06 \x03(\x04\"I\n\nRenewReply\x12\x0f\n\x07lease_s\x18\x01 \x01(\x01\x12\x0e\n\x06\x62\x61rred\x18\x02 \x03(\r\x12\x0c\n\x04\x66ull\x18\x03 \x03(\t\x12\x0c\n\x04host\x18\x04 \x03(\t\"9\n\x05\x42lock\x12\x0e\n\x06offset\x18\x01 \x01(\x04\x12\x12\n\nsize_bytes\x18\x02 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\"a\n\x0cWriteRequest\x12\x11\n\tvm_number\x18\x01 \x01(\r\x12\r\n\x05index\x18\x02 \x01(\r\x12\r\n\x05\x65poch\x18\x03 \x01(\x04\x12 \n\x06\x62locks\x18\x04 \x03(\x0b\x32\x10.fusion.v1.Block\"\x0c\n\nWriteReply\"S\n\x0bReadRequest\x12\x11\n\tvm_number\x18\x01 \x01(\r\x12\r\n\x05index\x18\x02 \x01(\r\x12\r\n\x05\x65poch\x18\x03 \x01(\x04\x12\x13\n\x0b\x66rom_offset\x18\x04 \x01(\x04\"-\n\tReadReply\x12 \n\x06\x62locks\x18\x01 \x03(\x0b\x32\x10.fusion.v1.Block2\xf1\x04\n\x0cStorageArray\x12O\n\rCreateVolumes\x12\x1f.fusion.v1.CreateVolumesRequest\x1a\x1d.fusion.v1.CreateVolumesReply\x12O\n\rDeleteVolumes\x12\x1f.fusion.v1.DeleteVolumesRequest\x1a\x1d.fusion.v1.DeleteVolumesReply\x12R\n\x0eListDatastores\x12 .fusion.v1.ListDatastoresRequest\x1a\x1e.fusion.v1.ListDatastoresReply\x12R\n\x0eReadHeartbeats\x12 .fusion.v1.ReadHeartbeatsRequest\x1a\x1e.fusion.v1.ReadHeartbeatsReply\x12\x37\n\x05\x46\x65nce\x12\x17.fusion.v1.FenceRequest\x1a\x15.fusion.v1.FenceReply\x12\x34\n\x04Open\x12\x16.fusion.v1.OpenRequest\x1a\x14.fusion.v1.OpenReply\x12\x37\n\x05Renew\x12\x17.fusion.v1.RenewRequest\x1a\x15.fusion.v1.RenewReply\x12\x37\n\x05Write\x12\x17.fusion.v1.WriteRequest\x1a\x15.fusion.v1.WriteReply\x12\x36\n\x04Read\x12\x16.fusion.v1.ReadRequest\x1a\x14.fusion.v1.ReadReply0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x63luster/rpc/v1/storage.proto\x12\tfusion.v1\"m\n\x14\x43reateVolumesRequest\x12\x11\n\tvm_number\x18\x01 \x03(\r\x12\r\n\x05index\x18\x02 \x03(\r\x12\x11\n\tdatastore\x18\x03 \x03(\t\x12\x12\n\nsize_bytes\x18\x04 \x03(\x04\x12\x0c\n\x04thin\x18\x05 \x03(\x08\"{\n\x12\x43reateVolumesReply\x12\x37\n\x08refusals\x18\x01 \x03(\x0b\x32%.fusion.v1.CreateVolumesReply.Refusal\x1a,\n\x07Refusal\x12\x11\n\tvm_number\x18\x01 \x01(\r\x12\x0e\n\x06reason\x18\x02 \x01(\t\")\n\x14\x44\x65leteVolumesRequest\x12\x11\n\tvm_number\x18\x01 \x03(\r\"\x14\n\x12\x44\x65leteVolumesReply\"\x17\n\x15ListDatastoresRequest\"\xcf\x02\n\x13ListDatastoresReply\x12<\n\ndatastores\x18\x01 \x03(\x0b\x32(.fusion.v1.ListDatastoresReply.Datastore\x12\x13\n\x0bmean_wait_s\x18\x02 \x01(\x01\x12\x16\n\x0emean_service_s\x18\x03 \x01(\x01\x12\x13\n\x0butilisation\x18\x04 \x01(\x01\x12\x13\n\x0breads_total\x18\x05 \x01(\x04\x12\x14\n\x0cwrites_total\x18\x06 \x01(\x04\x12\x15\n\rrefused_total\x18\x07 \x01(\x04\x1av\n\tDatastore\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x16\n\x0e\x63\x61pacity_bytes\x18\x02 \x01(\x04\x12\x17\n\x0f\x61llocated_bytes\x18\x03 \x01(\x04\x12\x19\n\x11provisioned_bytes\x18\x04 \x01(\x04\x12\x0f\n\x07volumes\x18\x05 \x01(\r\"\x17\n\x15ReadHeartbeatsRequest\"g\n\x13ReadHeartbeatsReply\x12\x0c\n\x04host\x18\x01 \x03(\t\x12\x13\n\x0bincarnation\x18\x02 \x03(\x04\x12\r\n\x05\x61ge_s\x18\x03 \x03(\x01\x12\x10\n\x08isolated\x18\x04 \x03(\x08\x12\x0c\n\x04up_s\x18\x05 \x01(\x01\"0\n\x0c\x46\x65nceRequest\x12\x11\n\tvm_number\x18\x01 \x03(\r\x12\r\n\x05\x65poch\x18\x02 \x03(\x04\"!\n\nFenceReply\x12\x13\n\x0bremaining_s\x18\x01 \x03(\x01\"R\n\x0bOpenRequest\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\x12\x11\n\tvm_number\x18\x03 \x03(\r\x12\r\n\x05\x65poch\x18\x04 \x03(\x04\",\n\tOpenReply\x12\x0f\n\x07lease_s\x18\x01 \x01(\x01\x12\x0e\n\x06\x62\x61rred\x18\x02 \x03(\r\"m\n\x0fHandOverRequest\x12\x0c\n\x04host\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\x12\x11\n\tvm_number\x18\x03 \x01(\r\x12\x12\n\nfrom_epoch\x18\x04 \x01(\x04\x12\x10\n\x08to_epoch\x18\x05 \x01(\x04\"@\n\rHandOverReply\x12\x0f\n\x07granted\x18\x01 \x01(\x08\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x0f\n\x07lease_s\x18\x03 \x01(\x01\"&\n\x11ReadEpochsRequest\x12\x11\n\tvm_number\x18\x01 \x03(\r\" \n\x0fReadEpochsReply\x12\r\n\x05\x65poch\x18\x01 \x03(\x04\"w\n\x0cRenewRequest\x12\x0c\n\x04host\x18\x01 \x03(\t\x12\x13\n\x0bincarnation\x18\x02 \x03(\x04\x12\x10\n\x08isolated\x18\x03 \x03(\x08\x12\x11\n\tvm_number\x18\x04 \x03(\r\x12\x10\n\x08host_row\x18\x05 \x03(\r\x12\r\n\x05\x65poch\x18\x06 \x03(\x04\"I\n\nRenewReply\x12\x0f\n\x07lease_s\x18\x01 \x01(\x01\x12\x0e\n\x06\x62\x61rred\x18\x02 \x03(\r\x12\x0c\n\x04\x66ull\x18\x03 \x03(\t\x12\x0c\n\x04host\x18\x04 \x03(\t\"9\n\x05\x42lock\x12\x0e\n\x06offset\x18\x01 \x01(\x04\x12\x12\n\nsize_bytes\x18\x02 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\"a\n\x0cWriteRequest\x12\x11\n\tvm_number\x18\x01 \x01(\r\x12\r\n\x05index\x18\x02 \x01(\r\x12\r\n\x05\x65poch\x18\x03 \x01(\x04\x12 \n\x06\x62locks\x18\x04 \x03(\x0b\x32\x10.fusion.v1.Block\"\x0c\n\nWriteReply\"S\n\x0bReadRequest\x12\x11\n\tvm_number\x18\x01 \x01(\r\x12\r\n\x05index\x18\x02 \x01(\r\x12\r\n\x05\x65poch\x18\x03 \x01(\x04\x12\x13\n\x0b\x66rom_offset\x18\x04 \x01(\x04\"-\n\tReadReply\x12 \n\x06\x62locks\x18\x01 \x03(\x0b\x32\x10.fusion.v1.Block2\xfb\x05\n\x0cStorageArray\x12O\n\rCreateVolumes\x12\x1f.fusion.v1.CreateVolumesRequest\x1a\x1d.fusion.v1.CreateVolumesReply\x12O\n\rDeleteVolumes\x12\x1f.fusion.v1.DeleteVolumesRequest\x1a\x1d.fusion.v1.DeleteVolumesReply\x12R\n\x0eListDatastores\x12 .fusion.v1.ListDatastoresRequest\x1a\x1e.fusion.v1.ListDatastoresReply\x12R\n\x0eReadHeartbeats\x12 .fusion.v1.ReadHeartbeatsRequest\x1a\x1e.fusion.v1.ReadHeartbeatsReply\x12\x37\n\x05\x46\x65nce\x12\x17.fusion.v1.FenceRequest\x1a\x15.fusion.v1.FenceReply\x12\x34\n\x04Open\x12\x16.fusion.v1.OpenRequest\x1a\x14.fusion.v1.OpenReply\x12@\n\x08HandOver\x12\x1a.fusion.v1.HandOverRequest\x1a\x18.fusion.v1.HandOverReply\x12\x46\n\nReadEpochs\x12\x1c.fusion.v1.ReadEpochsRequest\x1a\x1a.fusion.v1.ReadEpochsReply\x12\x37\n\x05Renew\x12\x17.fusion.v1.RenewRequest\x1a\x15.fusion.v1.RenewReply\x12\x37\n\x05Write\x12\x17.fusion.v1.WriteRequest\x1a\x15.fusion.v1.WriteReply\x12\x36\n\x04Read\x12\x16.fusion.v1.ReadRequest\x1a\x14.fusion.v1.ReadReply0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -59,20 +59,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_OPENREQUEST']._serialized_end=1004
   _globals['_OPENREPLY']._serialized_start=1006
   _globals['_OPENREPLY']._serialized_end=1050
-  _globals['_RENEWREQUEST']._serialized_start=1052
-  _globals['_RENEWREQUEST']._serialized_end=1171
-  _globals['_RENEWREPLY']._serialized_start=1173
-  _globals['_RENEWREPLY']._serialized_end=1246
-  _globals['_BLOCK']._serialized_start=1248
-  _globals['_BLOCK']._serialized_end=1305
-  _globals['_WRITEREQUEST']._serialized_start=1307
-  _globals['_WRITEREQUEST']._serialized_end=1404
-  _globals['_WRITEREPLY']._serialized_start=1406
-  _globals['_WRITEREPLY']._serialized_end=1418
-  _globals['_READREQUEST']._serialized_start=1420
-  _globals['_READREQUEST']._serialized_end=1503
-  _globals['_READREPLY']._serialized_start=1505
-  _globals['_READREPLY']._serialized_end=1550
-  _globals['_STORAGEARRAY']._serialized_start=1553
-  _globals['_STORAGEARRAY']._serialized_end=2178
+  _globals['_HANDOVERREQUEST']._serialized_start=1052
+  _globals['_HANDOVERREQUEST']._serialized_end=1161
+  _globals['_HANDOVERREPLY']._serialized_start=1163
+  _globals['_HANDOVERREPLY']._serialized_end=1227
+  _globals['_READEPOCHSREQUEST']._serialized_start=1229
+  _globals['_READEPOCHSREQUEST']._serialized_end=1267
+  _globals['_READEPOCHSREPLY']._serialized_start=1269
+  _globals['_READEPOCHSREPLY']._serialized_end=1301
+  _globals['_RENEWREQUEST']._serialized_start=1303
+  _globals['_RENEWREQUEST']._serialized_end=1422
+  _globals['_RENEWREPLY']._serialized_start=1424
+  _globals['_RENEWREPLY']._serialized_end=1497
+  _globals['_BLOCK']._serialized_start=1499
+  _globals['_BLOCK']._serialized_end=1556
+  _globals['_WRITEREQUEST']._serialized_start=1558
+  _globals['_WRITEREQUEST']._serialized_end=1655
+  _globals['_WRITEREPLY']._serialized_start=1657
+  _globals['_WRITEREPLY']._serialized_end=1669
+  _globals['_READREQUEST']._serialized_start=1671
+  _globals['_READREQUEST']._serialized_end=1754
+  _globals['_READREPLY']._serialized_start=1756
+  _globals['_READREPLY']._serialized_end=1801
+  _globals['_STORAGEARRAY']._serialized_start=1804
+  _globals['_STORAGEARRAY']._serialized_end=2567
 # @@protoc_insertion_point(module_scope)

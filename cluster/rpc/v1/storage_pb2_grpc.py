@@ -64,6 +64,16 @@ class StorageArrayStub(object):
                 request_serializer=cluster_dot_rpc_dot_v1_dot_storage__pb2.OpenRequest.SerializeToString,
                 response_deserializer=cluster_dot_rpc_dot_v1_dot_storage__pb2.OpenReply.FromString,
                 _registered_method=True)
+        self.HandOver = channel.unary_unary(
+                '/fusion.v1.StorageArray/HandOver',
+                request_serializer=cluster_dot_rpc_dot_v1_dot_storage__pb2.HandOverRequest.SerializeToString,
+                response_deserializer=cluster_dot_rpc_dot_v1_dot_storage__pb2.HandOverReply.FromString,
+                _registered_method=True)
+        self.ReadEpochs = channel.unary_unary(
+                '/fusion.v1.StorageArray/ReadEpochs',
+                request_serializer=cluster_dot_rpc_dot_v1_dot_storage__pb2.ReadEpochsRequest.SerializeToString,
+                response_deserializer=cluster_dot_rpc_dot_v1_dot_storage__pb2.ReadEpochsReply.FromString,
+                _registered_method=True)
         self.Renew = channel.unary_unary(
                 '/fusion.v1.StorageArray/Renew',
                 request_serializer=cluster_dot_rpc_dot_v1_dot_storage__pb2.RenewRequest.SerializeToString,
@@ -124,6 +134,21 @@ class StorageArrayServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def HandOver(self, request, context):
+        """A planned change of hands, one atomic step: the epoch of a VM becomes `to_epoch` only if it is
+        `from_epoch`. Repeated, it is granted again; it counts as an opening at `to_epoch`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReadEpochs(self, request, context):
+        """The epochs of VMs; 0 where none was ever opened.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Renew(self, request, context):
         """One renewal for all hosts of a process and all VMs they hold, and their storage heartbeat.
         """
@@ -176,6 +201,16 @@ def add_StorageArrayServicer_to_server(servicer, server):
                     servicer.Open,
                     request_deserializer=cluster_dot_rpc_dot_v1_dot_storage__pb2.OpenRequest.FromString,
                     response_serializer=cluster_dot_rpc_dot_v1_dot_storage__pb2.OpenReply.SerializeToString,
+            ),
+            'HandOver': grpc.unary_unary_rpc_method_handler(
+                    servicer.HandOver,
+                    request_deserializer=cluster_dot_rpc_dot_v1_dot_storage__pb2.HandOverRequest.FromString,
+                    response_serializer=cluster_dot_rpc_dot_v1_dot_storage__pb2.HandOverReply.SerializeToString,
+            ),
+            'ReadEpochs': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReadEpochs,
+                    request_deserializer=cluster_dot_rpc_dot_v1_dot_storage__pb2.ReadEpochsRequest.FromString,
+                    response_serializer=cluster_dot_rpc_dot_v1_dot_storage__pb2.ReadEpochsReply.SerializeToString,
             ),
             'Renew': grpc.unary_unary_rpc_method_handler(
                     servicer.Renew,
@@ -355,6 +390,60 @@ class StorageArray(object):
             '/fusion.v1.StorageArray/Open',
             cluster_dot_rpc_dot_v1_dot_storage__pb2.OpenRequest.SerializeToString,
             cluster_dot_rpc_dot_v1_dot_storage__pb2.OpenReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def HandOver(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fusion.v1.StorageArray/HandOver',
+            cluster_dot_rpc_dot_v1_dot_storage__pb2.HandOverRequest.SerializeToString,
+            cluster_dot_rpc_dot_v1_dot_storage__pb2.HandOverReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadEpochs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fusion.v1.StorageArray/ReadEpochs',
+            cluster_dot_rpc_dot_v1_dot_storage__pb2.ReadEpochsRequest.SerializeToString,
+            cluster_dot_rpc_dot_v1_dot_storage__pb2.ReadEpochsReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,6 +27,12 @@ class StorageArrayStub:
     """
     Open: _aio.UnaryUnaryMultiCallable[_storage_pb2.OpenRequest, _storage_pb2.OpenReply]
     """A host's: it takes all volumes of its VMs on this array, at their epochs. Counts as a renewal."""
+    HandOver: _aio.UnaryUnaryMultiCallable[_storage_pb2.HandOverRequest, _storage_pb2.HandOverReply]
+    """A planned change of hands, one atomic step: the epoch of a VM becomes `to_epoch` only if it is
+    `from_epoch`. Repeated, it is granted again; it counts as an opening at `to_epoch`.
+    """
+    ReadEpochs: _aio.UnaryUnaryMultiCallable[_storage_pb2.ReadEpochsRequest, _storage_pb2.ReadEpochsReply]
+    """The epochs of VMs; 0 where none was ever opened."""
     Renew: _aio.UnaryUnaryMultiCallable[_storage_pb2.RenewRequest, _storage_pb2.RenewReply]
     """One renewal for all hosts of a process and all VMs they hold, and their storage heartbeat."""
     Write: _aio.UnaryUnaryMultiCallable[_storage_pb2.WriteRequest, _storage_pb2.WriteReply]
@@ -80,6 +86,24 @@ class StorageArrayServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_storage_pb2.OpenRequest, _abc.Awaitable[_storage_pb2.OpenReply]],
     ) -> _abc.Awaitable[_storage_pb2.OpenReply]:
         """A host's: it takes all volumes of its VMs on this array, at their epochs. Counts as a renewal."""
+
+    @_abc_1.abstractmethod
+    def HandOver(
+        self,
+        request: _storage_pb2.HandOverRequest,
+        context: _aio.ServicerContext[_storage_pb2.HandOverRequest, _abc.Awaitable[_storage_pb2.HandOverReply]],
+    ) -> _abc.Awaitable[_storage_pb2.HandOverReply]:
+        """A planned change of hands, one atomic step: the epoch of a VM becomes `to_epoch` only if it is
+        `from_epoch`. Repeated, it is granted again; it counts as an opening at `to_epoch`.
+        """
+
+    @_abc_1.abstractmethod
+    def ReadEpochs(
+        self,
+        request: _storage_pb2.ReadEpochsRequest,
+        context: _aio.ServicerContext[_storage_pb2.ReadEpochsRequest, _abc.Awaitable[_storage_pb2.ReadEpochsReply]],
+    ) -> _abc.Awaitable[_storage_pb2.ReadEpochsReply]:
+        """The epochs of VMs; 0 where none was ever opened."""
 
     @_abc_1.abstractmethod
     def Renew(

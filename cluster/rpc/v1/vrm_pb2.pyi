@@ -3,6 +3,7 @@
 isort:skip_file
 What operators and their tools ask of the VRM."""
 
+from cluster.rpc.v1 import agent_pb2 as _agent_pb2
 from cluster.rpc.v1 import common_pb2 as _common_pb2
 from cluster.rpc.v1 import registry_pb2 as _registry_pb2
 from collections import abc as _abc
@@ -48,6 +49,8 @@ class _VmsOfHostEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_VmsOfHost.V
     """the order is refused while there are any"""
     VMS_OF_HOST_SHUT_DOWN: _VmsOfHost.ValueType  # 1
     """they are shut down first"""
+    VMS_OF_HOST_MIGRATE: _VmsOfHost.ValueType  # 3
+    """they are migrated elsewhere first"""
     VMS_OF_HOST_ABANDON: _VmsOfHost.ValueType  # 2
     """power is cut at once; what is protected is restarted elsewhere"""
 
@@ -58,6 +61,8 @@ VMS_OF_HOST_REFUSE: VmsOfHost.ValueType  # 0
 """the order is refused while there are any"""
 VMS_OF_HOST_SHUT_DOWN: VmsOfHost.ValueType  # 1
 """they are shut down first"""
+VMS_OF_HOST_MIGRATE: VmsOfHost.ValueType  # 3
+"""they are migrated elsewhere first"""
 VMS_OF_HOST_ABANDON: VmsOfHost.ValueType  # 2
 """power is cut at once; what is protected is restarted elsewhere"""
 Global___VmsOfHost: _TypeAlias = VmsOfHost  # noqa: Y015
@@ -192,6 +197,7 @@ class Cluster(_message.Message):
     ISOLATION_RESPONSE_FIELD_NUMBER: _builtins.int
     STORAGE_FAULT_FIELD_NUMBER: _builtins.int
     RESTARTS_PER_HOST_FIELD_NUMBER: _builtins.int
+    MIGRATION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     placement: _builtins.str
     ha: _builtins.bool
@@ -211,6 +217,8 @@ class Cluster(_message.Message):
     isolation_response: _builtins.str
     storage_fault: _builtins.str
     restarts_per_host: _builtins.int
+    @_builtins.property
+    def migration(self) -> _common_pb2.MigrationSettings: ...
     def __init__(
         self,
         *,
@@ -232,10 +240,11 @@ class Cluster(_message.Message):
         isolation_response: _builtins.str = ...,
         storage_fault: _builtins.str = ...,
         restarts_per_host: _builtins.int = ...,
+        migration: _common_pb2.MigrationSettings | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["migration", b"migration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission", "cpu_baseline", b"cpu_baseline", "cpu_capacity_mhz", b"cpu_capacity_mhz", "cpu_used_mhz", b"cpu_used_mhz", "drs", b"drs", "ha", b"ha", "hosts", b"hosts", "hosts_normal", b"hosts_normal", "isolation_response", b"isolation_response", "memory_bytes", b"memory_bytes", "memory_overcommit", b"memory_overcommit", "memory_used_bytes", b"memory_used_bytes", "name", b"name", "placement", b"placement", "restarts_per_host", b"restarts_per_host", "storage_fault", b"storage_fault", "vms", b"vms", "vms_running", b"vms_running"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admission", b"admission", "cpu_baseline", b"cpu_baseline", "cpu_capacity_mhz", b"cpu_capacity_mhz", "cpu_used_mhz", b"cpu_used_mhz", "drs", b"drs", "ha", b"ha", "hosts", b"hosts", "hosts_normal", b"hosts_normal", "isolation_response", b"isolation_response", "memory_bytes", b"memory_bytes", "memory_overcommit", b"memory_overcommit", "memory_used_bytes", b"memory_used_bytes", "migration", b"migration", "name", b"name", "placement", b"placement", "restarts_per_host", b"restarts_per_host", "storage_fault", b"storage_fault", "vms", b"vms", "vms_running", b"vms_running"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -619,24 +628,267 @@ class MaintenanceOrder(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     HOST_FIELD_NUMBER: _builtins.int
     VMS_FIELD_NUMBER: _builtins.int
+    BRING_BACK_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     host: _builtins.str
     vms: Global___VmsOfHost.ValueType
     """abandoning them is not offered"""
+    bring_back: _builtins.bool
+    """on leaving: what was migrated away for it comes back"""
     def __init__(
         self,
         *,
         request_id: _builtins.str = ...,
         host: _builtins.str = ...,
         vms: Global___VmsOfHost.ValueType = ...,
+        bring_back: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["host", b"host", "request_id", b"request_id", "vms", b"vms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bring_back", b"bring_back", "host", b"host", "request_id", b"request_id", "vms", b"vms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___MaintenanceOrder: _TypeAlias = MaintenanceOrder  # noqa: Y015
+
+@_typing.final
+class MigrateVmOrder(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VM_FIELD_NUMBER: _builtins.int
+    HOST_FIELD_NUMBER: _builtins.int
+    SETTINGS_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    vm: _builtins.str
+    host: _builtins.str
+    """empty: the best one"""
+    @_builtins.property
+    def settings(self) -> _common_pb2.MigrationSettings: ...
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        vm: _builtins.str = ...,
+        host: _builtins.str = ...,
+        settings: _common_pb2.MigrationSettings | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["settings", b"settings"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["host", b"host", "request_id", b"request_id", "settings", b"settings", "vm", b"vm"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MigrateVmOrder: _TypeAlias = MigrateVmOrder  # noqa: Y015
+
+@_typing.final
+class MigrationCheck(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    PASSED_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """memory, cpu, cpu-model, network, storage, gpu, …"""
+    passed: _builtins.bool
+    reason: _builtins.str
+    """in a sentence, where it did not pass"""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        passed: _builtins.bool = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "passed", b"passed", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MigrationCheck: _TypeAlias = MigrationCheck  # noqa: Y015
+
+@_typing.final
+class MigrationForecast(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DURATION_S_FIELD_NUMBER: _builtins.int
+    ROUNDS_FIELD_NUMBER: _builtins.int
+    RAW_BYTES_FIELD_NUMBER: _builtins.int
+    WIRE_BYTES_FIELD_NUMBER: _builtins.int
+    DOWNTIME_S_FIELD_NUMBER: _builtins.int
+    CONVERGES_FIELD_NUMBER: _builtins.int
+    duration_s: _builtins.float
+    rounds: _builtins.int
+    raw_bytes: _builtins.int
+    wire_bytes: _builtins.int
+    downtime_s: _builtins.float
+    converges: _builtins.bool
+    def __init__(
+        self,
+        *,
+        duration_s: _builtins.float = ...,
+        rounds: _builtins.int = ...,
+        raw_bytes: _builtins.int = ...,
+        wire_bytes: _builtins.int = ...,
+        downtime_s: _builtins.float = ...,
+        converges: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["converges", b"converges", "downtime_s", b"downtime_s", "duration_s", b"duration_s", "raw_bytes", b"raw_bytes", "rounds", b"rounds", "wire_bytes", b"wire_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MigrationForecast: _TypeAlias = MigrationForecast  # noqa: Y015
+
+@_typing.final
+class MigrationPlan(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VM_FIELD_NUMBER: _builtins.int
+    VM_NAME_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    DESTINATION_FIELD_NUMBER: _builtins.int
+    CHECKS_FIELD_NUMBER: _builtins.int
+    FORECAST_FIELD_NUMBER: _builtins.int
+    SETTINGS_FIELD_NUMBER: _builtins.int
+    vm: _builtins.str
+    vm_name: _builtins.str
+    source: _builtins.str
+    destination: _builtins.str
+    """empty: there is none"""
+    @_builtins.property
+    def checks(self) -> _containers.RepeatedCompositeFieldContainer[Global___MigrationCheck]: ...
+    @_builtins.property
+    def forecast(self) -> Global___MigrationForecast: ...
+    @_builtins.property
+    def settings(self) -> _common_pb2.MigrationSettings: ...
+    def __init__(
+        self,
+        *,
+        vm: _builtins.str = ...,
+        vm_name: _builtins.str = ...,
+        source: _builtins.str = ...,
+        destination: _builtins.str = ...,
+        checks: _abc.Iterable[Global___MigrationCheck] | None = ...,
+        forecast: Global___MigrationForecast | None = ...,
+        settings: _common_pb2.MigrationSettings | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["forecast", b"forecast", "settings", b"settings"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks", "destination", b"destination", "forecast", b"forecast", "settings", b"settings", "source", b"source", "vm", b"vm", "vm_name", b"vm_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MigrationPlan: _TypeAlias = MigrationPlan  # noqa: Y015
+
+@_typing.final
+class ListMigrationsQuery(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VM_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    vm: _builtins.str
+    """name or identity; empty: all"""
+    after: _builtins.int
+    """those with a greater number"""
+    def __init__(
+        self,
+        *,
+        vm: _builtins.str = ...,
+        after: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "vm", b"vm"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListMigrationsQuery: _TypeAlias = ListMigrationsQuery  # noqa: Y015
+
+@_typing.final
+class MigrationRecord(_message.Message):
+    """Instants are the VRM's; negative where not reached."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    VM_FIELD_NUMBER: _builtins.int
+    VM_NAME_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    DESTINATION_FIELD_NUMBER: _builtins.int
+    TASK_FIELD_NUMBER: _builtins.int
+    QUEUED_S_FIELD_NUMBER: _builtins.int
+    STARTED_S_FIELD_NUMBER: _builtins.int
+    ENDED_S_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    SETTINGS_FIELD_NUMBER: _builtins.int
+    FORECAST_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    vm: _builtins.str
+    vm_name: _builtins.str
+    source: _builtins.str
+    destination: _builtins.str
+    task: _builtins.str
+    queued_s: _builtins.float
+    started_s: _builtins.float
+    ended_s: _builtins.float
+    outcome: _builtins.str
+    """waiting, under way, moved, stayed: …"""
+    @_builtins.property
+    def settings(self) -> _common_pb2.MigrationSettings: ...
+    @_builtins.property
+    def forecast(self) -> Global___MigrationForecast: ...
+    @_builtins.property
+    def progress(self) -> _agent_pb2.MigrationProgress:
+        """the last that was heard"""
+
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        vm: _builtins.str = ...,
+        vm_name: _builtins.str = ...,
+        source: _builtins.str = ...,
+        destination: _builtins.str = ...,
+        task: _builtins.str = ...,
+        queued_s: _builtins.float = ...,
+        started_s: _builtins.float = ...,
+        ended_s: _builtins.float = ...,
+        outcome: _builtins.str = ...,
+        settings: _common_pb2.MigrationSettings | None = ...,
+        forecast: Global___MigrationForecast | None = ...,
+        progress: _agent_pb2.MigrationProgress | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["forecast", b"forecast", "progress", b"progress", "settings", b"settings"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["destination", b"destination", "ended_s", b"ended_s", "forecast", b"forecast", "number", b"number", "outcome", b"outcome", "progress", b"progress", "queued_s", b"queued_s", "settings", b"settings", "source", b"source", "started_s", b"started_s", "task", b"task", "vm", b"vm", "vm_name", b"vm_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MigrationRecord: _TypeAlias = MigrationRecord  # noqa: Y015
+
+@_typing.final
+class ListMigrationsAnswer(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MIGRATIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def migrations(self) -> _containers.RepeatedCompositeFieldContainer[Global___MigrationRecord]: ...
+    def __init__(
+        self,
+        *,
+        migrations: _abc.Iterable[Global___MigrationRecord] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["migrations", b"migrations"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListMigrationsAnswer: _TypeAlias = ListMigrationsAnswer  # noqa: Y015
 
 @_typing.final
 class LocateRequest(_message.Message):
@@ -898,6 +1150,7 @@ class Task(_message.Message):
     ENDED_S_FIELD_NUMBER: _builtins.int
     CANCELLABLE_FIELD_NUMBER: _builtins.int
     ENTITY_NAME_FIELD_NUMBER: _builtins.int
+    MIGRATION_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     kind: _builtins.str
     """vm.start"""
@@ -912,6 +1165,10 @@ class Task(_message.Message):
     """negative while it runs"""
     cancellable: _builtins.bool
     entity_name: _builtins.str
+    @_builtins.property
+    def migration(self) -> _agent_pb2.MigrationProgress:
+        """of a migration under way"""
+
     def __init__(
         self,
         *,
@@ -925,10 +1182,11 @@ class Task(_message.Message):
         ended_s: _builtins.float = ...,
         cancellable: _builtins.bool = ...,
         entity_name: _builtins.str = ...,
+        migration: _agent_pb2.MigrationProgress | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["migration", b"migration"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancellable", b"cancellable", "ended_s", b"ended_s", "entity", b"entity", "entity_name", b"entity_name", "id", b"id", "kind", b"kind", "progress_percent", b"progress_percent", "reason", b"reason", "started_s", b"started_s", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancellable", b"cancellable", "ended_s", b"ended_s", "entity", b"entity", "entity_name", b"entity_name", "id", b"id", "kind", b"kind", "migration", b"migration", "progress_percent", b"progress_percent", "reason", b"reason", "started_s", b"started_s", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

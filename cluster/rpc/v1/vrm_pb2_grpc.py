@@ -109,6 +109,21 @@ class VrmStub(object):
                 request_serializer=cluster_dot_rpc_dot_v1_dot_vrm__pb2.MaintenanceOrder.SerializeToString,
                 response_deserializer=cluster_dot_rpc_dot_v1_dot_vrm__pb2.Task.FromString,
                 _registered_method=True)
+        self.MigrateVm = channel.unary_unary(
+                '/fusion.v1.Vrm/MigrateVm',
+                request_serializer=cluster_dot_rpc_dot_v1_dot_vrm__pb2.MigrateVmOrder.SerializeToString,
+                response_deserializer=cluster_dot_rpc_dot_v1_dot_vrm__pb2.Task.FromString,
+                _registered_method=True)
+        self.PlanMigration = channel.unary_unary(
+                '/fusion.v1.Vrm/PlanMigration',
+                request_serializer=cluster_dot_rpc_dot_v1_dot_vrm__pb2.MigrateVmOrder.SerializeToString,
+                response_deserializer=cluster_dot_rpc_dot_v1_dot_vrm__pb2.MigrationPlan.FromString,
+                _registered_method=True)
+        self.ListMigrations = channel.unary_unary(
+                '/fusion.v1.Vrm/ListMigrations',
+                request_serializer=cluster_dot_rpc_dot_v1_dot_vrm__pb2.ListMigrationsQuery.SerializeToString,
+                response_deserializer=cluster_dot_rpc_dot_v1_dot_vrm__pb2.ListMigrationsAnswer.FromString,
+                _registered_method=True)
         self.Locate = channel.unary_unary(
                 '/fusion.v1.Vrm/Locate',
                 request_serializer=cluster_dot_rpc_dot_v1_dot_vrm__pb2.LocateRequest.SerializeToString,
@@ -242,6 +257,25 @@ class VrmServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def MigrateVm(self, request, context):
+        """Live migration. A plan shows all checks and what is to be expected, and moves nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PlanMigration(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListMigrations(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Locate(self, request, context):
         """Where VMs are, for gateways: names or identities.
         """
@@ -364,6 +398,21 @@ def add_VrmServicer_to_server(servicer, server):
                     servicer.LeaveMaintenance,
                     request_deserializer=cluster_dot_rpc_dot_v1_dot_vrm__pb2.MaintenanceOrder.FromString,
                     response_serializer=cluster_dot_rpc_dot_v1_dot_vrm__pb2.Task.SerializeToString,
+            ),
+            'MigrateVm': grpc.unary_unary_rpc_method_handler(
+                    servicer.MigrateVm,
+                    request_deserializer=cluster_dot_rpc_dot_v1_dot_vrm__pb2.MigrateVmOrder.FromString,
+                    response_serializer=cluster_dot_rpc_dot_v1_dot_vrm__pb2.Task.SerializeToString,
+            ),
+            'PlanMigration': grpc.unary_unary_rpc_method_handler(
+                    servicer.PlanMigration,
+                    request_deserializer=cluster_dot_rpc_dot_v1_dot_vrm__pb2.MigrateVmOrder.FromString,
+                    response_serializer=cluster_dot_rpc_dot_v1_dot_vrm__pb2.MigrationPlan.SerializeToString,
+            ),
+            'ListMigrations': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListMigrations,
+                    request_deserializer=cluster_dot_rpc_dot_v1_dot_vrm__pb2.ListMigrationsQuery.FromString,
+                    response_serializer=cluster_dot_rpc_dot_v1_dot_vrm__pb2.ListMigrationsAnswer.SerializeToString,
             ),
             'Locate': grpc.unary_unary_rpc_method_handler(
                     servicer.Locate,
@@ -806,6 +855,87 @@ class Vrm(object):
             '/fusion.v1.Vrm/LeaveMaintenance',
             cluster_dot_rpc_dot_v1_dot_vrm__pb2.MaintenanceOrder.SerializeToString,
             cluster_dot_rpc_dot_v1_dot_vrm__pb2.Task.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MigrateVm(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fusion.v1.Vrm/MigrateVm',
+            cluster_dot_rpc_dot_v1_dot_vrm__pb2.MigrateVmOrder.SerializeToString,
+            cluster_dot_rpc_dot_v1_dot_vrm__pb2.Task.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PlanMigration(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fusion.v1.Vrm/PlanMigration',
+            cluster_dot_rpc_dot_v1_dot_vrm__pb2.MigrateVmOrder.SerializeToString,
+            cluster_dot_rpc_dot_v1_dot_vrm__pb2.MigrationPlan.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListMigrations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fusion.v1.Vrm/ListMigrations',
+            cluster_dot_rpc_dot_v1_dot_vrm__pb2.ListMigrationsQuery.SerializeToString,
+            cluster_dot_rpc_dot_v1_dot_vrm__pb2.ListMigrationsAnswer.FromString,
             options,
             channel_credentials,
             insecure,

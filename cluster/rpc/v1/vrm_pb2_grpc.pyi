@@ -32,6 +32,10 @@ class VrmStub:
     """Power and maintenance of hosts; tasks as well."""
     EnterMaintenance: _aio.UnaryUnaryMultiCallable[_vrm_pb2.MaintenanceOrder, _vrm_pb2.Task]
     LeaveMaintenance: _aio.UnaryUnaryMultiCallable[_vrm_pb2.MaintenanceOrder, _vrm_pb2.Task]
+    MigrateVm: _aio.UnaryUnaryMultiCallable[_vrm_pb2.MigrateVmOrder, _vrm_pb2.Task]
+    """Live migration. A plan shows all checks and what is to be expected, and moves nothing."""
+    PlanMigration: _aio.UnaryUnaryMultiCallable[_vrm_pb2.MigrateVmOrder, _vrm_pb2.MigrationPlan]
+    ListMigrations: _aio.UnaryUnaryMultiCallable[_vrm_pb2.ListMigrationsQuery, _vrm_pb2.ListMigrationsAnswer]
     Locate: _aio.UnaryUnaryMultiCallable[_vrm_pb2.LocateRequest, _vrm_pb2.LocateReply]
     """Where VMs are, for gateways: names or identities."""
     ListFailovers: _aio.UnaryUnaryMultiCallable[_vrm_pb2.ListFailoversQuery, _vrm_pb2.ListFailoversAnswer]
@@ -151,6 +155,28 @@ class VrmServicer(metaclass=_abc_1.ABCMeta):
         request: _vrm_pb2.MaintenanceOrder,
         context: _aio.ServicerContext[_vrm_pb2.MaintenanceOrder, _abc.Awaitable[_vrm_pb2.Task]],
     ) -> _abc.Awaitable[_vrm_pb2.Task]: ...
+
+    @_abc_1.abstractmethod
+    def MigrateVm(
+        self,
+        request: _vrm_pb2.MigrateVmOrder,
+        context: _aio.ServicerContext[_vrm_pb2.MigrateVmOrder, _abc.Awaitable[_vrm_pb2.Task]],
+    ) -> _abc.Awaitable[_vrm_pb2.Task]:
+        """Live migration. A plan shows all checks and what is to be expected, and moves nothing."""
+
+    @_abc_1.abstractmethod
+    def PlanMigration(
+        self,
+        request: _vrm_pb2.MigrateVmOrder,
+        context: _aio.ServicerContext[_vrm_pb2.MigrateVmOrder, _abc.Awaitable[_vrm_pb2.MigrationPlan]],
+    ) -> _abc.Awaitable[_vrm_pb2.MigrationPlan]: ...
+
+    @_abc_1.abstractmethod
+    def ListMigrations(
+        self,
+        request: _vrm_pb2.ListMigrationsQuery,
+        context: _aio.ServicerContext[_vrm_pb2.ListMigrationsQuery, _abc.Awaitable[_vrm_pb2.ListMigrationsAnswer]],
+    ) -> _abc.Awaitable[_vrm_pb2.ListMigrationsAnswer]: ...
 
     @_abc_1.abstractmethod
     def Locate(

@@ -1,0 +1,1 @@
+"""Live migration as arithmetic: rounds, convergence, compression, and what is to be expected."""
