@@ -21,6 +21,7 @@ class Surroundings:
     heartbeat_misses: int = 3
     hosts_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by cluster
     isolation_response: Mapping[str, IsolationResponse] = field(default_factory=dict)
+    sample: float = 0.0  # share of migrated pages that are made, sent and compared for real
 
     @staticmethod
     def of(datacenter: Datacenter) -> Surroundings:
@@ -38,4 +39,5 @@ class Surroundings:
             isolation_response={
                 cluster.name: cluster.isolation_response for cluster in datacenter.clusters
             },
+            sample=datacenter.sample,
         )

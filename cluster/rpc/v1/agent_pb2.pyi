@@ -348,6 +348,7 @@ class MigrateVmRequest(_message.Message):
     SETTINGS_FIELD_NUMBER: _builtins.int
     EPOCH_THERE_FIELD_NUMBER: _builtins.int
     EPOCH_BACK_FIELD_NUMBER: _builtins.int
+    DOMAIN_FIELD_NUMBER: _builtins.int
     vm: _builtins.str
     migration: _builtins.str
     """its identity, the same for as long as it lasts"""
@@ -361,6 +362,10 @@ class MigrateVmRequest(_message.Message):
     def command(self) -> Global___Command: ...
     @_builtins.property
     def settings(self) -> _common_pb2.MigrationSettings: ...
+    @_builtins.property
+    def domain(self) -> Global___Domain:
+        """as the source has it now, for the destination"""
+
     def __init__(
         self,
         *,
@@ -372,10 +377,11 @@ class MigrateVmRequest(_message.Message):
         settings: _common_pb2.MigrationSettings | None = ...,
         epoch_there: _builtins.int = ...,
         epoch_back: _builtins.int = ...,
+        domain: Global___Domain | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "settings", b"settings"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "domain", b"domain", "settings", b"settings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "destination", b"destination", "destination_incarnation", b"destination_incarnation", "epoch_back", b"epoch_back", "epoch_there", b"epoch_there", "migration", b"migration", "settings", b"settings", "vm", b"vm"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "destination", b"destination", "destination_incarnation", b"destination_incarnation", "domain", b"domain", "epoch_back", b"epoch_back", "epoch_there", b"epoch_there", "migration", b"migration", "settings", b"settings", "vm", b"vm"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
