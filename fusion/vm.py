@@ -140,6 +140,7 @@ ORDERS = (
     A.FORCE_REBOOT,
     A.PAUSE,
     A.RESUME,
+    A.MIGRATE,
     A.DELETE,
 )
 

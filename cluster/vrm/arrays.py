@@ -64,6 +64,14 @@ class Arrays:
         reply = await self._call(array, lambda stub: stub.Fence, request)
         return dict(zip(epoch_of, reply.remaining_s, strict=True))
 
+    async def epoch(self, vm: Vm) -> int:
+        """Return the epoch of ``vm`` on its home array, that of its first volume: which of two
+        hosts has a VM that migrates is decided there.
+        """
+        request = storage_pb2.ReadEpochsRequest(vm_number=[vm.number])
+        reply = await self._call(vm.spec.arrays[0], lambda stub: stub.ReadEpochs, request)
+        return reply.epoch[0]
+
     async def heartbeats(self, array: str) -> storage_pb2.ReadHeartbeatsReply:
         request = storage_pb2.ReadHeartbeatsRequest()
         return await self._call(array, lambda stub: stub.ReadHeartbeats, request)

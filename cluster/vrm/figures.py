@@ -41,8 +41,12 @@ class HostFigures:
 
     def commit(self, row: int, spec: VmSpec, times: int = 1) -> None:
         """Count a VM as held by ``row``; ``times=-1`` takes it back."""
-        claim_mhz = PlacementRequest.of(spec).cpu_mhz
         self.vms[row] += times
+        self.expect(row, spec, times)
+
+    def expect(self, row: int, spec: VmSpec, times: int = 1) -> None:
+        """Count what a VM needs that is on its way to ``row``, which does not hold it yet."""
+        claim_mhz = PlacementRequest.of(spec).cpu_mhz
         self.memory_committed_bytes[row] += times * spec.memory_bytes
         self.cpu_committed_mhz[row] += times * claim_mhz
         self.cpu_reserved_mhz[row] += times * spec.cpu.reservation_mhz

@@ -75,7 +75,7 @@ class Inventory:
             self._set_host_state(host, HostState.DISCONNECTED)
 
     def _load_vm(self, row: tuple[Any, ...]) -> None:
-        number, spec, group, desired, host, epoch, cpu_unsure, creating = row
+        number, spec, group, desired, host, epoch, cpu_unsure, creating, reserved = row
         state = VmState.UNKNOWN if host else VmState.STOPPED
         state = VmState.CREATING if creating else state
         vm = Vm(
@@ -85,6 +85,7 @@ class Inventory:
             desired=Desired(desired),
             state=state,
             epoch=epoch,
+            epoch_reserved=reserved,
             cpu_unsure=bool(cpu_unsure),
         )
         self._add(vm)
@@ -252,10 +253,9 @@ class Inventory:
         """Give a VM to ``host``: its epoch rises, durably, before anything is ordered."""
         self._store.write(
             "UPDATE vms SET host = ?, epoch = ?, cpu_unsure = 0 WHERE number = ?",
-            (host.name, vm.epoch + 1, vm.number),
+            (host.name, vm.next_epoch, vm.number),
         )
-        vm.epoch += 1
-        self.vm_figures.epoch[vm.number] = vm.epoch
+        self._set_epoch(vm, vm.next_epoch)
         vm.cpu_unsure = False
         self._put(vm, host)
 
@@ -266,10 +266,42 @@ class Inventory:
 
     def bar(self, vm: Vm) -> None:
         """Raise the epoch of a VM, durably: no host has it, and all there were are void."""
-        self._store.write("UPDATE vms SET epoch = ? WHERE number = ?", (vm.epoch + 1, vm.number))
-        vm.epoch += 1
-        self.vm_figures.epoch[vm.number] = vm.epoch
+        self._store.write("UPDATE vms SET epoch = ? WHERE number = ?", (vm.next_epoch, vm.number))
+        self._set_epoch(vm, vm.next_epoch)
         self.revision += 1
+
+    def reserve_epochs(self, vm: Vm) -> tuple[int, int]:
+        """Return two epochs above all there were, durably kept for a migration of the VM: that
+        which its destination has it at, and a higher one at which its source takes it back.
+        """
+        there, back = vm.next_epoch, vm.next_epoch + 1
+        self._store.write("UPDATE vms SET epoch_reserved = ? WHERE number = ?", (back, vm.number))
+        vm.epoch_reserved = back
+        return there, back
+
+    def hand_over(self, vm: Vm, host: Host, epoch: int) -> None:
+        """The array gave the VM to ``host``, at an epoch that had been reserved."""
+        self._store.write(
+            "UPDATE vms SET host = ?, epoch = ? WHERE number = ?", (host.name, epoch, vm.number)
+        )
+        self._set_epoch(vm, epoch)
+        if vm.host is host:
+            self._changed(host)
+        else:
+            self._put(vm, host)
+
+    def _set_epoch(self, vm: Vm, epoch: int) -> None:
+        vm.epoch = epoch
+        self.vm_figures.epoch[vm.number] = epoch
+
+    def expect(self, vm: Vm, host: Host) -> None:
+        """``host`` keeps what a VM needs that is on its way there, until it is not any more."""
+        self.host_figures.expect(host.row, vm.spec)
+        self._changed(host)
+
+    def drop_expected(self, vm: Vm, host: Host) -> None:
+        self.host_figures.expect(host.row, vm.spec, times=-1)
+        self._changed(host)
 
     def release(self, vm: Vm) -> None:
         """No host holds the VM any more."""
@@ -344,7 +376,7 @@ _ALL_HOSTS = (
     "FROM hosts ORDER BY position"
 )
 _ALL_VMS = (
-    "SELECT number, spec, vm_group, desired, host, epoch, cpu_unsure, creating "
+    "SELECT number, spec, vm_group, desired, host, epoch, cpu_unsure, creating, epoch_reserved "
     "FROM vms ORDER BY number"
 )
 
@@ -384,6 +416,7 @@ def cluster_message(cluster: ClusterSpec) -> vrm_pb2.Cluster:
         isolation_response=cluster.isolation_response,
         storage_fault=cluster.storage_fault,
         restarts_per_host=cluster.restarts_per_host,
+        migration=convert.migration_to_message(cluster.migration),
     )
 
 
@@ -419,7 +452,7 @@ def _admission(words: str) -> Admission:
 
 def _cluster(settings: bytes, admission: str) -> ClusterSpec:
     message = vrm_pb2.Cluster.FromString(settings)
-    default = ClusterSpec("")  # what a store of schema 1 does not say
+    default = ClusterSpec("")  # what an older store does not say
     return ClusterSpec(
         name=message.name,
         placement=Placement(message.placement),
@@ -433,6 +466,7 @@ def _cluster(settings: bytes, admission: str) -> ClusterSpec:
         ),
         storage_fault=StorageFault(message.storage_fault or default.storage_fault),
         restarts_per_host=message.restarts_per_host or default.restarts_per_host,
+        migration=convert.migration_from_message(message.migration, default.migration),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TypeVar
 
 import grpc
@@ -13,11 +13,12 @@ from cluster.network import Network, Stubs
 from cluster.rpc import convert
 from cluster.rpc.errors import error_of
 from cluster.rpc.v1 import agent_pb2, agent_pb2_grpc, common_pb2
+from cluster.vrm.migrations import Migration
 from cluster.vrm.records import Change, Host, Vm
 from fusion.errors import FusionError, InvalidInput, NotFound, Refused
 from fusion.seeds import derive
 from fusion.spec import CpuQos
-from fusion.vm import VmState
+from fusion.vm import VmState, vm_id
 
 Reply = TypeVar("Reply", agent_pb2.StartVmsReply, agent_pb2.VmReply, agent_pb2.DiscardVmsReply)
 
@@ -70,13 +71,7 @@ class Orders:
         request = agent_pb2.StartVmsRequest(
             command=self._command(host),
             domains=[
-                agent_pb2.Domain(
-                    vm=vm.id,
-                    seed=derive(self._seed, "vm", vm.name),
-                    spec=vm.message,
-                    epoch=change.epoch,
-                )
-                for vm, change in zip(vms, changes, strict=True)
+                self._domain(vm, change.epoch) for vm, change in zip(vms, changes, strict=True)
             ],
         )
         reply = await self._call(host, lambda stub: stub.StartVms, request)
@@ -105,14 +100,71 @@ class Orders:
         )
         await self._call(host, lambda stub: stub.SetVmCpu, request)
 
+    async def migrate(self, host: Host, vm: Vm, migration: Migration) -> VmState:
+        """Have ``host`` begin ``migration`` of ``vm``, of which it is the source."""
+        request = agent_pb2.MigrateVmRequest(
+            command=self._command(host),
+            vm=vm.id,
+            migration=migration.id,
+            destination=migration.destination,
+            destination_incarnation=migration.destination_incarnation,
+            settings=migration.settings,
+            epoch_there=migration.epoch_there,
+            epoch_back=migration.epoch_back,
+            domain=self._domain(vm, migration.epoch),
+        )
+        return _state(await self._call(host, lambda stub: stub.MigrateVm, request))
+
+    async def cancel_migration(self, host: Host, migration: Migration) -> None:
+        """Have ``host`` end ``migration``. Raises ``Refused`` where it is too late for that."""
+        request = agent_pb2.CancelMigrationRequest(
+            command=self._command(host), vm=vm_id(migration.vm_number), migration=migration.id
+        )
+        await self._call(host, lambda stub: stub.CancelMigration, request)
+
+    async def watch_migration(
+        self, host: Host, migration: Migration
+    ) -> AsyncIterator[agent_pb2.MigrationProgress]:
+        """Yield how ``migration`` goes, as its source ``host`` says, until it does not any more.
+
+        Raises ``NotFound`` where the host's process knows of no such migration, and ``Unanswered``
+        where the stream breaks, or is silent for as long as an attempt at an order may take.
+        """
+        request = agent_pb2.WatchMigrationRequest(migration=migration.id)
+        call = self._stubs[host.name].WatchMigration(request)
+        said = aiter(call)
+        try:
+            while True:
+                async with self._clock.timeout(ATTEMPT * self._interval_s):
+                    progress = await anext(said, None)
+                if progress is None:
+                    return
+                yield progress
+        except TimeoutError:
+            raise Unanswered(f"host {host.name} says nothing of migration {migration.id}") from None
+        except grpc.aio.AioRpcError as failure:
+            error = error_of(failure)
+            if isinstance(error, NotFound):
+                raise error from None
+            raise Unanswered(f"host {host.name} does not answer ({error})") from failure
+        finally:
+            call.cancel()
+
     async def discard(self, host: Host, vms: Sequence[Vm]) -> None:
-        """Have ``host`` drop its copies of ``vms`` that have older epochs than these."""
+        """Have ``host`` drop its copies of ``vms`` that have older epochs than these.
+
+        Of none, it is a word with ``host`` after which all that it said before is known to be old.
+        """
         request = agent_pb2.DiscardVmsRequest(
             command=self._command(host),
             vm=[vm.id for vm in vms],
             epoch=[vm.epoch for vm in vms],
         )
         await self._call(host, lambda stub: stub.DiscardVms, request)
+
+    def _domain(self, vm: Vm, epoch: int) -> agent_pb2.Domain:
+        seed = derive(self._seed, "vm", vm.name)
+        return agent_pb2.Domain(vm=vm.id, seed=seed, spec=vm.message, epoch=epoch)
 
     def _command(self, host: Host) -> agent_pb2.Command:
         return agent_pb2.Command(

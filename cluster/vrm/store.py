@@ -62,8 +62,24 @@ ALTER TABLE hosts ADD COLUMN maintenance INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE tasks ADD COLUMN mode TEXT NOT NULL DEFAULT '';
 """
 
+#: Live migration: epochs that were promised to hosts, and what was moved for whom. Settings of
+#: clusters came with their messages.
+_MIGRATION = """
+ALTER TABLE vms ADD COLUMN epoch_reserved INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE migrations (
+    number INTEGER PRIMARY KEY, vm_number INTEGER NOT NULL, vm_name TEXT NOT NULL,
+    source TEXT NOT NULL, destination TEXT NOT NULL, task TEXT NOT NULL, settings BLOB NOT NULL,
+    queued_s REAL NOT NULL, evacuates INTEGER NOT NULL, named INTEGER NOT NULL,
+    source_incarnation INTEGER NOT NULL, destination_incarnation INTEGER NOT NULL,
+    epoch INTEGER NOT NULL, epoch_there INTEGER NOT NULL, epoch_back INTEGER NOT NULL,
+    forecast BLOB NOT NULL, started_s REAL NOT NULL, ended_s REAL NOT NULL,
+    progress BLOB NOT NULL, outcome TEXT NOT NULL
+);
+CREATE TABLE evacuated (vm_number INTEGER PRIMARY KEY, host TEXT NOT NULL);
+"""
+
 #: What leads from one schema to the next, beginning with none.
-_STEPS = (_FIRST, _AVAILABILITY, _RECOVERY)
+_STEPS = (_FIRST, _AVAILABILITY, _RECOVERY, _MIGRATION)
 SCHEMA = len(_STEPS)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from cluster.clock import Clock
+from cluster.rpc.v1 import agent_pb2
 from cluster.vrm.broadcast import Broadcast
 from cluster.vrm.store import Store
 from fusion.errors import NotFound, Refused
@@ -55,6 +56,7 @@ class Task:
     ended_s: float = -1.0
     mode: str = ""
     cancellable: bool = False
+    migration: agent_pb2.MigrationProgress | None = None  # of a live one, as last heard
     changed: Broadcast = field(default_factory=Broadcast)
     revision: int = 0
 
@@ -112,16 +114,29 @@ class Tasks:
         self._trim()
         return task
 
-    def begin(self, task: Task) -> None:
-        """A pending task goes to work; from now on it cannot be cancelled."""
-        task.cancellable = False
+    def begin(self, task: Task, *, cancellable: bool = False) -> None:
+        """A pending task goes to work, where it is ``cancellable`` by those who carry it out."""
+        task.cancellable = cancellable
         self._turn(task, TaskStatus.RUNNING, "")
+
+    def lock(self, task: Task) -> None:
+        """From now on ``task`` cannot be cancelled."""
+        if task.cancellable:
+            task.cancellable = False
+            self._tell(task)
 
     def progress(self, task: Task, share: float) -> None:
         """Tell how much of ``task`` is done, 0 to 1."""
         percent = int(100 * share)
         if percent != task.progress_percent and not task.ended:
             task.progress_percent = percent
+            self._tell(task)
+
+    def migrating(self, task: Task, share: float, figures: agent_pb2.MigrationProgress) -> None:
+        """Tell how a migration goes, and how much of it is done; that never becomes less."""
+        if not task.ended:
+            task.progress_percent = max(task.progress_percent, int(100 * share))
+            task.migration = figures
             self._tell(task)
 
     def turn_to(self, task: Task, mode: str) -> None:
@@ -143,10 +158,18 @@ class Tasks:
 
     def cancel(self, task: Task) -> None:
         """Cancel a task that has not begun. Raises ``Refused`` where it is too late."""
+        self.check_cancellable(task)
+        self.cancelled(task)
+
+    def check_cancellable(self, task: Task) -> None:
+        """Raise ``Refused`` where it is too late to cancel ``task``."""
         if task.ended:
             raise Refused(f"task {task.id} has {task.status} already")
         if not task.cancellable:
             raise Refused(f"task {task.id} ({task.kind}) is under way and cannot be cancelled now")
+
+    def cancelled(self, task: Task) -> None:
+        """Nothing of ``task`` was done, or it was undone, as the operator wanted."""
         self._end(task, TaskStatus.CANCELLED, "cancelled by the operator")
 
     def under_way(self) -> list[Task]:

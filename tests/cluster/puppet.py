@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 import grpc
@@ -48,6 +48,8 @@ class Puppet(agent_pb2_grpc.AgentServicer):
         self.failure: grpc.StatusCode | None = None
         self.state = VmState.RUNNING
         self.orders: list[Any] = []
+        #: What it has to say of migrations of which it is the source, by their identity.
+        self.progress: dict[str, list[agent_pb2.MigrationProgress]] = {}
         self.answered = 0
         self.session = 0
         self._sequence = 0
@@ -157,6 +159,33 @@ class Puppet(agent_pb2_grpc.AgentServicer):
     ) -> agent_pb2.DiscardVmsReply:
         await self._receive(request, context)
         return agent_pb2.DiscardVmsReply(sequence=self.next_sequence())
+
+    async def MigrateVm(
+        self, request: agent_pb2.MigrateVmRequest, context: Any
+    ) -> agent_pb2.VmReply:
+        return await self._answer(request, context)
+
+    async def CancelMigration(
+        self, request: agent_pb2.CancelMigrationRequest, context: Any
+    ) -> agent_pb2.VmReply:
+        return await self._answer(request, context)
+
+    async def WatchMigration(
+        self, request: agent_pb2.WatchMigrationRequest, context: Any
+    ) -> AsyncIterator[agent_pb2.MigrationProgress]:
+        """Say all that ``progress`` holds of the migration, and whatever is added to it."""
+        said = self.progress.get(request.migration)
+        if said is None:
+            await context.abort(grpc.StatusCode.NOT_FOUND, "there is no such migration")
+            return
+        told = 0
+        while True:
+            while told < len(said):
+                told += 1
+                yield said[told - 1]
+                if said[told - 1].phase >= agent_pb2.MIGRATION_PHASE_MOVED:
+                    return
+            await asyncio.sleep(0.1)
 
     async def ListHosts(
         self, request: agent_pb2.ListHostsRequest, context: Any
