@@ -1,0 +1,1 @@
+"""Live migration between two agents: the source sends, the destination takes in."""

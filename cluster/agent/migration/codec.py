@@ -1,0 +1,67 @@
+"""The compressors of pages that are sent for real."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import lz4.frame
+import zstandard
+
+from fusion.errors import FusionError
+from fusion.migration.settings import Compression
+
+#: What packs guest memory in QEMU (multifd-zstd-level) and zram: the fastest there is.
+ZSTD_LEVEL = 1
+
+
+def pack(data: bytes, compression: Compression) -> bytes:
+    """Return ``data`` as one frame with a checksum; itself where nothing compresses."""
+    match compression:
+        case Compression.NONE:
+            return data
+        case Compression.LZ4:
+            frame: bytes = lz4.frame.compress(data, content_checksum=True, store_size=True)
+            return frame
+        case Compression.ZSTD:
+            return _zstd_compressor().compress(data)
+
+
+def unpack(packed: bytes, compression: Compression, size_bytes: int) -> bytes:
+    """Return the ``size_bytes`` that were packed; raises ``FusionError`` where they are damaged."""
+    try:
+        data = _unpacked(packed, compression, size_bytes)
+    except (RuntimeError, zstandard.ZstdError) as error:
+        raise FusionError(f"pages packed with {compression} arrived damaged: {error}") from error
+    if len(data) != size_bytes:
+        raise FusionError(
+            f"pages packed with {compression} arrived damaged: {len(data)} bytes instead of "
+            f"{size_bytes}"
+        )
+    return data
+
+
+def _unpacked(packed: bytes, compression: Compression, size_bytes: int) -> bytes:
+    """Return what is in a frame, without ever making more than is expected of it."""
+    match compression:
+        case Compression.NONE:
+            return packed
+        case Compression.LZ4:
+            frame = lz4.frame.LZ4FrameDecompressor()
+            data: bytes = frame.decompress(packed, max_length=size_bytes)
+            if not frame.eof:
+                raise RuntimeError("the frame has no end where it should")
+            return data
+        case Compression.ZSTD:
+            if zstandard.frame_content_size(packed) != size_bytes:
+                raise zstandard.ZstdError("the frame says that it is of another size")
+            return _zstd_decompressor().decompress(packed)
+
+
+@cache
+def _zstd_compressor() -> zstandard.ZstdCompressor:
+    return zstandard.ZstdCompressor(level=ZSTD_LEVEL, write_checksum=True)
+
+
+@cache
+def _zstd_decompressor() -> zstandard.ZstdDecompressor:
+    return zstandard.ZstdDecompressor()

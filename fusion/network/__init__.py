@@ -1,0 +1,1 @@
+"""Networks: what links carry, and how that is shared."""
