@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from decimal import ROUND_FLOOR, Context
 
 from cluster.datacenter_file.fault_checks import check_faults
+from cluster.datacenter_file.migration_checks import check_migration
 from cluster.datacenter_file.plan import HostPlan, Mistakes, VmPlan
 from cluster.datacenter_file.schema import BurstsLoad, DatacenterFile, Flavour, StepLoad
 from cluster.datacenter_file.storage_checks import check_storage
@@ -60,6 +61,7 @@ def check(
     if file.faults is not None:
         check_faults(file.faults, mistakes)
     check_storage(file, hosts, vms, mistakes)
+    check_migration(file, hosts, vms, mistakes)
     # Where a host group is wrong, what fits its cluster is not known.
     if len(hosts) == len(file.hosts):
         rooms = _rooms(hosts)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from cluster.datacenter_file import schema
 from cluster.datacenter_file.fault_expansion import fault_plan
+from cluster.datacenter_file.migration_expansion import memory, migration, vnics
 from cluster.datacenter_file.plan import HostPlan, VmPlan
 from cluster.datacenter_file.storage_expansion import (
     admission,
@@ -15,7 +16,6 @@ from cluster.datacenter_file.storage_expansion import (
     lease_and_renewal_s,
     volumes,
 )
-from cluster.datacenter_file.storage_schema import Storage
 from fusion import spec
 
 
@@ -28,7 +28,7 @@ def expand(
         name=file.datacenter,
         clusters=tuple(_cluster(cluster) for cluster in file.clusters),
         hosts=tuple(host for plan in hosts for host in _hosts(plan)),
-        vms=tuple(vm for plan in vms for vm in _vms(plan, file.storage)),
+        vms=tuple(vm for plan in vms for vm in _vms(plan, file)),
         seed=file.seed,
         speed=file.speed,
         tick_s=file.heartbeat.interval if file.tick is None else file.tick,
@@ -42,6 +42,7 @@ def expand(
         lease_s=lease_s,
         renewal_s=renewal_s,
         clients=clients(file.clients, vms),
+        sample=file.data_plane.sample,
     )
 
 
@@ -58,6 +59,7 @@ def _cluster(cluster: schema.Cluster) -> spec.ClusterSpec:
         isolation_response=spec.IsolationResponse(cluster.isolation_response),
         storage_fault=spec.StorageFault(cluster.storage_fault),
         restarts_per_host=cluster.restarts_per_host,
+        migration=migration(cluster.migration),
     )
 
 
@@ -78,13 +80,17 @@ def _hosts(plan: HostPlan) -> Iterator[spec.HostSpec]:
             nics=nics,
             cpu_generation=group.cpu_generation,
             power_watts=group.power[index % len(group.power)] if group.power else (),
+            migration_bps=group.migration_network,
+            networks=tuple(group.networks or ()),
         )
 
 
-def _vms(plan: VmPlan, storage: Storage) -> Iterator[spec.PlannedVm]:
+def _vms(plan: VmPlan, file: schema.DatacenterFile) -> Iterator[spec.PlannedVm]:
     group = plan.group
-    disks = volumes(group.volumes, storage)
+    disks = volumes(group.volumes, file.storage)
     loads = _workloads(plan)
+    memories = {size.memory: memory(file, group, size.memory) for _, size in plan.sizes}
+    cards = vnics(group)
     called = name_of_group(plan.names)
     for index, name in enumerate(plan.names):
         size = plan.size_of(index)
@@ -101,6 +107,10 @@ def _vms(plan: VmPlan, storage: Storage) -> Iterator[spec.PlannedVm]:
             volumes=disks,
             ha=group.ha,
             restart_priority=spec.RestartPriority(group.restart_priority),
+            memory=memories[size.memory],
+            vnics=cards,
+            gpu=group.gpu or "",
+            pinned_to=group.pinned_to or "",
         )
         yield spec.PlannedVm(spec=vm, group=called, start=group.start)
 

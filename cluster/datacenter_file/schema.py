@@ -11,6 +11,15 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, PlainValidator
 
 from cluster.datacenter_file.fault_schema import Faults
+from cluster.datacenter_file.migration_schema import (
+    DEFAULT_MIGRATION_BPS,
+    DEFAULT_PROFILE,
+    DataPlane,
+    MemoryProfile,
+    Migration,
+    MigrationNetwork,
+    Vnic,
+)
 from cluster.datacenter_file.mistakes import shown
 from cluster.datacenter_file.storage_schema import Admission, Client, Storage, Volume
 from cluster.datacenter_file.values import (
@@ -109,6 +118,7 @@ class Cluster(Entry):
     isolation_response: Literal["leave-running", "stop"] = "leave-running"
     storage_fault: Literal["wait", "restart"] = "wait"
     restarts_per_host: Annotated[int, Field(ge=1, le=1000)] = 8
+    migration: Migration = Migration()
 
 
 class Flavour(Entry):
@@ -141,6 +151,8 @@ class HostGroup(Entry):
     dom0: Annotated[Dom0, BeforeValidator(_dom0)] = Dom0()
     cpu_generation: str = ""
     power: Annotated[tuple[tuple[float, ...], ...], PlainValidator(_power)] = ()
+    migration_network: MigrationNetwork = DEFAULT_MIGRATION_BPS
+    networks: Annotated[list[Name], Field(min_length=1)] | None = None
 
 
 class ConstantLoad(Entry):
@@ -217,6 +229,10 @@ class VmGroup(Entry):
     volumes: Annotated[list[Volume], Field(min_length=1, max_length=64)] | None = None
     ha: bool = True
     restart_priority: Literal["high", "medium", "low"] = "medium"
+    memory_profile: str = DEFAULT_PROFILE
+    nics: list[Vnic] = []
+    gpu: Annotated[str, Field(min_length=1)] | None = None
+    pinned_to: Name | None = None
 
 
 class DatacenterFile(Entry):
@@ -231,6 +247,8 @@ class DatacenterFile(Entry):
     flavours: dict[Name, Flavour] = {}
     hosts: Annotated[list[HostGroup], Field(min_length=1)]
     vms: list[VmGroup] = []
+    memory_profiles: dict[Name, MemoryProfile] = {}
+    data_plane: DataPlane = DataPlane()
     storage: Storage = Storage()
     clients: list[Client] = []
     faults: Annotated[Faults | None, BeforeValidator(given)] = None

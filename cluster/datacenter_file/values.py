@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
+from cluster.datacenter_file.mistakes import shown
 from fusion.errors import InvalidInput
 from fusion.units import parse_duration, parse_frequency, parse_rate, parse_size
 
@@ -16,6 +17,7 @@ MAX_COUNT = 100_000
 MAX_NAME_LENGTH = 63
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*", re.ASCII)
+_PERCENT = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*%\s*", re.ASCII)
 _PATTERN = re.compile(r"[A-Za-z0-9_.-]*\{(?::0?[0-9]{0,2}d?)?\}[A-Za-z0-9_.-]*", re.ASCII)
 
 
@@ -61,6 +63,33 @@ def _pattern(value: str) -> str:
     return value
 
 
+def proportion(value: object) -> float:
+    """Return a share of 1 from ``12.5%``, or from a plain number between 0 and 1.
+
+    Raises ``InvalidInput``.
+    """
+    number = value
+    percent = _PERCENT.fullmatch(value) if isinstance(value, str) else None
+    if percent is not None:
+        number = float(percent[1]) / 100
+    if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number <= 1:
+        raise InvalidInput(
+            f"{shown(value)} is not a share; write 0% to 100%, or a number from 0 to 1"
+        )
+    return float(number)
+
+
+def byte_rate(value: object) -> float:
+    """Return bytes a second from ``30MiB/s``, or a plain number. Raises ``InvalidInput``."""
+    size = value.strip().removesuffix("/s") if isinstance(value, str) else value
+    try:
+        return float(parse_size(size))
+    except InvalidInput:
+        raise InvalidInput(
+            f"{shown(value)} is no number of bytes a second; write for example 30MiB/s"
+        ) from None
+
+
 def given(value: object) -> object:
     """Refuse a key without a value, where leaving the key out means something."""
     if value is None:
@@ -84,6 +113,8 @@ DurationOrZero = Annotated[float, PlainValidator(quantity(parse_duration))]
 Frequency = Annotated[float, PlainValidator(quantity(parse_frequency, positive=True))]
 FrequencyOrZero = Annotated[float, PlainValidator(quantity(parse_frequency))]
 Rate = Annotated[float, PlainValidator(quantity(parse_rate, positive=True))]
+Proportion = Annotated[float, PlainValidator(quantity(proportion))]
+ByteRate = Annotated[float, PlainValidator(quantity(byte_rate, positive=True))]
 
 
 class Entry(BaseModel):

@@ -5,7 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from cluster.datacenter_file import fault_schema, load, schema, values
+from cluster.datacenter_file import (
+    fault_schema,
+    load,
+    migration_schema,
+    schema,
+    storage_schema,
+    values,
+)
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "datacenter-file.md"
 EXAMPLES = re.findall(r"```yaml\n(.*?)```", REFERENCE.read_text(encoding="utf-8"), re.DOTALL)
@@ -21,7 +28,8 @@ def test_an_example_is_a_whole_file(example: str, tmp_path: Path) -> None:
 def test_every_key_is_explained() -> None:
     models = [
         model
-        for model in {**vars(fault_schema), **vars(schema)}.values()
+        for module in (fault_schema, migration_schema, schema, storage_schema)
+        for model in vars(module).values()
         if isinstance(model, type) and issubclass(model, values.Entry)
     ]
     keys = {key for model in models for key in model.model_fields}
