@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from fusion.arrays import Ints
 from fusion.compute.processors import Guest, Processors
-from fusion.compute.sharing import EXACTNESS_MHZ
 from fusion.errors import InvalidInput, NotFound, Refused
 from fusion.fleet_view import (
     CODE_OF,
-    HOLDS,
     STATES,
     FleetView,
     HostColumns,
     Layout,
     Occupancy,
-    constant,
 )
 from fusion.guest.workload import WorkloadBank
+from fusion.passage import Passage
+from fusion.room import Room
 from fusion.spec import CpuQos, HostSpec, VmSpec
 from fusion.suspension import Suspension
-from fusion.units import format_mhz, format_size
 from fusion.vm import ON_HOST, TRANSITIONS, VmAction, VmState, next_state, vm_id
 from fusion.vm_table import VmTable
 
@@ -48,9 +47,6 @@ class Fleet:
         if len(self._row_of) < len(hosts):
             raise InvalidInput("two hosts of a fleet have one name; give each its own")
         self._on = np.zeros(len(hosts), dtype=np.bool_)
-        self._memory_bytes = constant(
-            np.array([max(host.vm_memory_bytes, 0) for host in hosts], np.int64)
-        )
         #: Of each host, the rows of its VMs by number.
         self._rows: list[dict[int, int]] = [{} for _ in hosts]
         self._vms = VmTable()
@@ -58,6 +54,7 @@ class Fleet:
         self._suspended: dict[tuple[int, int], Suspension] = {}  # by host row and number
         self._bank = WorkloadBank()
         self._processors = Processors(hosts, self._vms, self._bank)
+        self._room = Room(hosts, self._vms, self._processors)
         self._layout: Layout | None = None
         self._occupancy: Occupancy | None = None
         self._next_timer_s: float | None = None  # None: to be looked up
@@ -77,6 +74,7 @@ class Fleet:
         host_row = self._host(host)
         for number in list(self._rows[host_row]):
             self._remove(host_row, number)
+        self._room.drop_all(host_row)
         self._on[host_row] = False
         self._changed(host_row)
 
@@ -117,28 +115,21 @@ class Fleet:
         reservation does not fit, and ``InvalidInput`` where ``spec`` can never run.
         """
         host_row = self._host(host)
-        if not self._on[host_row]:
-            raise Refused(f"host {host} is powered off; power it on before starting VMs on it")
-        _check(number, spec)
         row = self._rows[host_row].get(number)
         if row is None:
             starting = next_state(vm_id(number), VmState.STOPPED, VmAction.START)
         else:
             starting = self._after(row, VmAction.START)
-        others = self._holding(host_row, but=number)
-        self._admit_memory(host_row, number, spec.memory_bytes, others)
-        self._admit_reservation(host_row, number, spec.cpu.reservation_mhz, others)
-        slot = self._bank.add(spec.workload, seed)
-        if row is None:
-            row = self._rows[host_row][number] = self._vms.append(number, host_row)
-        self._vms.set_spec(row, spec)
-        self._vms.workload[row] = slot
-        self._layout = None
+        self._admit(host_row, number, spec)
+        row = self._occupy(host_row, number, spec, seed)
         return self._enter(row, starting, Guest.BOOTING, spec.boot_s)
 
     def stop(self, host: str, number: int, force: bool) -> VmState:
         """Let the guest shut down, which takes its ``shutdown_s``, or halt the VM at once."""
         row = self._vm(host, number)
+        if force and self._state(row) is VmState.MIGRATING:
+            self._after(row, VmAction.HALTED)  # no order does that, but an isolated host may
+            return self._halt(row)
         stopping = self._after(row, VmAction.FORCE_STOP if force else VmAction.STOP)
         if force:
             return self._halt(row)
@@ -165,13 +156,19 @@ class Fleet:
         return self._enter(row, running, Guest.WORKING, math.inf)
 
     def set_cpu(self, host: str, number: int, cpu: CpuQos) -> VmState:
-        """Change limit, shares and reservation; ``Refused`` where the reservation does not fit."""
+        """Change limit, shares and reservation.
+
+        Raises ``Refused`` where the reservation does not fit, or the VM migrates: its destination
+        keeps free what it had when that began.
+        """
         row = self._vm(host, number)
         host_row, state = self._host(host), self._state(row)
         _check_cpu(number, cpu)
+        if self._migrates(row):
+            raise Refused(f"VM {vm_id(number)} is migrating; wait until that is over")
         if state in ON_HOST:
-            others = self._holding(host_row, but=number)
-            self._admit_reservation(host_row, number, cpu.reservation_mhz, others)
+            others = self._others(host_row, number)
+            self._room.admit_reservation(host_row, number, cpu.reservation_mhz, others)
         self._vms.set_cpu(row, cpu)
         self._changed(host_row)
         self._layout = None
@@ -193,19 +190,26 @@ class Fleet:
         ``why``, a clause such as ``its lease on san-1 has ended``. Raises ``Refused`` where the VM
         is stopped.
         """
-        row, host_row = self._vm(host, number), self._host(host)
-        if (host_row, number) in self._suspended:
-            return VmState.PAUSED
-        state = self._state(row)
-        if state not in ON_HOST:
-            raise Refused(f"VM {vm_id(number)} is {state}; there is nothing to freeze")
-        self._suspended[host_row, number] = Suspension(
-            state=state,
-            guest=Guest(int(self._vms.guest[row])),
-            remaining_s=float(self._vms.timer_s[row]) - self.now_s,
-            why=why,
-        )
-        return self._enter(row, VmState.PAUSED, Guest.IDLE, math.inf)
+        row, key = self._vm(host, number), (self._host(host), number)
+        suspension = self._suspended.get(key)
+        if suspension is None:
+            suspension = self._suspended[key] = self._suspension(row, why)
+        elif suspension.handed_over:
+            self._suspended[key] = replace(suspension, why=why)  # what holds if it stays
+        return self._enter(row, suspension.shown, Guest.IDLE, math.inf)
+
+    def suspend_for_hand_over(self, host: str, number: int) -> VmState:
+        """Freeze a VM that migrates, also where it is frozen already: it goes on at one of its two
+        hosts alone. It is shown as migrating, and all orders are refused.
+
+        Raises ``Refused`` where it does not migrate.
+        """
+        row, key = self._vm(host, number), (self._host(host), number)
+        if not self._migrates(row):
+            raise Refused(f"VM {vm_id(number)} is {self._state(row)}; it does not migrate any more")
+        suspension = self._suspended.get(key) or self._suspension(row, "it is handed over")
+        suspension = self._suspended[key] = replace(suspension, handed_over=True)
+        return self._enter(row, suspension.shown, Guest.IDLE, math.inf)
 
     def restore(self, host: str, number: int) -> VmState:
         """Let a VM that is frozen go on as it was: what is left of a boot or shutdown follows."""
@@ -219,6 +223,97 @@ class Fleet:
         """Drop a VM at once, whatever it is doing: nothing is left of this copy."""
         self._vm(host, number)
         self._remove(self._host(host), number)
+
+    # Migration: at the source
+
+    def begin_migration(self, host: str, number: int) -> VmState:
+        """Mark a running VM as migrating; its guest works on, and most orders are refused."""
+        row = self._vm(host, number)
+        return self._enter(row, self._after(row, VmAction.MIGRATE), Guest.WORKING, math.inf)
+
+    def end_migration(self, host: str, number: int) -> VmState:
+        """Let a VM be as it was before it began to migrate, with all of its processors.
+
+        One that is frozen stays so, as paused. Nothing happens if it does not migrate.
+        """
+        row, key = self._vm(host, number), (self._host(host), number)
+        if not self._migrates(row):
+            return self._state(row)
+        self._vms.throttle[row] = 0.0
+        settled = next_state(vm_id(number), VmState.MIGRATING, VmAction.SETTLED)
+        suspension = self._suspended.get(key)
+        if suspension is None:
+            return self._enter(row, settled, Guest.WORKING, math.inf)
+        suspension = self._suspended[key] = replace(suspension, state=settled, handed_over=False)
+        return self._enter(row, suspension.shown, Guest.IDLE, math.inf)
+
+    def throttle(self, host: str, number: int, share: float) -> None:
+        """Keep a VM that migrates from ``share`` of what it may use of its processors.
+
+        Its demand stays as it is. It lasts until the migration ends; 0 ends it before.
+        """
+        row = self._vm(host, number)
+        if not 0 <= share < 1:
+            raise InvalidInput(f"VM {vm_id(number)}: a throttle of {share:g}; give 0 to below 1")
+        if not self._migrates(row):
+            raise Refused(f"VM {vm_id(number)} is {self._state(row)}; it does not migrate")
+        self._vms.throttle[row] = share
+        self._processors.disturb(self._host(host))
+
+    def hand_out(self, host: str, number: int) -> Passage:
+        """Return what goes with a VM to another host; ``discard`` follows once it is there."""
+        row = self._vm(host, number)
+        self._processors.settle(self.now_s)
+        return Passage(
+            used_mhz_s=float(self._vms.used_mhz_s[row]),
+            ready_s=float(self._vms.ready_s[row]),
+            added_load=float(self._vms.added_load[row]),
+        )
+
+    # Migration: at the destination
+
+    def expect(self, host: str, number: int, spec: VmSpec) -> None:
+        """Keep memory and reservation for a VM that is to arrive at ``host``.
+
+        Raises ``Refused`` where the host is off, has the VM or expects it already, or has no room.
+        """
+        host_row = self._host(host)
+        self._refuse_if_there(host_row, number)
+        if self._room.expects(host_row, number):
+            raise Refused(f"host {host} expects VM {vm_id(number)} already; wait until that ends")
+        self._admit(host_row, number, spec)
+        self._room.keep(host_row, number, spec)
+        self._changed(host_row)
+
+    def drop_expected(self, host: str, number: int) -> None:
+        """Keep no room for a VM any more; nothing happens if none was kept."""
+        host_row = self._host(host)
+        if self._room.drop(host_row, number):
+            self._changed(host_row)
+
+    def arrive(self, host: str, number: int, spec: VmSpec, seed: int, passage: Passage) -> VmState:
+        """Have a VM run on ``host`` as it did where it comes from; it takes the room kept for it.
+
+        Its guest does not boot, but lives by a boot of its own here: see ``boot``. Raises
+        ``Refused`` where the host is off, has the VM already or has no room for it.
+        """
+        host_row = self._host(host)
+        self._refuse_if_there(host_row, number)
+        self._admit(host_row, number, spec)
+        row = self._occupy(host_row, number, spec, seed)
+        self._vms.carry_on(row, passage.used_mhz_s, passage.ready_s)
+        self._vms.added_load[row] = passage.added_load
+        self._begin_boot(row)
+        return self._enter(row, VmState.RUNNING, Guest.WORKING, math.inf)
+
+    # Migration: at both
+
+    def take_cpu(self, host: str, mhz: float) -> None:
+        """Have ``host`` itself use ``mhz`` more, as packing pages does; negative gives it back.
+
+        The VMs get what is left, beside what a fault steals.
+        """
+        self._processors.take(self._host(host), mhz)
 
     # Time
 
@@ -261,6 +356,30 @@ class Fleet:
         """
         return int(self._vms.boot[self._vm(host, number)])
 
+    def spec(self, host: str, number: int) -> VmSpec:
+        """Return how a VM is configured by now."""
+        return self._vms.specs[self._vm(host, number)]
+
+    def seed(self, host: str, number: int) -> int:
+        """Return the seed of a VM's workload."""
+        return int(self._vms.seed[self._vm(host, number)])
+
+    def write_pace(self, host: str, number: int) -> float:
+        """Return at which share of its full rates a guest writes its memory now, 0 to 1.
+
+        See ``fusion.memory.spec.GuestMemory``: it follows the load, and how much of what the guest
+        wants of its processors it gets. 0 while it is frozen or paused.
+        """
+        row, vms = self._vm(host, number), self._vms
+        if vms.guest[row] == Guest.IDLE:
+            return 0.0
+        self._processors.settle(self.now_s)
+        demand_mhz, idle_share = float(vms.demand_mhz[row]), vms.specs[row].memory.idle_share
+        if demand_mhz <= 0:
+            return idle_share
+        busy = demand_mhz / vms.specs[row].cpu_mhz
+        return (idle_share + (1.0 - idle_share) * busy) * float(vms.used_mhz[row]) / demand_mhz
+
     def short_of_reservations(self) -> tuple[str, ...]:
         """Return the names of the hosts that cannot give their VMs what they reserved."""
         self._processors.settle(self.now_s)
@@ -273,7 +392,7 @@ class Fleet:
         processors.settle(self.now_s)
         layout = self._layout = self._layout or Layout(self._vms, len(self._names))
         if self._occupancy is None:
-            self._occupancy = Occupancy(self._vms, layout, self._on)
+            self._occupancy = Occupancy(self._vms, layout, self._on, self._room.expected_bytes)
         occupancy = self._occupancy
         return FleetView(
             now_s=self.now_s,
@@ -285,8 +404,9 @@ class Fleet:
                 cpu_used_mhz=processors.used_mhz,
                 cpu_used_mhz_s=processors.used_mhz_s,
                 short_of_reservations=processors.short_of_reservations,
-                memory_bytes=self._memory_bytes,
+                memory_bytes=self._room.memory_bytes,
                 memory_used_bytes=occupancy.memory_used_bytes,
+                memory_expected_bytes=occupancy.memory_expected_bytes,
                 vms=occupancy.vms,
                 first_vm=layout.first_vm,
             ),
@@ -307,35 +427,44 @@ class Fleet:
             raise NotFound(f"host {host} has no VM {vm_id(number)}; start it there first")
         return row
 
-    def _holding(self, host_row: int, but: int) -> Ints:
-        """Return the rows of the VMs that hold resources of a host, VM number ``but`` left out."""
+    def _others(self, host_row: int, number: int) -> Ints:
+        """Return the rows of a host's VMs, VM ``number`` left out."""
         rows = self._rows[host_row]
-        others = np.array([row for number, row in rows.items() if number != but], dtype=np.int64)
-        return others[HOLDS[self._vms.state[others]]]
+        return np.array([row for other, row in rows.items() if other != number], dtype=np.int64)
 
-    def _admit_memory(self, host_row: int, number: int, memory_bytes: int, others: Ints) -> None:
-        used = int(self._vms.memory_bytes[others].sum())
-        free = int(self._memory_bytes[host_row]) - used
-        if memory_bytes > free:
-            raise Refused(
-                f"host {self._names[host_row]} has {format_size(free)} of memory free and"
-                f" VM {vm_id(number)} needs {format_size(memory_bytes)};"
-                f" choose another host or stop VMs on this one"
-            )
+    def _admit(self, host_row: int, number: int, spec: VmSpec) -> None:
+        """Raise ``Refused`` where a host is off or has no room for a VM, ``InvalidInput`` where
+        none ever would.
+        """
+        if not self._on[host_row]:
+            host = self._names[host_row]
+            raise Refused(f"host {host} is powered off; power it on before it is given VMs")
+        _check(number, spec)
+        others = self._others(host_row, number)
+        self._room.admit_memory(host_row, number, spec.memory_bytes, others)
+        self._room.admit_reservation(host_row, number, spec.cpu.reservation_mhz, others)
 
-    def _admit_reservation(
-        self, host_row: int, number: int, reservation_mhz: float, others: Ints
-    ) -> None:
-        reserved = float(self._vms.reservation_mhz[others].sum())
-        free = max(float(self._processors.capacity_mhz[host_row]) - reserved, 0.0)
-        if reservation_mhz > free + EXACTNESS_MHZ:
+    def _refuse_if_there(self, host_row: int, number: int) -> None:
+        row = self._rows[host_row].get(number)
+        if row is not None and self._state(row) is not VmState.STOPPED:
             raise Refused(
-                f"host {self._names[host_row]} has {format_mhz(free)} left to reserve and"
-                f" VM {vm_id(number)} reserves {format_mhz(reservation_mhz)};"
-                f" reserve less or choose another host"
+                f"host {self._names[host_row]} has VM {vm_id(number)}, which is {self._state(row)};"
+                f" choose another host"
             )
 
     # Rows
+
+    def _occupy(self, host_row: int, number: int, spec: VmSpec, seed: int) -> int:
+        """Return the row of a VM that was admitted: a new one, or that of one that has stopped."""
+        slot = self._bank.add(spec.workload, seed)
+        self._room.drop(host_row, number)
+        row = self._rows[host_row].get(number)
+        if row is None:
+            row = self._rows[host_row][number] = self._vms.append(number, host_row, spec)
+        self._vms.set_spec(row, spec)
+        self._vms.workload[row], self._vms.seed[row] = slot, seed
+        self._layout = None
+        return row
 
     def _remove(self, host_row: int, number: int) -> None:
         row = self._rows[host_row].pop(number)
@@ -360,16 +489,39 @@ class Fleet:
     def _after(self, row: int, action: VmAction) -> VmState:
         number = int(self._vms.number[row])
         suspension = self._suspended.get((int(self._vms.host_row[row]), number))
-        if suspension is not None and action is not VmAction.FORCE_STOP:
+        if suspension is not None and not suspension.allows(action):
             raise suspension.refusal(vm_id(number), action)
         return next_state(vm_id(number), self._state(row), action)
+
+    def _migrates(self, row: int) -> bool:
+        """Whether a VM migrates, frozen or not."""
+        key = int(self._vms.host_row[row]), int(self._vms.number[row])
+        suspension = self._suspended.get(key)
+        state = self._state(row) if suspension is None else suspension.state
+        return state is VmState.MIGRATING
+
+    def _suspension(self, row: int, why: str) -> Suspension:
+        """Return what is kept of a VM as it stands; raises ``Refused`` where it is stopped."""
+        state = self._state(row)
+        if state not in ON_HOST:
+            number = int(self._vms.number[row])
+            raise Refused(f"VM {vm_id(number)} is {state}; there is nothing to freeze")
+        return Suspension(
+            state=state,
+            guest=Guest(int(self._vms.guest[row])),
+            remaining_s=float(self._vms.timer_s[row]) - self.now_s,
+            why=why,
+        )
 
     def _enter(self, row: int, state: VmState, guest: Guest, lasting_s: float) -> VmState:
         """Put a VM into ``state`` and its guest into a new phase that ends after ``lasting_s``."""
         if guest is Guest.BOOTING:
-            self._boots += 1
-            self._vms.boot[row] = self._boots
+            self._begin_boot(row)
         return self._put(row, state, guest, lasting_s)
+
+    def _begin_boot(self, row: int) -> None:
+        self._boots += 1
+        self._vms.boot[row] = self._boots
 
     def _put(self, row: int, state: VmState, guest: Guest, lasting_s: float) -> VmState:
         self._vms.state[row], self._vms.guest[row] = CODE_OF[state], guest
@@ -380,7 +532,8 @@ class Fleet:
     def _halt(self, row: int) -> VmState:
         """Stop a VM: its row stays, without memory, processors or workload."""
         self._bank.remove(int(self._vms.workload[row]))
-        self._vms.workload[row], self._vms.added_load[row] = -1, 0.0
+        self._vms.workload[row] = -1
+        self._vms.added_load[row] = self._vms.throttle[row] = 0.0
         self._suspended.pop((int(self._vms.host_row[row]), int(self._vms.number[row])), None)
         return self._enter(row, VmState.STOPPED, Guest.IDLE, math.inf)
 

@@ -37,6 +37,7 @@ class HostColumns(NamedTuple):
     short_of_reservations: Bools
     memory_bytes: Ints
     memory_used_bytes: Ints
+    memory_expected_bytes: Ints  # of these: kept for VMs that are on their way here
     vms: Ints  # those that hold memory: the stopped are not counted
     first_vm: Ints  # one longer than the rest
 
@@ -89,7 +90,7 @@ class Layout:
         self._in_order = bool((self.order == np.arange(len(vms))).all())
         #: The first columns of a view, up to its state.
         self._constant = (
-            tuple(vms.names[row] for row in self.order.tolist()),
+            tuple(vms.specs[row].name for row in self.order.tolist()),
             constant(vms.number[self.order]),
             self.host_row,
             constant(vms.vcpus[self.order]),
@@ -110,15 +111,20 @@ class Layout:
 
 
 class Occupancy:
-    """What views share for as long as moreover no VM changes its state and no host its power."""
+    """What views share for as long as moreover no VM changes its state and no host its power.
 
-    def __init__(self, vms: VmTable, layout: Layout, on: Bools) -> None:
+    ``expected_bytes`` is what hosts keep for VMs that are on their way ``[H]``.
+    """
+
+    def __init__(self, vms: VmTable, layout: Layout, on: Bools, expected_bytes: Ints) -> None:
         hosts = len(on)
         self.on = constant(on.copy())
         self.state = constant(vms.state[layout.order])
         holds = HOLDS[self.state]
         held_bytes = np.where(holds, layout.memory_bytes, 0)
-        self.memory_used_bytes = constant(sums(layout.host_row, held_bytes, hosts).astype(np.int64))
+        used_bytes = sums(layout.host_row, held_bytes, hosts).astype(np.int64)
+        self.memory_used_bytes = constant(used_bytes + expected_bytes)
+        self.memory_expected_bytes = expected_bytes
         self.vms = constant(np.bincount(layout.host_row[holds], minlength=hosts))
 
 

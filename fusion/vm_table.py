@@ -17,7 +17,9 @@ COLUMNS: dict[str, type[np.generic]] = {
     "guest": np.int8,
     "boot": np.int64,
     "workload": np.int64,
+    "seed": np.uint64,
     "added_load": np.float64,
+    "throttle": np.float64,
     "vcpus": np.int64,
     "vcpu_mhz": np.float64,
     "memory_bytes": np.int64,
@@ -46,7 +48,9 @@ class VmTable:
     guest: Codes  # fusion.compute.processors.Guest
     boot: Ints  # which of the fleet's boots its guest lives by: its memory is of that one
     workload: Ints  # slot in the bank, -1 where the VM is stopped
+    seed: NDArray[np.uint64]  # of the workload
     added_load: Floats  # share of vCPUs × MHz that is wanted on top of the workload
+    throttle: Floats  # share of what it could use of its processors that it is kept from
     vcpus: Ints
     vcpu_mhz: Floats
     memory_bytes: Ints
@@ -62,7 +66,7 @@ class VmTable:
     ready_s: Floats
 
     def __init__(self) -> None:
-        self.names: list[str] = []
+        self.specs: list[VmSpec] = []  # as configured by now
         self._without_figures: list[int] = []  # rows
         for figure in FIGURES:
             setattr(self, figure, np.zeros(0))
@@ -72,14 +76,14 @@ class VmTable:
         self._fit()
 
     def __len__(self) -> int:
-        return len(self.names)
+        return len(self.specs)
 
-    def append(self, number: int, host_row: int) -> int:
-        """Add a row and return where it is; the facts of the VM are still to be set."""
-        row = len(self.names)
+    def append(self, number: int, host_row: int, spec: VmSpec) -> int:
+        """Add a row for a VM and return where it is; ``set_spec`` is still to come."""
+        row = len(self.specs)
         if row == len(self._room["number"]):
             self._room = {column: grown(array, 2 * row) for column, array in self._room.items()}
-        self.names.append("")
+        self.specs.append(spec)
         self._fit()
         self.number[row], self.host_row[row] = number, host_row
         return row
@@ -87,7 +91,7 @@ class VmTable:
     def remove(self, row: int) -> None:
         """Remove ``row``; the last row, if it is another, now stands there."""
         self.begin_figures()
-        last = len(self.names) - 1
+        last = len(self.specs) - 1
         for array in self._room.values():
             array[row] = array[last]
         for figure in FIGURES:
@@ -95,35 +99,45 @@ class VmTable:
             if row < last:
                 column[row] = getattr(self, figure)[last]
             setattr(self, figure, column)
-        self.names[row] = self.names[last]
-        self.names.pop()
+        self.specs[row] = self.specs[last]
+        self.specs.pop()
         self._fit()
 
     def set_spec(self, row: int, spec: VmSpec) -> None:
         """Make the VM of ``row`` as configured, with its counters at zero."""
-        self.names[row] = spec.name
+        self.specs[row] = spec
         self.vcpus[row], self.vcpu_mhz[row] = spec.vcpus, spec.vcpu_mhz
         self.memory_bytes[row] = spec.memory_bytes
         self.boot_s[row], self.shutdown_s[row] = spec.boot_s, spec.shutdown_s
-        self.added_load[row] = 0.0
+        self.added_load[row] = self.throttle[row] = 0.0
         self._without_figures.append(row)
-        self.set_cpu(row, spec.cpu)
+        self._set_cpu(row, spec.cpu)
 
     def begin_figures(self) -> None:
         """Give the rows that have none figures of zero, all at once however many were started."""
         if not self._without_figures:
             return
         for figure in FIGURES:
-            column = grown(getattr(self, figure), len(self.names))
+            column = grown(getattr(self, figure), len(self.specs))
             column[self._without_figures] = 0.0
             setattr(self, figure, column)
         self._without_figures.clear()
 
+    def carry_on(self, row: int, used_mhz_s: float, ready_s: float) -> None:
+        """Have the counters of ``row`` go on from those values."""
+        self.begin_figures()
+        self.used_mhz_s, self.ready_s = self.used_mhz_s.copy(), self.ready_s.copy()
+        self.used_mhz_s[row], self.ready_s[row] = used_mhz_s, ready_s
+
     def set_cpu(self, row: int, cpu: CpuQos) -> None:
+        self.specs[row] = self.specs[row].with_cpu(cpu)
+        self._set_cpu(row, cpu)
+
+    def _set_cpu(self, row: int, cpu: CpuQos) -> None:
         self.shares[row] = cpu.shares
         self.limit_mhz[row] = cpu.limit_mhz
         self.reservation_mhz[row] = cpu.reservation_mhz
 
     def _fit(self) -> None:
         for column, array in self._room.items():
-            setattr(self, column, array[: len(self.names)])
+            setattr(self, column, array[: len(self.specs)])

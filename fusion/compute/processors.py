@@ -9,7 +9,7 @@ from enum import IntEnum
 import numpy as np
 
 from fusion.arrays import Floats, Ints, sums
-from fusion.compute.sharing import Sharing, share_cpu
+from fusion.compute.sharing import EXACTNESS_MHZ, Sharing, share_cpu
 from fusion.guest.workload import Loads, WorkloadBank
 from fusion.spec import HostSpec
 from fusion.vm_table import VmTable
@@ -83,6 +83,8 @@ class Processors:
         self._load: Floats | None = None  # at which all VMs were last asked
         #: vCPUs that want to run and do not, of each VM; None where there are none.
         self._waiting: Floats | None = None
+        self._stolen_mhz = np.zeros(len(hosts))
+        self._taken_mhz = np.zeros(len(hosts))
         self.core_mhz = np.array([host.core_mhz for host in hosts], dtype=np.float64)
         self.capacity_mhz = self._built_mhz
         self.demand_mhz = np.zeros(len(hosts))
@@ -91,13 +93,26 @@ class Processors:
         self.short_of_reservations = np.zeros(len(hosts), dtype=np.bool_)
 
     def steal(self, host_row: int, stolen_mhz: float) -> None:
-        """Leave the VMs of a host its built capacity less ``stolen_mhz``."""
+        """Let a fault have ``stolen_mhz`` of a host."""
+        self._stolen_mhz[host_row] = stolen_mhz
+        self._cut(host_row)
+
+    def take(self, host_row: int, mhz: float) -> None:
+        """Have a host itself use so much more of its processors; negative: so much less."""
+        taken_mhz = self._taken_mhz[host_row] + mhz
+        self._taken_mhz[host_row] = taken_mhz if taken_mhz > EXACTNESS_MHZ else 0.0
+        self._cut(host_row)
+
+    def _cut(self, host_row: int) -> None:
+        """Leave the VMs of a host what it was built with, less what others have of it."""
+        others_mhz = self._stolen_mhz[host_row] + self._taken_mhz[host_row]
         self.capacity_mhz = self.capacity_mhz.copy()
-        self.capacity_mhz[host_row] = max(self._built_mhz[host_row] - stolen_mhz, 0.0)
+        self.capacity_mhz[host_row] = max(self._built_mhz[host_row] - others_mhz, 0.0)
         self.disturb(host_row)
 
     def reset(self, host_row: int) -> None:
-        """Make a host as it is when it comes up: nothing stolen, nothing counted."""
+        """Make a host as it is when it comes up: nothing stolen or taken, nothing counted."""
+        self._taken_mhz[host_row] = 0.0
         self.steal(host_row, 0.0)
         self.used_mhz_s = self.used_mhz_s.copy()
         self.used_mhz_s[host_row] = 0.0
@@ -193,6 +208,7 @@ class Processors:
         full_mhz = vcpus[working] * vcpu_mhz[working]
         # A vCPU runs on one core at a time.
         most_mhz = np.minimum(vms.limit_mhz[rows], vcpus * self.core_mhz[host_row])
+        most_mhz *= 1.0 - vms.throttle[rows]
         limited = bool((idle_mhz > most_mhz).any() or (full_mhz > most_mhz[working]).any())
         return _Wants(
             host_row=host_row,
