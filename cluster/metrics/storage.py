@@ -25,6 +25,8 @@ class Operation(StrEnum):
     OPEN = "open"
     RENEW = "renew"
     FENCE = "fence"
+    HAND_OVER = "hand-over"
+    READ_EPOCHS = "read-epochs"
     CREATE = "create"  # of a volume
     DELETE = "delete"
 
@@ -90,7 +92,7 @@ class ArrayMetrics(Collector):
         )
         refused = CounterMetricFamily(
             "fusion_array_refused",
-            "Writes, opens and renewals of epochs that are barred",
+            "Writes, opens, renewals and hand-overs of epochs that are barred",
             labels=list(self._labels),
         )
         refused.add_metric(list(self._labels.values()), view.refused)

@@ -12,7 +12,7 @@ from fusion.arrays import Ints
 from fusion.errors import FusionError, InvalidInput
 from fusion.spec import ArraySpec
 from fusion.storage.heartbeats import HeartbeatRegion
-from fusion.storage.locks import Locks, Raised, Taken
+from fusion.storage.locks import HandOver, Locks, Raised, Taken
 from fusion.storage.volumes import Disk, Volumes
 from fusion.units import MAX_SIZE_BYTES
 from fusion.vm import vm_id
@@ -27,7 +27,7 @@ class Controller:
         self.volumes = Volumes(spec.name, spec.datastores)
         self.locks = Locks(lease_s, up_s)
         self.heartbeats = HeartbeatRegion()
-        self.refused = 0  # writes, opens and renewals of barred epochs
+        self.refused = 0  # writes, opens, renewals and hand-overs of barred epochs
         #: Told of every write that took effect, by number of the VM and epoch.
         self.written: Callable[[int, int], None] = lambda vm_number, epoch: None
         self._store = store
@@ -91,6 +91,13 @@ class Controller:
         self._keep(taken.raised)
         self.refused += len(taken.barred)
         return taken
+
+    def hand_over(self, vm_number: int, from_epoch: int, to_epoch: int, now_s: float) -> HandOver:
+        """Give a VM from one epoch to another, or say at which it is; see ``Locks.hand_over``."""
+        outcome = self.locks.hand_over(vm_number, from_epoch, to_epoch, now_s)
+        self._keep(outcome.raised)
+        self.refused += not outcome.granted
+        return outcome
 
     def write(self, vm_number: int, index: int, epoch: int, blocks: Sequence[Block]) -> None:
         """Write blocks, all or none, within a transaction of the store.

@@ -148,6 +148,12 @@ class StorageService(storage_pb2_grpc.StorageArrayServicer):
         log.info("fenced", vms=_named(request.vm_number), longest_s=max(remaining_s, default=0.0))
         return pb.FenceReply(remaining_s=remaining_s)
 
+    @unary
+    async def ReadEpochs(self, request: pb.ReadEpochsRequest, _: Any) -> pb.ReadEpochsReply:
+        vm_number: Ints = np.array(request.vm_number, dtype=np.int64)
+        self._counts.count(Operation.READ_EPOCHS)
+        return pb.ReadEpochsReply(epoch=self._controller.locks.epochs_of(vm_number).tolist())
+
     # --- hosts'
 
     @unary
@@ -158,6 +164,23 @@ class StorageService(storage_pb2_grpc.StorageArrayServicer):
         if barred:
             log.warning("opening barred", host=request.host, vms=_named(barred))
         return pb.OpenReply(lease_s=self._lease_s, barred=barred)
+
+    @unary
+    async def HandOver(self, request: pb.HandOverRequest, _: Any) -> pb.HandOverReply:
+        vm_number = request.vm_number
+        from_epoch, to_epoch = _epochs([request.from_epoch, request.to_epoch]).tolist()
+        outcome = self._controller.hand_over(vm_number, from_epoch, to_epoch, self._clock.now())
+        self._counts.count(Operation.HAND_OVER)
+        said = "handed over" if outcome.granted else "hand-over refused"
+        log.info(
+            said,
+            vm=vm_id(vm_number),
+            host=request.host,
+            from_epoch=from_epoch,
+            to_epoch=to_epoch,
+            epoch=outcome.epoch,
+        )
+        return pb.HandOverReply(granted=outcome.granted, epoch=outcome.epoch, lease_s=self._lease_s)
 
     @unary
     async def Renew(self, request: pb.RenewRequest, _: Any) -> pb.RenewReply:
@@ -245,10 +268,14 @@ def _check_lengths(rows: int, *columns: Sequence[object]) -> None:
 def _locks_of(vm_number: Sequence[int], epoch: Sequence[int]) -> tuple[Ints, Ints]:
     """Return VM numbers and their epochs as columns."""
     _check_lengths(len(vm_number), epoch)
+    return np.array(vm_number, dtype=np.int64), _epochs(epoch)
+
+
+def _epochs(epoch: Sequence[int]) -> Ints:
     epochs: Ints = np.array(epoch, dtype=np.uint64).astype(np.int64)  # too high: below 0
     if (epochs < 1).any():
         raise InvalidInput("epoch: the first that a VM is given is 1, the last 2^63 - 1")
-    return np.array(vm_number, dtype=np.int64), epochs
+    return epochs
 
 
 def _named(vm_numbers: Sequence[int]) -> list[str]:

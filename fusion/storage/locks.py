@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fusion.arrays import Bools, Floats, Ints
-from fusion.errors import Refused
+from fusion.errors import InvalidInput, Refused
 from fusion.vm import vm_id
 
 _NEVER = -math.inf
@@ -45,6 +45,14 @@ class Fenced(NamedTuple):
     """The outcome of a fence: how long leases of older epochs may last, in the order asked."""
 
     remaining_s: Floats
+    raised: Raised
+
+
+class HandOver(NamedTuple):
+    """The outcome of a hand-over: ``epoch`` is the VM's now, the new one where it was granted."""
+
+    granted: bool
+    epoch: int
     raised: Raised
 
 
@@ -115,6 +123,32 @@ class Locks:
         rows = self._rows_for(vm_number)
         raised = self._raise(rows, epoch, now_s)
         return Fenced(np.maximum(self._older_end_s[rows] - now_s, 0.0), raised)
+
+    def hand_over(self, vm_number: int, from_epoch: int, to_epoch: int, now_s: float) -> HandOver:
+        """Let ``to_epoch`` take a VM over from ``from_epoch``, if that is the VM's current one.
+
+        A lease at ``to_epoch`` begins at ``now_s``. Repeated it is granted again, for as long as
+        ``to_epoch`` is current. VMs without volumes here are given to nobody. Raises
+        ``InvalidInput`` where ``to_epoch`` is not above ``from_epoch``.
+        """
+        if to_epoch <= from_epoch:
+            raise InvalidInput(
+                f"VM {vm_id(vm_number)} cannot be handed over from epoch {from_epoch} to "
+                f"{to_epoch}; epochs only rise"
+            )
+        rows, known = self._find(np.array([vm_number]))
+        current = int(self._epoch[rows[0]]) if known[0] else 0
+        usable = bool(known[0] and self._usable[rows[0]])
+        if not usable or current not in (from_epoch, to_epoch):
+            return HandOver(False, current, Raised(rows[:0], rows[:0]))
+        raised = self._raise(rows, np.array([to_epoch]), now_s)
+        self._granted_s[rows] = now_s
+        return HandOver(True, to_epoch, raised)
+
+    def epochs_of(self, vm_number: Ints) -> Ints:
+        """Return the current epochs of VMs; 0 where there is none. Shapes [N]."""
+        rows, known = self._find(vm_number)
+        return np.where(known, self._epoch[rows], 0)
 
     def epoch(self, vm_number: int) -> int:
         """Return the only epoch at which the VM's volumes can be used; 0: none was yet."""
