@@ -19,6 +19,10 @@ class Content(StrEnum):
     RANDOM = "random"
 
 
+#: Contents by their codes in columns.
+CONTENTS = tuple(Content)
+
+
 @dataclass(frozen=True, slots=True)
 class Mix:
     """Shares of the pages that are not zero, by what they hold; they add up to 1."""
