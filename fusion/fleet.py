@@ -356,14 +356,6 @@ class Fleet:
         """
         return int(self._vms.boot[self._vm(host, number)])
 
-    def spec(self, host: str, number: int) -> VmSpec:
-        """Return how a VM is configured by now."""
-        return self._vms.specs[self._vm(host, number)]
-
-    def seed(self, host: str, number: int) -> int:
-        """Return the seed of a VM's workload."""
-        return int(self._vms.seed[self._vm(host, number)])
-
     def write_pace(self, host: str, number: int) -> float:
         """Return at which share of its full rates a guest writes its memory now, 0 to 1.
 
@@ -374,10 +366,10 @@ class Fleet:
         if vms.guest[row] == Guest.IDLE:
             return 0.0
         self._processors.settle(self.now_s)
-        demand_mhz, idle_share = float(vms.demand_mhz[row]), vms.specs[row].memory.idle_share
+        demand_mhz, idle_share = float(vms.demand_mhz[row]), float(vms.idle_share[row])
         if demand_mhz <= 0:
             return idle_share
-        busy = demand_mhz / vms.specs[row].cpu_mhz
+        busy = demand_mhz / float(vms.vcpus[row] * vms.vcpu_mhz[row])
         return (idle_share + (1.0 - idle_share) * busy) * float(vms.used_mhz[row]) / demand_mhz
 
     def short_of_reservations(self) -> tuple[str, ...]:
@@ -460,9 +452,9 @@ class Fleet:
         self._room.drop(host_row, number)
         row = self._rows[host_row].get(number)
         if row is None:
-            row = self._rows[host_row][number] = self._vms.append(number, host_row, spec)
+            row = self._rows[host_row][number] = self._vms.append(number, host_row)
         self._vms.set_spec(row, spec)
-        self._vms.workload[row], self._vms.seed[row] = slot, seed
+        self._vms.workload[row] = slot
         self._layout = None
         return row
 

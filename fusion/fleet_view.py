@@ -90,7 +90,7 @@ class Layout:
         self._in_order = bool((self.order == np.arange(len(vms))).all())
         #: The first columns of a view, up to its state.
         self._constant = (
-            tuple(vms.specs[row].name for row in self.order.tolist()),
+            tuple(vms.names[row] for row in self.order.tolist()),
             constant(vms.number[self.order]),
             self.host_row,
             constant(vms.vcpus[self.order]),

@@ -17,8 +17,8 @@ COLUMNS: dict[str, type[np.generic]] = {
     "guest": np.int8,
     "boot": np.int64,
     "workload": np.int64,
-    "seed": np.uint64,
     "added_load": np.float64,
+    "idle_share": np.float64,
     "throttle": np.float64,
     "vcpus": np.int64,
     "vcpu_mhz": np.float64,
@@ -48,8 +48,8 @@ class VmTable:
     guest: Codes  # fusion.compute.processors.Guest
     boot: Ints  # which of the fleet's boots its guest lives by: its memory is of that one
     workload: Ints  # slot in the bank, -1 where the VM is stopped
-    seed: NDArray[np.uint64]  # of the workload
     added_load: Floats  # share of vCPUs × MHz that is wanted on top of the workload
+    idle_share: Floats  # of its rates of writing memory at which an idle guest writes
     throttle: Floats  # share of what it could use of its processors that it is kept from
     vcpus: Ints
     vcpu_mhz: Floats
@@ -66,7 +66,7 @@ class VmTable:
     ready_s: Floats
 
     def __init__(self) -> None:
-        self.specs: list[VmSpec] = []  # as configured by now
+        self.names: list[str] = []
         self._without_figures: list[int] = []  # rows
         for figure in FIGURES:
             setattr(self, figure, np.zeros(0))
@@ -76,14 +76,14 @@ class VmTable:
         self._fit()
 
     def __len__(self) -> int:
-        return len(self.specs)
+        return len(self.names)
 
-    def append(self, number: int, host_row: int, spec: VmSpec) -> int:
-        """Add a row for a VM and return where it is; ``set_spec`` is still to come."""
-        row = len(self.specs)
+    def append(self, number: int, host_row: int) -> int:
+        """Add a row and return where it is; the facts of the VM are still to be set."""
+        row = len(self.names)
         if row == len(self._room["number"]):
             self._room = {column: grown(array, 2 * row) for column, array in self._room.items()}
-        self.specs.append(spec)
+        self.names.append("")
         self._fit()
         self.number[row], self.host_row[row] = number, host_row
         return row
@@ -91,7 +91,7 @@ class VmTable:
     def remove(self, row: int) -> None:
         """Remove ``row``; the last row, if it is another, now stands there."""
         self.begin_figures()
-        last = len(self.specs) - 1
+        last = len(self.names) - 1
         for array in self._room.values():
             array[row] = array[last]
         for figure in FIGURES:
@@ -99,26 +99,27 @@ class VmTable:
             if row < last:
                 column[row] = getattr(self, figure)[last]
             setattr(self, figure, column)
-        self.specs[row] = self.specs[last]
-        self.specs.pop()
+        self.names[row] = self.names[last]
+        self.names.pop()
         self._fit()
 
     def set_spec(self, row: int, spec: VmSpec) -> None:
         """Make the VM of ``row`` as configured, with its counters at zero."""
-        self.specs[row] = spec
+        self.names[row] = spec.name
         self.vcpus[row], self.vcpu_mhz[row] = spec.vcpus, spec.vcpu_mhz
         self.memory_bytes[row] = spec.memory_bytes
         self.boot_s[row], self.shutdown_s[row] = spec.boot_s, spec.shutdown_s
         self.added_load[row] = self.throttle[row] = 0.0
+        self.idle_share[row] = spec.memory.idle_share
         self._without_figures.append(row)
-        self._set_cpu(row, spec.cpu)
+        self.set_cpu(row, spec.cpu)
 
     def begin_figures(self) -> None:
         """Give the rows that have none figures of zero, all at once however many were started."""
         if not self._without_figures:
             return
         for figure in FIGURES:
-            column = grown(getattr(self, figure), len(self.specs))
+            column = grown(getattr(self, figure), len(self.names))
             column[self._without_figures] = 0.0
             setattr(self, figure, column)
         self._without_figures.clear()
@@ -130,14 +131,10 @@ class VmTable:
         self.used_mhz_s[row], self.ready_s[row] = used_mhz_s, ready_s
 
     def set_cpu(self, row: int, cpu: CpuQos) -> None:
-        self.specs[row] = self.specs[row].with_cpu(cpu)
-        self._set_cpu(row, cpu)
-
-    def _set_cpu(self, row: int, cpu: CpuQos) -> None:
         self.shares[row] = cpu.shares
         self.limit_mhz[row] = cpu.limit_mhz
         self.reservation_mhz[row] = cpu.reservation_mhz
 
     def _fit(self) -> None:
         for column, array in self._room.items():
-            setattr(self, column, array[: len(self.specs)])
+            setattr(self, column, array[: len(self.names)])

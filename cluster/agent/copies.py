@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Sequence
 
 import structlog
@@ -11,6 +12,7 @@ from cluster.agent.holdings import HoldCause, Holding, Holdings
 from cluster.agent.notices import Notices
 from cluster.clock import Clock
 from fusion.arrays import Codes
+from fusion.fleet import Fleet
 from fusion.vm import VmState
 
 log = structlog.get_logger()
@@ -28,6 +30,7 @@ class Copies:
         self._active: list[Holding] = []
         self._newest: dict[int, Holding] = {}
         self._frozen: list[Holding] = []
+        self._undecided: dict[Holding, asyncio.Event] = {}  # that are handed over
 
     def take(self, holding: Holding) -> None:
         """Note that a host was given a VM, within the change that made its domain."""
@@ -64,6 +67,8 @@ class Copies:
             ]
             by_epoch = sorted(self._active, key=lambda holding: holding.epoch)
             self._newest = {holding.vm: holding for holding in by_epoch}
+            for gone in [one for one in self._undecided if not self.has(one)]:
+                self._decide(gone)
         return self._active
 
     def held(self) -> Sequence[Holding]:
@@ -75,7 +80,10 @@ class Copies:
     def hold(
         self, holdings: Iterable[Holding], cause: HoldCause, why: Callable[[Holding], str]
     ) -> None:
-        """Freeze those that are not held for ``cause`` yet; ``why`` is a clause for each."""
+        """Freeze those that are not held for ``cause`` yet; ``why`` is a clause for each.
+
+        A hand-over is nobody's news. It raises ``Refused`` where a VM does not migrate.
+        """
         held = self._standing(one for one in holdings if cause not in one.causes)
         if not held:
             return
@@ -84,11 +92,15 @@ class Copies:
                 if fleet.state(holding.host, holding.vm) is VmState.STOPPED:
                     continue  # it shut down just now
                 reason = why(holding)
-                fleet.suspend(holding.host, holding.vm, reason)
+                if cause is HoldCause.HAND_OVER:
+                    fleet.suspend_for_hand_over(holding.host, holding.vm)
+                    self._undecided[holding] = asyncio.Event()
+                else:
+                    fleet.suspend(holding.host, holding.vm, reason)
+                    self._tell("vm.held", holding, f"is frozen, because {reason}", severe=True)
                 if not holding.causes:
                     self._frozen.append(holding)
                 holding.causes |= cause
-                self._tell("vm.held", holding, f"is frozen, because {reason}", severe=True)
 
     def release(self, holdings: Iterable[Holding], cause: HoldCause, why: str) -> None:
         """Let those go on that were frozen for ``cause`` alone."""
@@ -101,7 +113,10 @@ class Copies:
                 if not holding.causes:
                     self._frozen.remove(holding)
                     fleet.restore(holding.host, holding.vm)
-                    self._tell("vm.resumed", holding, f"goes on, because {why}", severe=False)
+                    if cause is not HoldCause.HAND_OVER:
+                        self._tell("vm.resumed", holding, f"goes on, because {why}", severe=False)
+                if cause is HoldCause.HAND_OVER:
+                    self._decide(holding)
 
     def discard(self, holdings: Iterable[Holding], why: str) -> None:
         """Drop copies at once, whatever they are doing; one that has stopped is no news."""
@@ -111,11 +126,47 @@ class Copies:
         active = set(self.active())
         with self._chassis.change() as fleet:
             for holding in void:
-                fleet.discard(holding.host, holding.vm)
-                self._holdings.drop(holding)
+                self._drop(fleet, holding)
                 if holding in active:
                     what = f"was discarded in its copy of epoch {holding.epoch}, because {why}"
                     self._tell("vm.discarded", holding, what, severe=True)
+
+    # Hand-overs
+
+    def take_back(self, holding: Holding, epoch: int, array: str, until_s: float) -> None:
+        """Note that ``array`` gave a VM that was handed over back to its host, at ``epoch``.
+
+        It is held until it is released. Other arrays follow at the next renewal.
+        """
+        holding.epoch = epoch
+        holding.prolong(array, until_s)
+        self._states = None  # who has which epoch is to be looked up again
+        if holding.leased(self._clock.now()):
+            self.release([holding], HoldCause.LEASE, "its lease was renewed")
+
+    def give_away(self, holding: Holding) -> None:
+        """Drop a copy that was handed over: another host has the VM. Nothing happens if it is
+        gone.
+        """
+        if self.has(holding):
+            with self._chassis.change() as fleet:
+                self._drop(fleet, holding)
+
+    async def decided(self, holding: Holding) -> None:
+        """Return once a copy that is handed over goes on here, or is gone; at once if none is."""
+        event = self._undecided.get(holding)
+        if event is not None:
+            await event.wait()
+
+    def _decide(self, holding: Holding) -> None:
+        event = self._undecided.pop(holding, None)
+        if event is not None:
+            event.set()
+
+    def _drop(self, fleet: Fleet, holding: Holding) -> None:
+        fleet.discard(holding.host, holding.vm)
+        self._holdings.drop(holding)
+        self._decide(holding)
 
     def _standing(self, holdings: Iterable[Holding]) -> list[Holding]:
         """Return those of ``holdings`` that have not stopped, nor gone with their host."""

@@ -19,7 +19,9 @@ _CAUSES = (
 
 
 def cause_number(causes: HoldCause) -> registry_pb2.HoldCause.ValueType:
-    """Return what messages call ``causes``."""
+    """Return what messages call ``causes``: nothing, where it is handed over to another host."""
+    if HoldCause.HAND_OVER in causes:
+        return registry_pb2.HOLD_CAUSE_UNSPECIFIED
     return next(
         (number for cause, number in _CAUSES if cause in causes),
         registry_pb2.HOLD_CAUSE_UNSPECIFIED,
@@ -70,6 +72,8 @@ class Findings:
         self._notices.told(told, hosts)
 
     def _add_held(self, rows: registry_pb2.VmRows, hosts: Collection[str]) -> None:
-        held = [one for one in self._copies.held() if one.host in hosts]
-        rows.held_vm.extend(one.vm for one in held)
-        rows.held_cause.extend(cause_number(one.causes) for one in held)
+        for one in self._copies.held():
+            cause = cause_number(one.causes)
+            if cause and one.host in hosts:
+                rows.held_vm.append(one.vm)
+                rows.held_cause.append(cause)

@@ -20,7 +20,10 @@ from fusion.guest.ledger import Entry
 
 
 class Guests(service_pb2_grpc.GuestServicer):
-    """Answers for guests that run, and only while their host holds them: else UNAVAILABLE."""
+    """Answers for guests that run, and only while their host holds them: else UNAVAILABLE.
+
+    Calls to one that is handed over to another host wait until it is known who has it.
+    """
 
     def __init__(self, ledgers: Ledgers, counters: AgentCounters) -> None:
         self._ledgers = ledgers
@@ -39,7 +42,6 @@ class Guests(service_pb2_grpc.GuestServicer):
 
     async def _append(self, request: pb.AppendRequest) -> Memory:
         memory = await self._ledgers.read(number_of(request.vm))
-        self._ledgers.check(memory)
         self._ledgers.append(memory, Entry(request.client, request.number, request.size_bytes))
         if request.durability == pb.DURABILITY_DISK:
             await self._ledgers.on_volume(memory, request.client, request.number)
@@ -49,7 +51,7 @@ class Guests(service_pb2_grpc.GuestServicer):
         """Return the ledger that is to answer, checked after the last thing waited for."""
         try:
             memory = await work
-            self._ledgers.check(memory)
+            await self._ledgers.may_answer(memory)
         except Silent as silence:
             self._counters.answers[Outcome.REFUSED] += 1
             await context.abort(grpc.StatusCode.UNAVAILABLE, str(silence))

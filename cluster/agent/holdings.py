@@ -16,6 +16,7 @@ class HoldCause(Flag):
 
     LEASE = auto()  # one of its leases has ended: until all are renewed
     SPACE = auto()  # its datastore is full: until what was to be written is
+    HAND_OVER = auto()  # it migrates: until its array has said which host has it
 
 
 FREE = HoldCause(0)
@@ -87,6 +88,7 @@ class Holdings:
 
 def renewed(
     sent: Sequence[Holding],
+    epochs: Sequence[int],
     array: str,
     *,
     hosts: Collection[str],
@@ -95,25 +97,28 @@ def renewed(
 ) -> list[Holding]:
     """Prolong what a renewal on ``array`` prolonged, and return the copies that it voided.
 
-    ``sent`` are those that it named, ``hosts`` whose part of it arrived, ``barred`` the numbers of
-    VMs that belong to later epochs. Where two hosts have copies of such a VM, it is the older that
-    is void for sure; the other is left as it is, for the next renewal to tell.
+    ``sent`` are those that it named, at these ``epochs``, ``hosts`` whose part of it arrived,
+    ``barred`` the numbers of VMs that belong to later epochs. Where two hosts have copies of such a
+    VM, it is the older that is void for sure; the other is left as it is, for the next renewal to
+    tell. So is one that was given a later epoch meanwhile.
     """
     if not barred and {one.host for one in sent}.issubset(hosts):
         for holding in sent:
             holding.prolong(array, until_s)
         return []
     newest: dict[int, int] = {}
-    for holding in sent:
+    for holding, epoch in zip(sent, epochs, strict=True):
         if holding.vm in barred:
-            newest[holding.vm] = max(newest.get(holding.vm, 0), holding.epoch)
+            newest[holding.vm] = max(newest.get(holding.vm, 0), epoch)
     copies = [holding.vm for holding in sent if holding.vm in newest]
     void = []
-    for holding in sent:
+    for holding, epoch in zip(sent, epochs, strict=True):
         if holding.host not in hosts:
             continue
         if holding.vm not in newest:
             holding.prolong(array, until_s)
-        elif holding.epoch < newest[holding.vm] or copies.count(holding.vm) == 1:
+        elif holding.epoch != epoch:
+            continue
+        elif epoch < newest[holding.vm] or copies.count(holding.vm) == 1:
             void.append(holding)
     return void

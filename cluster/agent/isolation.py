@@ -12,6 +12,7 @@ import structlog
 from cluster.agent.chassis import Chassis
 from cluster.agent.connectivity import Connectivity
 from cluster.agent.copies import Copies
+from cluster.agent.holdings import HoldCause
 from cluster.agent.notices import Notices
 from cluster.agent.surroundings import Surroundings
 from cluster.clock import Clock
@@ -139,6 +140,7 @@ class Isolation:
             one
             for one in self._copies.active()
             if one.host == host
+            and HoldCause.HAND_OVER not in one.causes  # its array says first whose it is
             and judge(replace(contacts, lease=one.leased(now_s)), response).action is Action.STOP
         ]
         if halted:

@@ -22,6 +22,9 @@ from fusion.vm import EXECUTING, VmState, vm_id
 
 log = structlog.get_logger()
 
+#: States in which a guest answers clients; it does not while it is handed over.
+ANSWERING = frozenset({VmState.RUNNING, VmState.MIGRATING})
+
 #: How long an entry may be in memory alone.
 FLUSH_S = 5.0
 #: So many entries go with one write at most.
@@ -46,6 +49,7 @@ class Memory:
     boot: int
     ledger: Ledger
     reading: asyncio.Task[bool] | None = None
+    complete: bool = False  # what is on the volume is known
     writing: bool = False
     write_by_s: float = 0.0  # when what is pending goes out
     late: int = 0  # how many writes in a row were out of time
@@ -84,13 +88,16 @@ class Ledgers:
         self._tasks = tasks
 
     async def read(self, vm: int) -> Memory:
-        """Return the ledger of VM number ``vm``, read back since its guest booted.
+        """Return the ledger of VM number ``vm``, read back since its guest booted, whose guest may
+        answer at this instant.
 
         Raises ``NotFound`` where no host here has the VM, ``Silent`` where its guest may not answer
         and ``Refused`` where it has no volume.
         """
         memory = self._memory(vm)
-        self.check(memory)
+        await self.may_answer(memory)
+        if memory.complete:
+            return memory
         if memory.reading is None:
             assert self._tasks is not None, "run_in comes first"
             memory.reading = self._tasks.create_task(self._read_back(memory))
@@ -99,13 +106,19 @@ class Ledgers:
             if memory.reading is reading:
                 memory.reading = None
             raise Silent(f"{memory.holding} cannot read its ledger back")
+        await self.may_answer(memory)
         return memory
 
-    def check(self, memory: Memory) -> None:
-        """Raise ``Silent`` unless this very guest may answer at this very instant.
+    async def may_answer(self, memory: Memory) -> None:
+        """Return if this very guest may answer at this very instant; raise ``Silent`` if not.
 
-        To be called right before every answer: between two awaits anything may have happened.
+        To be called right before every answer: between two awaits anything may have happened. It
+        waits only where the VM is handed over to another host, until it is known who has it.
         """
+        await self._copies.decided(memory.holding)
+        self._check(memory)
+
+    def _check(self, memory: Memory) -> None:
         holding = memory.holding
         try:
             state, boot = self._chassis.guest(holding.host, holding.vm)
@@ -113,7 +126,7 @@ class Ledgers:
             raise Silent(f"{holding} is not on host {holding.host} any more") from None
         if not self._copies.has(holding) or boot != memory.boot:
             raise Silent(f"{holding} has begun anew since")
-        if state is not VmState.RUNNING:
+        if state not in ANSWERING:
             raise Silent(f"{holding} is {state}")
         if not holding.leased(self._clock.now()):
             raise Silent(f"{holding} has no lease")
@@ -147,6 +160,38 @@ class Ledgers:
             volume = memory.holding.volumes[0]
             if volume.array == array and volume.datastore not in full:
                 memory.news.set()
+
+    # Migration
+
+    def hand_out(self, host: str, vm: int) -> bytes:
+        """Return the ledger of a guest that is handed over, for ``take_in``: nothing where it was
+        not read back yet.
+
+        A write under way may still be applied, or not; where the ledger goes on, it is repeated.
+        Raises ``Refused`` where the guest is not frozen for that.
+        """
+        holding = self._copies.of(host, vm)
+        if holding is None or HoldCause.HAND_OVER not in holding.causes:
+            raise Refused(f"VM {vm_id(vm)} is not handed over; its guest may still write")
+        memory = self._memories.get((host, vm))
+        if memory is None or not memory.complete or self._state(memory) is None:
+            return b""
+        return memory.ledger.packed()
+
+    def take_in(self, host: str, vm: int, data: bytes) -> None:
+        """Have a guest that arrived go on with its ledger; what is pending is written at once.
+
+        Raises ``InvalidInput`` where ``data`` is not what ``hand_out`` returned, and ``NotFound``
+        where the VM is not on ``host``.
+        """
+        holding = self._copies.of(host, vm)
+        if holding is None:
+            raise NotFound(f"host {host} has no VM {vm_id(vm)} whose ledger could go on")
+        if data:
+            ledger = Ledger.unpacked(data, holding.volumes[0].size_bytes)
+            _, boot = self._chassis.guest(host, vm)
+            memory = self._memories[host, vm] = Memory(holding, boot, ledger, complete=True)
+            self._write_by(memory, self._clock.now())
 
     # Memories
 
@@ -195,11 +240,12 @@ class Ledgers:
                 for block in reply.blocks:
                     ledger.restore(block.offset, block.size_bytes, block.data)
         except grpc.aio.AioRpcError as failure:
-            self._failed(memory, "read", failure)
+            self._failed(memory, "read", request.epoch, failure)
             return False
         except FusionError as damage:
             log.error("ledger is damaged", vm=vm_id(holding.vm), array=array, reason=str(damage))
             return False
+        memory.complete = True
         return True
 
     def _write_by(self, memory: Memory, due_s: float) -> None:
@@ -217,7 +263,9 @@ class Ledgers:
         """Write what is pending, in its order, until nothing is or the guest's memory is gone."""
         while memory.ledger.pending and (state := self._state(memory)) is not None:
             now_s = self._clock.now()
-            if HoldCause.SPACE in memory.holding.causes:
+            if HoldCause.HAND_OVER in memory.holding.causes:
+                await self._copies.decided(memory.holding)
+            elif HoldCause.SPACE in memory.holding.causes:
                 if await memory.news.within(self._clock, now_s + self._time_limit_s):
                     await self._write(memory)
             elif state not in EXECUTING or not memory.holding.leased(now_s):
@@ -247,7 +295,7 @@ class Ledgers:
         except grpc.aio.AioRpcError as failure:
             if failure.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
                 memory.late = min(memory.late + 1, DOUBLINGS)
-            return self._failed(memory, "write", failure)
+            return self._failed(memory, "write", request.epoch, failure)
         memory.late = 0
         memory.ledger.written(len(blocks))
         for one in blocks:
@@ -259,10 +307,18 @@ class Ledgers:
         self._copies.release([holding], HoldCause.SPACE, "there is room on its datastore again")
         return True
 
-    def _failed(self, memory: Memory, what: str, failure: grpc.aio.AioRpcError) -> bool:
-        """Act on the refusal of an array; tell whether that is to be waited for."""
+    def _failed(self, memory: Memory, what: str, epoch: int, failure: grpc.aio.AioRpcError) -> bool:
+        """Act on the refusal of an array; tell whether that is to be waited for.
+
+        The array may be done with ``epoch`` because the VM is handed over, or was taken back: that
+        voids nothing.
+        """
         holding, volume = memory.holding, memory.holding.volumes[0]
         match failure.code():
+            case grpc.StatusCode.FAILED_PRECONDITION if (
+                HoldCause.HAND_OVER in holding.causes or holding.epoch != epoch
+            ):
+                return False
             case grpc.StatusCode.FAILED_PRECONDITION:
                 why = f"array {volume.array} refused to {what} for it: {failure.details()}"
                 self._copies.discard([holding], why)

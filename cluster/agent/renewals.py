@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import is_
 
 import grpc
@@ -124,7 +124,7 @@ class Renewals:
         for host, incarnation in powered.items():
             if host in hosts:
                 self._connectivity.reached(array, host, incarnation, sent_s)
-        self._heard(array, sent, hosts, reply, sent_s)
+        self._heard(array, request, sent, reply, sent_s)
         self.full_changed(array, reply.full)
 
     def _request(self, array: str) -> tuple[storage_pb2.RenewRequest, Sequence[Holding]]:
@@ -151,19 +151,25 @@ class Renewals:
     def _heard(
         self,
         array: str,
+        request: storage_pb2.RenewRequest,
         sent: Sequence[Holding],
-        hosts: Collection[str],
         reply: storage_pb2.RenewReply,
         sent_s: float,
     ) -> None:
-        """Take over what a renewal says: leases, and copies that are void."""
+        """Take over what a renewal of ``sent`` says: leases, and copies that are void.
+
+        Of one that is handed over the other host may have the later epoch: whoever hands it over
+        will know.
+        """
         void = renewed(
             sent,
+            request.epoch,
             array,
-            hosts=hosts,
+            hosts=frozenset(reply.host),
             barred=frozenset(reply.barred),
             until_s=sent_s + reply.lease_s,
         )
+        void = [one for one in void if HoldCause.HAND_OVER not in one.causes]
         if void:
             self._copies.discard(void, f"array {array} has a later epoch of it")
         held = self._copies.held()

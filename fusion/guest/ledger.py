@@ -6,6 +6,7 @@ half written cannot be, and what an earlier boot still had under way overwrites 
 
 from __future__ import annotations
 
+import json
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
@@ -23,6 +24,13 @@ class Runs:
     def __init__(self) -> None:
         self._first: list[int] = []
         self._last: list[int] = []
+
+    @staticmethod
+    def of(first: Sequence[int], last: Sequence[int]) -> Runs:
+        """Return what ``runs`` told of."""
+        runs = Runs()
+        runs._first, runs._last = list(first), list(last)
+        return runs
 
     def __contains__(self, number: int) -> bool:
         run = bisect_right(self._first, number) - 1
@@ -90,8 +98,9 @@ def decoded(data: bytes, size_bytes: int) -> Entry:
 class Ledger:
     """The entries that a guest knows, and those of them that are yet to be written.
 
-    It is of one boot: what was not written dies with the guest's memory. ``from_offset`` is above
-    everything that an earlier boot on the same host may still have under way.
+    It is of one boot: what was not written dies with the guest's memory, and goes with it where the
+    guest migrates. ``from_offset`` is above everything that an earlier boot on the same host may
+    still have under way.
     """
 
     def __init__(self, volume_bytes: int, from_offset: int = 0) -> None:
@@ -157,3 +166,34 @@ class Ledger:
             entries.setdefault(entry.client, Runs()).add(entry.number)
         self.read_to = offset + size_bytes
         self.next_offset = max(self.next_offset, self.read_to)
+
+    def packed(self) -> bytes:
+        """Return all that there is to know of it but the size of its volume; see ``unpacked``."""
+        state = {
+            "next_offset": self.next_offset,
+            "read_to": self.read_to,
+            "written": {client: runs.runs for client, runs in self._written.items()},
+            "pending": [(one.offset, one.size_bytes, *one.entry) for one in self._pending],
+        }
+        return json.dumps(state).encode()
+
+    @staticmethod
+    def unpacked(data: bytes, volume_bytes: int) -> Ledger:
+        """Return the ledger that was ``packed``; raises ``InvalidInput`` where it is damaged.
+
+        Blocks that were on their way to the volume are among those yet to be written: to write
+        them once more, each at its place, changes nothing.
+        """
+        try:
+            state = json.loads(data)
+            ledger = Ledger(volume_bytes, int(state["next_offset"]))
+            ledger.read_to = int(state["read_to"])
+            for entries in (ledger._known, ledger._written):
+                for client, runs in state["written"].items():
+                    entries[client] = Runs.of(*runs)
+            for offset, size_bytes, *entry in state["pending"]:
+                ledger._pending.append(Block(offset, size_bytes, Entry(*entry)))
+                ledger._known.setdefault(entry[0], Runs()).add(entry[1])
+        except (ValueError, TypeError, LookupError, AttributeError) as damage:
+            raise InvalidInput(f"a ledger that came with a VM is damaged: {damage!r}") from damage
+        return ledger

@@ -61,7 +61,8 @@ def test_what_a_renewal_prolongs_and_voids(
     prolonged: list[int],
 ) -> None:
     copies = [holding(vm, epoch, host) for host, vm, epoch in sent]
-    assert renewed(copies, "san", hosts=hosts, barred=barred, until_s=20.0) == [
+    epochs = [copy.epoch for copy in copies]
+    assert renewed(copies, epochs, "san", hosts=hosts, barred=barred, until_s=20.0) == [
         copies[place] for place in void
     ]
     assert [place for place, copy in enumerate(copies) if copy.lease_until_s == 20.0] == prolonged

@@ -196,7 +196,7 @@ def test_a_vm_may_freeze_and_go_on_several_times_in_one_instant_and_for_two_caus
             await world.run_vms(disk_vm())
             copies, copy = world.agent.copies, world.held()
             for _ in range(3):
-                for cause in HoldCause:
+                for cause in (HoldCause.LEASE, HoldCause.SPACE):
                     copies.hold([copy], cause, lambda _: "the test says so")
                 assert world.states() == [VmState.PAUSED]
                 copies.release([copy], HoldCause.SPACE, "the test says so")
