@@ -114,9 +114,24 @@ class VrmClient:
         order = vrm.MaintenanceOrder(request_id=_request_id(), host=host, vms=vms)
         return await self._call(self._stub.EnterMaintenance, order)
 
-    async def leave_maintenance(self, host: str) -> vrm.Task:
-        order = vrm.MaintenanceOrder(request_id=_request_id(), host=host)
+    async def leave_maintenance(self, host: str, bring_back: bool) -> vrm.Task:
+        order = vrm.MaintenanceOrder(request_id=_request_id(), host=host, bring_back=bring_back)
         return await self._call(self._stub.LeaveMaintenance, order)
+
+    async def migrate_vm(self, vm: str, host: str, settings: common.MigrationSettings) -> vrm.Task:
+        """Migrate to ``host``, or to the best one; what ``settings`` leave out is the cluster's."""
+        order = vrm.MigrateVmOrder(request_id=_request_id(), vm=vm, host=host, settings=settings)
+        return await self._call(self._stub.MigrateVm, order)
+
+    async def plan_migration(
+        self, vm: str, host: str, settings: common.MigrationSettings
+    ) -> vrm.MigrationPlan:
+        order = vrm.MigrateVmOrder(vm=vm, host=host, settings=settings)
+        return await self._call(self._stub.PlanMigration, order)
+
+    async def migrations(self, vm: str = "") -> list[vrm.MigrationRecord]:
+        request = vrm.ListMigrationsQuery(vm=vm)
+        return list((await self._call(self._stub.ListMigrations, request)).migrations)
 
     async def cancel_task(self, task_id: str) -> vrm.Task:
         return await self._call(self._stub.CancelTask, vrm.CancelTaskRequest(id=task_id))

@@ -34,6 +34,14 @@ class TasksFailed(FusionError):
         self.document = document
 
 
+class PlanRefused(Refused):
+    """What was planned only would be refused; ``document`` tells of each check."""
+
+    def __init__(self, sentence: str, document: dict[str, Any]) -> None:
+        super().__init__(sentence)
+        self.document = document
+
+
 #: How an error is called in the JSON document, from the most special kind to the most general.
 _KINDS: tuple[tuple[type[FusionError], str, ExitCode], ...] = (
     (BrokeDown, "broke-down", ExitCode.FAILED),

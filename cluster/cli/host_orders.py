@@ -108,13 +108,23 @@ def crash(names: Hosts, datacenter: DatacenterName = None) -> None:
 def enter_maintenance(
     names: Hosts,
     *,
-    shut_down: ShutDown = False,
+    migrate: Annotated[
+        bool,
+        typer.Option(
+            "--migrate/--shut-down",
+            help="What becomes of its VMs: they move to other hosts as they run, or are shut down.",
+        ),
+    ] = True,
     no_wait: NoWait = False,
     datacenter: DatacenterName = None,
     json: Json = False,
 ) -> None:
-    """Take hosts out of use: nothing is placed there until they leave maintenance."""
-    vms = _vms_of_host(shut_down, force=False)
+    """Take hosts out of use: nothing is placed there until they leave maintenance.
+
+    Their VMs are migrated to other hosts first, several at a time. If one cannot move, the task
+    fails and says which, and why; those that have moved stay where they are.
+    """
+    vms = vrm.VMS_OF_HOST_MIGRATE if migrate else vrm.VMS_OF_HOST_SHUT_DOWN
     _give(
         names,
         lambda client: lambda host: client.enter_maintenance(host, vms),
@@ -124,10 +134,21 @@ def enter_maintenance(
 
 @maintenance.command("exit")
 def exit_maintenance(
-    names: Hosts, no_wait: NoWait = False, datacenter: DatacenterName = None, json: Json = False
+    names: Hosts,
+    *,
+    bring_back: Annotated[
+        bool, typer.Option("--return", help="Bring back the VMs that were migrated away for it.")
+    ] = False,
+    no_wait: NoWait = False,
+    datacenter: DatacenterName = None,
+    json: Json = False,
 ) -> None:
     """Put hosts back into use."""
-    _give(names, lambda client: client.leave_maintenance, Terms(datacenter, not no_wait, json))
+    _give(
+        names,
+        lambda client: lambda host: client.leave_maintenance(host, bring_back),
+        Terms(datacenter, not no_wait, json),
+    )
 
 
 def _vms_of_host(shut_down: bool, force: bool) -> vrm.VmsOfHost.ValueType:

@@ -20,10 +20,12 @@ from cluster.cli.failovers import failovers
 from cluster.cli.files import traces, validate
 from cluster.cli.host_orders import host_orders
 from cluster.cli.inventory import clusters, hosts, status
+from cluster.cli.migrations import migrations
 from cluster.cli.replay import replay
 from cluster.cli.sim import sim
 from cluster.cli.tasks import tasks
 from cluster.cli.up import up
+from cluster.cli.vm_migrate import vm_migrate
 from cluster.cli.vm_orders import vm_orders
 from cluster.cli.vms import vms
 from fusion.errors import FusionError, InvalidInput
@@ -43,10 +45,12 @@ app.add_typer(clusters, name="cluster")
 hosts.add_typer(host_orders)
 app.add_typer(hosts, name="host")
 vms.add_typer(vm_orders)
+vms.add_typer(vm_migrate)
 app.add_typer(vms, name="vm")
 app.add_typer(datastores, name="datastore")
 app.add_typer(clients, name="client")
 app.add_typer(failovers, name="failover")
+app.add_typer(migrations, name="migration")
 app.command()(events)
 app.add_typer(tasks, name="task")
 app.command()(sim)

@@ -40,6 +40,7 @@ class Outcome:
     kind: str  # "vm" or "host"
     tasks: list[vrm.Task] = field(default_factory=list)
     refused: dict[str, FusionError] = field(default_factory=dict)  # by name as it was given
+    details: Row = field(default_factory=dict)  # what else the document has
 
     @property
     def failures(self) -> list[str]:
@@ -54,7 +55,7 @@ class Outcome:
         return told + [f"{name}: {error}" for name, error in self.refused.items()]
 
     def document(self) -> Row:
-        row: Row = {"tasks": [task_row(task) for task in self.tasks]}
+        row: Row = {"tasks": [task_row(task) for task in self.tasks], **self.details}
         if self.refused:
             row["refused"] = [
                 {self.kind: name, "message": str(error), "kind": kind_of(error)}
@@ -85,6 +86,8 @@ class Outcome:
 
 #: Say what became of the orders, a sentence each.
 Tell = Callable[[VrmClient, Outcome], Coroutine[Any, Any, list[str]]]
+#: Find out what the document is to have beside the tasks.
+Detail = Callable[[VrmClient, Outcome], Coroutine[Any, Any, Row]]
 
 
 def give(
@@ -93,6 +96,8 @@ def give(
     sender: Callable[[VrmClient], Send],
     tell: Tell,
     terms: Terms,
+    *,
+    detail: Detail | None = None,
 ) -> None:
     """Give the order for every VM or host of ``names``, print what became of it, raise what failed.
 
@@ -102,6 +107,8 @@ def give(
     async def session() -> tuple[Outcome, list[str]]:
         async with connect(terms.datacenter) as client:
             outcome = await _carry_out(client, kind, names, sender(client), terms.wait)
+            if terms.json and detail is not None:
+                outcome.details = await detail(client, outcome)
             return outcome, [] if terms.json else await tell(client, outcome)
 
     outcome, lines = asyncio.run(session())

@@ -7,7 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from cluster.cli.exits import TasksFailed, kind_of
+from cluster.cli.exits import PlanRefused, TasksFailed, kind_of
 from fusion.errors import FusionError
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def error_document(problem: FusionError) -> dict[str, Any]:
     mistakes = getattr(problem, "mistakes", None)
     if mistakes:
         body["mistakes"] = list(mistakes)
-    partial = problem.document if isinstance(problem, TasksFailed) else {}
+    partial = problem.document if isinstance(problem, TasksFailed | PlanRefused) else {}
     return {**partial, "error": body}
 
 

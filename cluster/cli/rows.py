@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cluster.rpc.convert import HOST_STATE_OF, VM_STATE_OF
+from cluster.rpc.v1 import agent_pb2 as agent
 from cluster.rpc.v1 import common_pb2 as common
 from cluster.rpc.v1 import vrm_pb2 as vrm
 
@@ -158,7 +159,7 @@ def workload_row(workload: common.Workload) -> Row:
 
 
 def task_row(task: vrm.Task) -> Row:
-    return {
+    row = {
         "id": task.id,
         "kind": task.kind,
         "entity": task.entity,
@@ -169,6 +170,29 @@ def task_row(task: vrm.Task) -> Row:
         "started_s": task.started_s,
         "ended_s": task.ended_s if task.ended_s >= 0 else None,
         "cancellable": task.cancellable,
+    }
+    if task.HasField("migration"):
+        row["migration"] = progress_row(task.migration)
+    return row
+
+
+def progress_row(progress: agent.MigrationProgress) -> Row:
+    """How far a migration has come; sizes are raw, but for what crossed the network."""
+    phase = agent.MigrationPhase.Name(progress.phase).removeprefix("MIGRATION_PHASE_")
+    return {
+        "phase": phase.lower().replace("_", "-"),
+        "round": progress.round,
+        "raw_bytes": progress.raw_bytes,
+        "wire_bytes": progress.wire_bytes,
+        "remaining_bytes": progress.remaining_bytes,
+        "rate_bytes_s": progress.rate_bytes_s,
+        "dirty_bytes_s": progress.dirty_bytes_s,
+        "throttle_share": progress.throttle_share,
+        "elapsed_s": progress.elapsed_s,
+        "left_s": progress.left_s if progress.left_s >= 0 else None,
+        "downtime_s": progress.downtime_s,
+        "zero_pages": progress.zero_pages,
+        "checked_pages": progress.checked_pages,
     }
 
 

@@ -20,6 +20,8 @@ COLOURS = {
     "normal": "green",
     "running": "green",
     "succeeded": "green",
+    "moved": "green",
+    "passed": "green",
     "stopped": "dim",
     "powered-off": "dim",
     "hibernated": "dim",
@@ -31,6 +33,7 @@ COLOURS = {
     "isolated": "bold red",
     "faulty": "bold red",
     "failed": "bold red",
+    "stayed": "bold red",
     "unknown": "red",
     "fault-resuming": "red",
 }

@@ -8,6 +8,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from cluster.cli.migration_figures import how_it_goes
 from cluster.cli.rows import ENDED, task_status
 from cluster.rpc.v1 import vrm_pb2 as vrm
 
@@ -59,5 +60,11 @@ class TaskProgress:
                 self._progress.advance(self._together)
             return
         self._progress.update(
-            self._bars[task.id], completed=task.progress_percent, reason=task.reason
+            self._bars[task.id], completed=task.progress_percent, reason=_what_it_does(task)
         )
+
+
+def _what_it_does(task: vrm.Task) -> str:
+    if task.HasField("migration") and task_status(task) not in ENDED:
+        return how_it_goes(task.migration)
+    return task.reason

@@ -10,8 +10,9 @@ import typer
 from cluster.cli import orders, output, tables
 from cluster.cli.client import VrmClient, ask, connect, only
 from cluster.cli.exits import TasksFailed
+from cluster.cli.migration_figures import how_it_goes
 from cluster.cli.options import DatacenterName, Json
-from cluster.cli.rows import Row, task_row, task_status
+from cluster.cli.rows import task_row, task_status
 from cluster.rpc.v1 import vrm_pb2 as vrm
 from fusion.units import format_duration
 
@@ -37,11 +38,11 @@ def show_task(name: TaskName, datacenter: DatacenterName = None, json: Json = Fa
     async def question(client: VrmClient) -> vrm.Task:
         return only(await client.tasks([name]), "task", name)
 
-    row = task_row(ask(datacenter, question))
+    task = ask(datacenter, question)
     if json:
-        output.document(row)
+        output.document(task_row(task))
     else:
-        tables.show_facts(output.console(), _facts(row))
+        tables.show_facts(output.console(), _facts(task))
 
 
 @tasks.command("watch")
@@ -66,7 +67,7 @@ def watch_task(name: TaskName, datacenter: DatacenterName = None, json: Json = F
     if json:
         output.document(row)
     else:
-        tables.show_facts(output.console(), _facts(row))
+        tables.show_facts(output.console(), _facts(task))
 
 
 @tasks.command("cancel")
@@ -79,7 +80,8 @@ def cancel_task(name: TaskName, datacenter: DatacenterName = None, json: Json = 
         print(f"{row['id']}: {row['status']}")
 
 
-def _facts(row: Row) -> dict[str, str]:
+def _facts(task: vrm.Task) -> dict[str, str]:
+    row = task_row(task)
     ended = row["ended_s"]
     facts = {
         "Task": row["id"],
@@ -92,4 +94,6 @@ def _facts(row: Row) -> dict[str, str]:
     }
     if row["reason"]:
         facts["Reason"] = row["reason"]
+    if ended is None and task.HasField("migration"):
+        facts["Migration"] = how_it_goes(task.migration)
     return facts

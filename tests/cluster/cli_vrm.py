@@ -110,6 +110,9 @@ class TalkingVrm(VrmServicer):
         self.refuse_with = ""  # orders to hosts
         self.never_ends = False
         self.watched = False
+        self.planned = vrm.MigrateVmOrder()
+        self.plan = vrm.MigrationPlan()
+        self.migrations: list[vrm.MigrationRecord] = []
         self.orders: list[Any] = []
 
     @unary
@@ -258,6 +261,27 @@ class TalkingVrm(VrmServicer):
                 host.state = HOST_STATES[state]
                 return self._task_of(kind, order.host, order.host)
         raise NotFound(f"there is no host {order.host}; did you mean cna-01?")
+
+    @unary
+    async def MigrateVm(self, request: Any, context: Any) -> vrm.Task:
+        self.orders.append(request)
+        vm = self._vm(request.vm)
+        if vm.state != VM_STATES[VmState.RUNNING]:
+            raise Refused(f"VM {vm.spec.name} is not running, so it cannot be migrated")
+        return self._task("vm.migrate", vm)
+
+    @unary
+    async def PlanMigration(self, request: Any, context: Any) -> vrm.MigrationPlan:
+        self._vm(request.vm)
+        self.planned = request
+        return self.plan
+
+    @unary
+    async def ListMigrations(self, request: Any, context: Any) -> vrm.ListMigrationsAnswer:
+        wanted = self._vm(request.vm).id if request.vm else ""
+        return vrm.ListMigrationsAnswer(
+            migrations=[each for each in self.migrations if not wanted or each.vm == wanted]
+        )
 
     async def Locate(self, request: Any, context: Any) -> vrm.LocateReply:
         return vrm.LocateReply()

@@ -14,6 +14,7 @@ from tests.cluster.cli_vrm import ServedVrm, a_run
 ON, OFF = vrm_pb2.POWER_ACTION_ON, vrm_pb2.POWER_ACTION_OFF
 REFUSE = vrm_pb2.VMS_OF_HOST_REFUSE
 SHUT_DOWN = vrm_pb2.VMS_OF_HOST_SHUT_DOWN
+MIGRATE = vrm_pb2.VMS_OF_HOST_MIGRATE
 ABANDON = vrm_pb2.VMS_OF_HOST_ABANDON
 
 
@@ -63,6 +64,15 @@ def test_hosts_enter_and_leave_maintenance(served: ServedVrm, fusion: Fusion) ->
     assert [order.vms for order in served.vrm.orders] == [SHUT_DOWN] * 2
     said = fusion("host", "maintenance", "exit", "cna-02")
     assert (said.code, said.out) == (0, "cna-02: normal after 2s\n")
+    assert not served.vrm.orders[-1].bring_back
+
+
+def test_vms_leave_a_host_by_migration_and_come_back(served: ServedVrm, fusion: Fusion) -> None:
+    assert fusion("host", "maintenance", "enter", "cna-01").code == 0
+    assert fusion("host", "maintenance", "enter", "cna-01", "--migrate").code == 0
+    assert [order.vms for order in served.vrm.orders] == [MIGRATE] * 2
+    assert fusion("host", "maintenance", "exit", "cna-01", "--return").code == 0
+    assert served.vrm.orders[-1].bring_back
 
 
 def test_no_wait_names_the_task(served: ServedVrm, fusion: Fusion) -> None:
