@@ -1,4 +1,4 @@
-"""Where VMs are: as the VRM said last, asked anew where that did not help."""
+"""Where VMs are: as the VRM or their hosts said last, asked anew where that did not help."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ class Places:
     """The places of VMs, by the names or identities that clients use.
 
     One question to the VRM is about all VMs that anybody waits for. While the VRM is away, what it
-    said last goes on to hold. ``moved`` is told of every VM whose place is another.
+    said last goes on to hold. A host that took a VM over announces that before the VRM knows.
+    ``moved`` is told of every VM whose place is another.
     """
 
     def __init__(
@@ -47,7 +48,9 @@ class Places:
         self._moved = moved
         self._known: dict[str, Place] = {}
         self._epochs: dict[int, int] = {}  # the highest seen, by VM number
+        self._announced: dict[int, Place] = {}  # the last of each VM
         self._wanted: dict[str, asyncio.Future[None]] = {}
+        self._being_asked: dict[str, asyncio.Future[None]] = {}
         self._asked = asyncio.Event()
         self._vrm_answers = True
 
@@ -82,6 +85,23 @@ class Places:
             self._epochs[vm_number] = epoch
         return epoch >= seen
 
+    def announced(self, place: Place) -> None:
+        """Note that a host has a VM now, under all names by which clients know it.
+
+        What is older than what is known is ignored.
+        """
+        number = place.vm_number
+        before = self._announced.get(number)
+        if not self.is_current(number, place.epoch) or (before and place.epoch <= before.epoch):
+            return
+        self._announced[number] = place
+        for vm in [vm for vm, known in self._known.items() if known.vm_number == number]:
+            self._learn(vm, place)
+            for questions in (self._wanted, self._being_asked):
+                answered = questions.pop(vm, None)
+                if answered is not None:
+                    answered.set_result(None)
+
     async def keep_asking(self) -> None:
         """Ask the VRM whenever there is a question, for ever."""
         last_s = -math.inf
@@ -91,11 +111,13 @@ class Places:
             if next_s > self._clock.now():
                 await self._clock.sleep(next_s - self._clock.now())
             last_s = self._clock.now()
-            wanted, self._wanted = self._wanted, {}
+            self._being_asked, self._wanted = self._wanted, {}
             self._asked.clear()
-            await self._locate(list(wanted))
-            for answered in wanted.values():
+            if self._being_asked:
+                await self._locate(list(self._being_asked))
+            for answered in self._being_asked.values():
                 answered.set_result(None)
+            self._being_asked = {}
 
     async def _locate(self, vms: list[str]) -> None:
         stub = vrm_pb2_grpc.VrmStub(self._network.channel(VRM))
@@ -113,7 +135,11 @@ class Places:
             self._learn(vm, Place(number, host, epoch))
 
     def _learn(self, vm: str, place: Place) -> None:
+        """Take over where a VM is; what the VRM says may be older than what its host announced."""
         self.is_current(place.vm_number, place.epoch)
+        announced = self._announced.get(place.vm_number)
+        if announced is not None and announced.epoch > place.epoch:
+            place = announced
         before = self._known.get(vm)
         self._known[vm] = place
         if before is not None and before != place:

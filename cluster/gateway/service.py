@@ -16,7 +16,7 @@ from cluster.gateway.places import Place
 from cluster.rpc.errors import unary
 from cluster.rpc.v1 import service_pb2 as pb
 from cluster.rpc.v1.service_pb2_grpc import GatewayServicer
-from fusion.errors import NotFound
+from fusion.errors import InvalidInput, NotFound
 from fusion.guest import client_log
 from fusion.guest.client_log import Attempts, Outcome
 from fusion.spec import ClientSpec
@@ -45,6 +45,14 @@ class Service(GatewayServicer):
     async def ReadLedger(self, request: pb.ReadLedgerRequest, context: Any) -> pb.ReadLedgerReply:
         limit_s = _time_limit_s(context)
         return await _told(self._guests.read_ledger(request, limit_s), context)
+
+    @unary
+    async def Announce(self, request: pb.AnnounceRequest, context: Any) -> pb.AnnounceReply:
+        if not (request.vm_number and request.host and request.epoch):
+            raise InvalidInput("an announcement names a VM by its number, its host and its epoch")
+        place = Place(request.vm_number, request.host, request.epoch)
+        self._guests.places.announced(place)
+        return pb.AnnounceReply()
 
     @unary
     async def ReadClients(
