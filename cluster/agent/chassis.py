@@ -141,6 +141,10 @@ class Chassis:
         """Return the state of a VM as of now and by which boot its guest lives; see ``Fleet``."""
         return self._fleet.state(host, number), self._fleet.boot(host, number)
 
+    def write_pace(self, host: str, number: int) -> float:
+        """Return at which share of its full rates a guest writes its memory; see ``Fleet``."""
+        return self._fleet.write_pace(host, number)
+
     def snapshot(self) -> Snapshot:
         """Return what to tell the VRM, and later to ``forget_stopped``."""
         if self._stale:

@@ -16,6 +16,7 @@ from cluster.agent.renewals import Renewals
 from cluster.clock import Clock
 from cluster.rpc.convert import vm_from_message
 from cluster.rpc.v1 import agent_pb2 as pb
+from cluster.rpc.v1 import common_pb2
 from fusion.errors import FusionError, InvalidInput, Refused
 from fusion.fleet import Fleet
 from fusion.spec import VmSpec
@@ -99,7 +100,7 @@ class Starting:
 
 def _wanted(domain: pb.Domain) -> Wanted | FusionError:
     try:
-        return Wanted(number_of(domain.vm), domain.epoch, _spec(domain))
+        return Wanted(number_of(domain.vm), domain.epoch, spec_of(domain.vm, domain.spec))
     except FusionError as error:
         return error
 
@@ -112,19 +113,22 @@ def number_of(vm: str) -> int:
         raise InvalidInput(f"vm: {error}") from error
 
 
-def _spec(domain: pb.Domain) -> VmSpec:
-    """Return what to start; the model computes with it, so what is absurd ends here."""
+def spec_of(vm: str, message: common_pb2.VmSpec) -> VmSpec:
+    """Return what VM ``vm`` is to be; the model computes with it, so what is absurd ends here.
+
+    Raises ``InvalidInput``.
+    """
     try:
-        spec = vm_from_message(domain.spec)
+        spec = vm_from_message(message)
     except ValueError as error:
-        raise InvalidInput(f"spec of VM {domain.vm}: {error}") from error
+        raise InvalidInput(f"spec of VM {vm}: {error}") from error
     if spec.vcpus < 1 or not 0 < spec.vcpu_mhz < math.inf:
         raise InvalidInput(
-            f"spec of VM {domain.vm}: {spec.vcpus} vCPUs of {spec.vcpu_mhz:g} MHz are no processors"
+            f"spec of VM {vm}: {spec.vcpus} vCPUs of {spec.vcpu_mhz:g} MHz are no processors"
         )
     if not (0 <= spec.boot_s < math.inf and 0 <= spec.shutdown_s < math.inf):
         raise InvalidInput(
-            f"spec of VM {domain.vm}: boot {spec.boot_s:g} s, shutdown {spec.shutdown_s:g} s; "
+            f"spec of VM {vm}: boot {spec.boot_s:g} s, shutdown {spec.shutdown_s:g} s; "
             "times are finite and not negative"
         )
     return spec
