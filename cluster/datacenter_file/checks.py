@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from decimal import ROUND_FLOOR, Context
 
 from cluster.datacenter_file.fault_checks import check_faults
 from cluster.datacenter_file.migration_checks import check_migration
 from cluster.datacenter_file.plan import HostPlan, Mistakes, VmPlan
-from cluster.datacenter_file.schema import BurstsLoad, DatacenterFile, Flavour, StepLoad
+from cluster.datacenter_file.schema import (
+    BurstsLoad,
+    DatacenterFile,
+    Flavour,
+    HostGroup,
+    StepLoad,
+)
 from cluster.datacenter_file.storage_checks import check_storage
 from fusion.errors import InvalidInput
 from fusion.units import format_duration, format_mhz, format_size
@@ -66,7 +72,7 @@ def check(
     if len(hosts) == len(file.hosts):
         rooms = _rooms(hosts)
         for vm_plan in vms:
-            _check_vm(vm_plan, rooms.get(vm_plan.cluster, {}), mistakes)
+            _check_vm(vm_plan, _rooms_of(vm_plan, hosts, rooms), mistakes)
 
 
 def _check_times(file: DatacenterFile, mistakes: Mistakes) -> None:
@@ -181,7 +187,7 @@ def _check_fit(
         return
     inline = where == plan.place
     largest = [max(room[kind] for room in rooms) for kind in range(3)]
-    whose = f"than any host of the cluster {plan.cluster} has for VMs"
+    whose = f"than {plan.group.pinned_to or f'any host of the cluster {plan.cluster}'} has for VMs"
     texts = (
         (f"{where}.vcpus" if inline else where, f"{size.vcpus} vCPUs", f"{largest[0]:g} cores"),
         (
@@ -207,14 +213,27 @@ def _check_fit(
         )
 
 
+def _rooms_of(
+    plan: VmPlan, hosts: Sequence[HostPlan], rooms: Mapping[str, Collection[Room]]
+) -> Collection[Room]:
+    """Return what the hosts that a VM may be on have: those of its cluster, or the only one."""
+    for host in hosts:
+        if plan.group.pinned_to in host.names:
+            return [_room(host.group, host.names.index(plan.group.pinned_to))]
+    return rooms.get(plan.cluster, ())
+
+
 def _rooms(hosts: Sequence[HostPlan]) -> dict[str, dict[Room, None]]:
     """Return what the kinds of host of each cluster have for VMs, each kind once."""
     rooms: dict[str, dict[Room, None]] = {}
     for host in hosts:
-        group = host.group
-        cores = group.sockets * group.cores
-        memory = float(group.memory - group.dom0.memory)
-        for mhz in group.mhz[: len(host.names)]:
-            room = (float(cores), memory, (cores - group.dom0.vcpus) * mhz)
-            rooms.setdefault(host.cluster, {})[room] = None
+        for index in range(min(len(host.group.mhz), len(host.names))):
+            rooms.setdefault(host.cluster, {})[_room(host.group, index)] = None
     return rooms
+
+
+def _room(group: HostGroup, index: int) -> Room:
+    """Return what the ``index``-th host of ``group`` has for VMs."""
+    cores = group.sockets * group.cores
+    mhz = group.mhz[index % len(group.mhz)]
+    return float(cores), float(group.memory - group.dom0.memory), (cores - group.dom0.vcpus) * mhz

@@ -6,10 +6,12 @@ import math
 from collections.abc import Sequence
 
 from cluster.datacenter_file import migration_schema as shape
-from cluster.datacenter_file.migration_expansion import PROFILES, memory
+from cluster.datacenter_file.migration_expansion import memory
 from cluster.datacenter_file.mistakes import did_you_mean
 from cluster.datacenter_file.plan import HostPlan, Mistakes, VmPlan
 from cluster.datacenter_file.schema import DatacenterFile
+from fusion.memory.profiles import PROFILES
+from fusion.memory.spec import PAGE_BYTES
 from fusion.units import format_rate, format_size
 
 
@@ -62,7 +64,7 @@ def _check_profile(place: str, name: str, profile: shape.MemoryProfile, mistakes
 def _check_memory(plan: VmPlan, file: DatacenterFile, mistakes: Mistakes) -> None:
     place, name = f"{plan.place}.memory_profile", plan.group.memory_profile
     known = [*PROFILES, *file.memory_profiles]
-    if PROFILES and name not in known:
+    if name not in known:
         mistakes.add(
             place, f"{name!r} is no memory profile; {did_you_mean(name, known, 'there is')}"
         )
@@ -71,7 +73,8 @@ def _check_memory(plan: VmPlan, file: DatacenterFile, mistakes: Mistakes) -> Non
         guest = memory(file, plan.group, memory_bytes)
         used_bytes = round((1 - guest.zero_share) * memory_bytes)
         written_bytes = sum(each.size_bytes for each in guest.write_sets)
-        if written_bytes > used_bytes + 1:  # a share may be rounded up
+        # A set has whole pages.
+        if written_bytes > used_bytes + PAGE_BYTES * len(guest.write_sets):
             mistakes.add(
                 place,
                 f"{name} writes to {format_size(written_bytes)}, and of "

@@ -5,13 +5,7 @@ from __future__ import annotations
 from cluster.datacenter_file import migration_schema as shape
 from cluster.datacenter_file import schema
 from fusion import spec
-
-try:
-    from fusion.memory.profiles import PROFILES
-except ImportError:  # not written yet
-    from typing import Any
-
-    PROFILES: dict[str, Any] = {}  # type: ignore[no-redef]
+from fusion.memory.profiles import PROFILES
 from fusion.memory.spec import GuestMemory, Mix, WriteSet
 from fusion.migration.settings import (
     AdaptiveRate,
@@ -22,11 +16,9 @@ from fusion.migration.settings import (
 
 
 def memory(file: schema.DatacenterFile, group: schema.VmGroup, memory_bytes: int) -> GuestMemory:
-    """Return the memory of a VM of ``group`` that has ``memory_bytes``; its profile is there."""
+    """Return the memory of a VM of ``group`` with ``memory_bytes``, whose profile there is."""
     name = group.memory_profile
     own = file.memory_profiles.get(name)
-    if own is None and name not in PROFILES:
-        return GuestMemory(profile=name)
     if own is None:
         return PROFILES[name].of(memory_bytes)
     return GuestMemory(
