@@ -94,8 +94,8 @@ def test_settings_of_migration_are_carried(tmp_path: Path) -> None:
         tmp_path,
         "clusters:",
         "  - name: c",
-        "    migration: {compression: lz4, threads: 4, downtime: 100ms, rounds: 7,",
-        "      sent_limit: 2.5, no_convergence: give-up, skip_hot: true, per_host: 2, per_cluster: 5,",
+        "    migration: {compression: lz4, threads: 4, downtime: 100ms, rounds: 7, per_host: 2,",
+        "      sent_limit: 2.5, no_convergence: give-up, skip_hot: true, per_cluster: 5,",
         "      rate: {floor: 100Mbit/s, step: 50Mbit/s, ceiling: 500Mbit/s}}",
     ).clusters
     assert cluster.migration == MigrationSettings(
