@@ -68,7 +68,7 @@ def layout(memory: GuestMemory, memory_bytes: int) -> Layout:
         rest -= regions[-1]
     sets = len(regions)
     regions += [rest, zero]
-    group_pages = -(-total // GROUPS)
+    group_pages = max(1, -(-total // GROUPS))
     counts = [
         min(size, max(-(-size // group_pages), LEAST_GROUPS_OF_SET if number < sets else 0))
         for number, size in enumerate(regions)

@@ -64,8 +64,8 @@ _PROFILES = (
     ),
     Profile(
         name="database",
-        source="nominal: log and hot pages, and a buffer pool that transactions write all over; mix "
-        "as of guests under load in Jin et al.",
+        source="nominal: log and hot pages, and a buffer pool that transactions write all over; "
+        "mix as of guests under load in Jin et al.",
         zero_share=0.10,
         mix=Mix(repetitive=0.15, text=0.50, code=0.25, random=0.10),
         write_sets=((0.01, 20 * _MB), (0.40, 15 * _MB)),

@@ -184,9 +184,10 @@ class ReceivedRam:
             raise Refused("pages came with columns of different lengths")
         if not len(group):
             return
-        if group.min() < 0 or group.max() >= len(self._version):
+        strange = group[(group < 0) | (group >= len(self._version))]
+        if len(strange):
             raise Refused(
-                f"pages of group {group.max()} came; there are {len(self._version)} groups"
+                f"pages of group {strange[0]} came; there are {len(self._version)} groups"
             )
         if version.min() < 1 or pages.min() < 1:
             raise Refused("pages came without a version, or a group without pages")
