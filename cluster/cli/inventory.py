@@ -9,6 +9,8 @@ import typer
 
 from cluster.cli import output, tables
 from cluster.cli.client import VrmClient, ask, only
+from cluster.cli.migration_figures import settings_in_words
+from cluster.cli.migration_rows import settings_row
 from cluster.cli.options import DatacenterName, InCluster, Json
 from cluster.cli.rows import cluster_row, host_details, host_row, host_state, status_row, vm_state
 from cluster.rpc.v1 import vrm_pb2 as vrm
@@ -73,9 +75,10 @@ def show_cluster(
         return found, await client.hosts(cluster=name)
 
     cluster, members = ask(datacenter, question)
+    settings = settings_row(cluster.migration)
     if json:
         names = [host.spec.name for host in members]
-        output.document({**cluster_row(cluster), "host_names": names})
+        output.document({**cluster_row(cluster), "migration": settings, "host_names": names})
         return
     console = output.console()
     tables.show_facts(
@@ -87,6 +90,8 @@ def show_cluster(
             "DRS": "on" if cluster.drs else "off",
             "Memory overcommit": "on" if cluster.memory_overcommit else "off",
             "CPU baseline": cluster.cpu_baseline or "none",
+            "Migration": settings_in_words(settings),
+            "Migrations at once": f"{settings['per_host']} per host",
             "Hosts": f"{cluster.hosts_normal} of {cluster.hosts} normal",
             "VMs": f"{cluster.vms_running} of {cluster.vms} running",
             "CPU": tables.share(cluster.cpu_used_mhz, cluster.cpu_capacity_mhz, format_mhz),
@@ -149,6 +154,8 @@ def _host_facts(host: vrm.Host) -> dict[str, str]:
         "Memory": format_size(spec.memory_bytes),
         "Dom0": f"{spec.dom0_vcpus} vCPUs, {format_size(spec.dom0_memory_bytes)}",
         "NICs": nics or "none",
+        "Networks": ", ".join(spec.networks) or "all",
+        "Migration network": format_rate(spec.migration_bps) if spec.migration_bps else "unlimited",
         "CPU for VMs": tables.share(host.cpu_used_mhz, host.cpu_capacity_mhz, format_mhz),
         "CPU wanted": format_mhz(host.cpu_demand_mhz),
         "Memory for VMs": tables.share(host.memory_used_bytes, host.memory_bytes, format_size),

@@ -54,6 +54,16 @@ def what_to_expect(forecast: Row) -> str:
     return sentence + " It would not converge: pages are written faster than they can be sent."
 
 
+def settings_in_words(settings: Row) -> str:
+    """Return a phrase for how VMs are migrated."""
+    compression, threads = settings["compression"], settings["compression_threads"]
+    packed = "uncompressed" if compression == "none" else f"{compression} on {threads} threads"
+    return (
+        f"{packed}, {format_duration(settings['downtime_s'])} down, {settings['rounds']} rounds, "
+        f"{settings['no_convergence']}"
+    )
+
+
 def beside(migration: Row, figure: str, formatted: Callable[[Any], str]) -> str:
     """Return ``figure`` of the outcome, or ``-``, and what was forecast in brackets."""
     progress, forecast = migration["progress"], migration["forecast"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cluster.rpc.convert import HOST_STATE_OF, VM_STATE_OF
+from cluster.rpc.convert import HOST_STATE_OF, VM_STATE_OF, VNIC_KIND_OF
 from cluster.rpc.v1 import agent_pb2 as agent
 from cluster.rpc.v1 import common_pb2 as common
 from cluster.rpc.v1 import vrm_pb2 as vrm
@@ -84,6 +84,8 @@ def host_details(host: vrm.Host, vms: list[vrm.Vm]) -> Row:
         "dom0": {"vcpus": spec.dom0_vcpus, "memory_bytes": spec.dom0_memory_bytes},
         "nics": [{"name": nic.name, "link_bps": nic.link_bps} for nic in spec.nics],
         "cpu_generation": spec.cpu_generation or None,
+        "migration_bps": spec.migration_bps or None,
+        "networks": list(spec.networks) or None,
         "guests": [vm_row(vm) for vm in vms],
     }
 
@@ -116,7 +118,15 @@ def vm_details(vm: vrm.Vm) -> Row:
         "workload": workload_row(spec.workload),
         "boot_s": spec.boot_s,
         "shutdown_s": spec.shutdown_s,
+        "memory_profile": spec.memory.profile or None,
+        "nics": nics_rows(spec),
+        "gpu": spec.gpu or None,
+        "pinned_to": spec.pinned_to or None,
     }
+
+
+def nics_rows(spec: common.VmSpec) -> list[Row]:
+    return [{"network": nic.network, "kind": VNIC_KIND_OF[nic.kind].value} for nic in spec.vnics]
 
 
 def workload_row(workload: common.Workload) -> Row:

@@ -9,7 +9,7 @@ import typer
 from cluster.cli import output, tables
 from cluster.cli.client import VrmClient, ask, only
 from cluster.cli.options import DatacenterName, InCluster, Json
-from cluster.cli.rows import Row, vm_details, vm_row, vm_state, workload_row
+from cluster.cli.rows import Row, nics_rows, vm_details, vm_row, vm_state, workload_row
 from cluster.rpc.v1 import vrm_pb2 as vrm
 from fusion.units import format_duration, format_mhz, format_size
 
@@ -49,6 +49,7 @@ def show_vm(name: Vm, datacenter: DatacenterName = None, json: Json = False) -> 
 
 def _facts(vm: vrm.Vm) -> dict[str, str]:
     spec, cpu = vm.spec, vm.spec.cpu
+    bound = {"Pinned to": spec.pinned_to, "GPU": spec.gpu}
     return {
         "VM": f"{spec.name} ({vm.id})",
         "State": vm_state(vm),
@@ -56,7 +57,7 @@ def _facts(vm: vrm.Vm) -> dict[str, str]:
         "Host": vm.host or "none",
         "Group": vm.group or "none",
         "Processors": f"{spec.vcpus} vCPU of {format_mhz(spec.vcpu_mhz)}",
-        "Memory": format_size(spec.memory_bytes),
+        "Memory": f"{format_size(spec.memory_bytes)}, {spec.memory.profile or 'no profile'}",
         "CPU shares": str(cpu.shares),
         "CPU limit": format_mhz(cpu.limit_mhz) if cpu.limit_mhz else "none",
         "CPU reservation": format_mhz(cpu.reservation_mhz) if cpu.reservation_mhz else "none",
@@ -64,6 +65,9 @@ def _facts(vm: vrm.Vm) -> dict[str, str]:
         "CPU ready": f"{format_duration(vm.cpu_ready_s)} (time it waited for a processor)",
         "Workload": _workload(workload_row(spec.workload)),
         "Boot, shutdown": f"{format_duration(spec.boot_s)}, {format_duration(spec.shutdown_s)}",
+        "Networks": ", ".join(f"{nic['network']} ({nic['kind']})" for nic in nics_rows(spec))
+        or "none",
+        **{name: value for name, value in bound.items() if value},
     }
 
 

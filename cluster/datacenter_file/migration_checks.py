@@ -12,6 +12,7 @@ from cluster.datacenter_file.plan import HostPlan, Mistakes, VmPlan
 from cluster.datacenter_file.schema import DatacenterFile
 from fusion.memory.profiles import PROFILES
 from fusion.memory.spec import PAGE_BYTES
+from fusion.policy.cpu_models import has_all_of
 from fusion.units import format_rate, format_size
 
 
@@ -25,6 +26,8 @@ def check_migration(
         _check_profile(f"memory_profiles.{name}", name, profile, mistakes)
     for plan in vms:
         _check_memory(plan, file, mistakes)
+    for host_plan in hosts:
+        _check_generation(host_plan, file, mistakes)
     # Where a host group is wrong, its hosts are not known.
     if len(hosts) == len(file.hosts):
         for plan in vms:
@@ -81,6 +84,17 @@ def _check_memory(plan: VmPlan, file: DatacenterFile, mistakes: Mistakes) -> Non
                 f"{format_size(memory_bytes)} only {format_size(used_bytes)} are not zero; "
                 "give the VM more memory, or another profile",
             )
+
+
+def _check_generation(plan: HostPlan, file: DatacenterFile, mistakes: Mistakes) -> None:
+    generation = plan.group.cpu_generation
+    baseline = next(each.cpu_baseline for each in file.clusters if each.name == plan.cluster)
+    if generation and baseline and not has_all_of(generation, baseline):
+        mistakes.add(
+            f"{plan.place}.cpu_generation",
+            f"{generation!r} does not have all of the baseline {baseline!r} of the cluster "
+            f"{plan.cluster}, so no VM could move here; lower the baseline",
+        )
 
 
 def _check_pinned(plan: VmPlan, hosts: Sequence[HostPlan], mistakes: Mistakes) -> None:

@@ -14,13 +14,14 @@ import grpc
 
 from cluster.live import processes
 from cluster.live.run_state import RunState
-from cluster.rpc.convert import HOST_STATES, VM_STATES
+from cluster.rpc.convert import HOST_STATES, VM_STATES, migration_to_message
 from cluster.rpc.errors import streaming, unary
 from cluster.rpc.v1 import common_pb2 as common
 from cluster.rpc.v1 import vrm_pb2 as vrm
 from cluster.rpc.v1.vrm_pb2_grpc import VrmServicer, add_VrmServicer_to_server
 from fusion.errors import InvalidInput, NotFound, Refused
 from fusion.host import HostState
+from fusion.migration.settings import MigrationSettings
 from fusion.vm import VmAction, VmState, next_state
 
 GIB = 1 << 30
@@ -146,6 +147,7 @@ class TalkingVrm(VrmServicer):
                 cpu_used_mhz=9_000,
                 memory_bytes=250 * GIB,
                 memory_used_bytes=20 * GIB,
+                migration=migration_to_message(MigrationSettings()),
             )
             for name in names
         ]

@@ -248,6 +248,25 @@ def test_why_a_vm_stayed_is_listed_where_there_is_room(
     ]
 
 
+def test_what_migration_depends_on_is_shown(served: ServedVrm, fusion: Fusion) -> None:
+    spec = served.vrm.vms[0].spec
+    spec.memory.profile, spec.pinned_to = "web-server", "cna-01"
+    spec.vnics.add(network="office", kind=common_pb2.VNIC_KIND_SR_IOV)
+    shown = fusion("vm", "show", "web-01").out
+    for fact in ("4 GiB, web-server", "office (sr-iov)", "Pinned to"):
+        assert fact in shown
+    row = fusion("vm", "show", "web-01", "--json").document
+    assert row["nics"] == [{"network": "office", "kind": "sr-iov"}]
+    assert (row["pinned_to"], row["gpu"]) == ("cna-01", None)
+    served.vrm.hosts[0].spec.migration_bps = 1e9
+    assert "1 Gbit/s" in fusion("host", "show", "cna-01").out
+    assert fusion("host", "show", "cna-02", "--json").document["migration_bps"] is None
+    phrase = "zstd on 2 threads, 300ms down, 30 rounds, auto-converge"
+    assert phrase in fusion("cluster", "show", "production").out
+    cluster = fusion("cluster", "show", "production", "--json").document
+    assert cluster["migration"]["per_host"] == 8
+
+
 def test_nothing_was_migrated(served: ServedVrm, fusion: Fusion) -> None:
     served.vrm.migrations = []
     assert fusion("migration", "list").out == "No VM was migrated.\n"

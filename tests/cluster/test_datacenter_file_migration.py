@@ -233,6 +233,11 @@ def test_networks_and_what_binds_a_vm(tmp_path: Path) -> None:
             "vms[0].nics[0].network: missing; write for example network: office",
         ),
         (
+            *("clusters: [{name: c, cpu_baseline: icelake}]", ", cpu_generation: skylake", ""),
+            "hosts[0].cpu_generation: 'skylake' does not have all of the baseline 'icelake' of the "
+            "cluster c, so no VM could move here; lower the baseline",
+        ),
+        (
             *("", "", ", pinned_to: cna-1"),
             "vms[0].pinned_to: 'cna-1' is no host of this file; did you mean cna-01?",
         ),
