@@ -10,6 +10,7 @@ import pytest
 
 from cluster.datacenter_file import DatacenterFileError, load, scenarios
 from fusion.guest.trace import format_trace, synthetic_traces
+from fusion.memory.profiles import PROFILES
 from fusion.seeds import generator
 from fusion.spec import NO_DOM0, Datacenter, Trace
 
@@ -26,7 +27,7 @@ def percents(datacenter: Datacenter) -> np.ndarray:
 
 
 def test_every_scenario_starts_with_what_it_is_for() -> None:
-    assert scenarios() == ["demo", "ha", "planetlab", "thousand"]
+    assert scenarios() == ["demo", "ha", "migration", "planetlab", "thousand"]
     for name in scenarios():
         text = (resources.files("cluster.scenarios") / f"{name}.yaml").read_text(encoding="utf-8")
         assert text.startswith("# For ")
@@ -49,6 +50,15 @@ def test_demo_survives_the_loss_of_a_rack() -> None:
     demo = load("demo")
     half_bytes = sum(host.vm_memory_bytes for host in demo.hosts if host.rack == "r1")
     assert sum(vm.spec.memory_bytes for vm in demo.vms) < half_bytes
+
+
+def test_migration_has_guests_of_every_kind_and_room_without_any_one_host() -> None:
+    migration = load("migration")
+    assert {vm.spec.memory.profile for vm in migration.vms} == set(PROFILES)
+    assert {host.migration_bps for host in migration.hosts} == {1e9}
+    without_one_bytes = sum(host.vm_memory_bytes for host in migration.hosts[1:])
+    assert sum(vm.spec.memory_bytes for vm in migration.vms) < without_one_bytes
+    assert {client.vm.partition("-")[0] for client in migration.clients} == {"web", "db"}
 
 
 def test_thousand_has_room_for_its_vms() -> None:
@@ -122,6 +132,6 @@ def test_planetlab_without_traces_says_where_to_get_some(
     )
 
 
-@pytest.mark.parametrize(("name", "speed"), [("demo", 4.0), ("thousand", 4.0)])
+@pytest.mark.parametrize(("name", "speed"), [("demo", 4.0), ("migration", 4.0), ("thousand", 4.0)])
 def test_scenarios_can_be_hurried(name: str, speed: float) -> None:
     assert load(name, speed=speed).speed == speed
