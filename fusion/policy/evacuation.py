@@ -26,6 +26,9 @@ from fusion.policy.placement import (
 )
 from fusion.spec import ClusterSpec, HostSpec
 
+#: More than any host has left.
+_LAST_BYTES = 2.0**62
+
 
 @dataclass(frozen=True, slots=True)
 class Move:
@@ -110,20 +113,18 @@ def _crowded(
     if not suitable(vm, source, hosts, cluster).any():
         return why_nowhere(vm, source, hosts, cluster)
     return (
-        f"where VM {vm.spec.name} would fit, larger ones go; "
+        f"where VM {vm.spec.name} would fit, others of its host go; "
         f"stop it, or add a host to cluster {cluster.name}"
     )
 
 
 def _tightness(request: PlacementRequest, hosts: HostsSnapshot) -> Floats:
-    """The memory that a host has left afterwards; last are those whose CPUs would be promised
-    twice.
-    """
-    left: Floats = (hosts.memory_free_bytes - request.memory_bytes) / np.maximum(
-        hosts.memory_bytes, 1
+    """The memory that a host has left afterwards; those last whose CPUs would be promised twice."""
+    left_bytes: Floats = np.subtract(
+        hosts.memory_free_bytes, request.memory_bytes, dtype=np.float64
     )
     promised_mhz = hosts.cpu_committed_mhz + request.cpu_mhz
-    return np.where(promised_mhz > hosts.cpu_mhz, 10.0 + promised_mhz / hosts.cpu_mhz, left)
+    return left_bytes + np.where(promised_mhz > hosts.cpu_mhz, _LAST_BYTES, 0.0)
 
 
 BEST_FIT: PlacementPolicy = FilterAndWeigh(_tightness)

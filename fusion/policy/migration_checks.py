@@ -69,8 +69,15 @@ def check_destination(
 
 
 def refusal(checks: Iterable[Check]) -> str:
-    """Return the reasons of all that does not hold as one sentence; empty where all holds."""
-    return "; ".join(check.reason for check in checks if not check.passed)
+    """Return the reason of the first check that fails, with the names of the others that do; empty
+    where all pass.
+    """
+    failed = [check for check in checks if not check.passed]
+    if not failed:
+        return ""
+    first, *others = failed
+    also = f" (also against it: {', '.join(check.name for check in others)})" if others else ""
+    return first.reason + also
 
 
 def settings_fault(settings: MigrationSettings) -> str:
