@@ -66,6 +66,9 @@ class VrmView:
     failovers_under_way: int = 0
     restarts_waiting: int = 0
     phases_s: Mapping[str, float] = field(default_factory=dict)  # of failovers that ran
+    migrations: Mapping[str, int] = field(default_factory=dict)  # outcome
+    migrations_waiting: int = 0
+    migrations_under_way: int = 0
     targets: tuple[Target, ...] = ()
 
 
@@ -132,6 +135,7 @@ class VrmMetrics(Collector):
             "fusion_vrm_placement_seconds", "Time spent on placing VMs", view.placement_s
         )
         yield from self._of_failovers(view)
+        yield from self._of_migrations(view)
         yield self._gauge("fusion_vrm_generation", "How often the VRM was started", view.generation)
 
     def _of_failovers(self, view: VrmView) -> Iterator[Metric]:
@@ -159,6 +163,26 @@ class VrmMetrics(Collector):
         for phase, spent_s in view.phases_s.items():
             phases.add_metric([self._datacenter, phase], spent_s)
         yield phases
+
+    def _of_migrations(self, view: VrmView) -> Iterator[Metric]:
+        ended = CounterMetricFamily(
+            "fusion_vrm_migrations",
+            "Live migrations that have ended since the VRM started",
+            labels=["datacenter", "outcome"],
+        )
+        for outcome, count in view.migrations.items():
+            ended.add_metric([self._datacenter, outcome], count)
+        yield ended
+        yield self._gauge(
+            "fusion_vrm_migrations_waiting",
+            "Live migrations that wait for a slot of a host or of their cluster",
+            view.migrations_waiting,
+        )
+        yield self._gauge(
+            "fusion_vrm_migrations_under_way",
+            "Live migrations that VMs are on",
+            view.migrations_under_way,
+        )
 
     def _by(
         self, family: GaugeMetricFamily, counts: Mapping[tuple[str, str], int]

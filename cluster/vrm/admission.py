@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
+from cluster.vrm.placing import attached
 from fusion.errors import InvalidInput
 from fusion.policy.placement import ROUNDING_MHZ
 from fusion.spec import (
@@ -50,8 +51,29 @@ def admit(spec: VmSpec, hosts: Sequence[HostSpec]) -> VmSpec:
         spec = spec.with_cpu(replace(spec.cpu, shares=SHARES_PER_VCPU * spec.vcpus))
     check_cpu(spec)
     check_workload(spec.workload)
-    check_fits_some(spec, hosts)
+    check_fits_some(spec, check_bound(spec, hosts))
     return spec
+
+
+def check_bound(spec: VmSpec, hosts: Sequence[HostSpec]) -> Sequence[HostSpec]:
+    """Return those of ``hosts`` on which the VM may be: it may be bound to one, and must reach its
+    networks. Raises ``InvalidInput`` where there is none.
+    """
+    if spec.pinned_to and all(host.name != spec.pinned_to for host in hosts):
+        raise InvalidInput(
+            f"vm.pinned_to: there is no host {spec.pinned_to!r} in cluster {spec.cluster}; name "
+            "one of its hosts, or none"
+        )
+    hosts = [host for host in hosts if spec.pinned_to in ("", host.name)]
+    networks = tuple(dict.fromkeys(vnic.network for vnic in spec.vnics))
+    there = [host for host in hosts if attached(host, networks)]
+    if hosts and not there:
+        whose = spec.pinned_to or f"no host of cluster {spec.cluster}"
+        raise InvalidInput(
+            f"vm.nics: {whose} is {'not ' if spec.pinned_to else ''}attached to "
+            f"{' and '.join(networks)}; choose other networks"
+        )
+    return there
 
 
 def check_cpu(spec: VmSpec) -> None:

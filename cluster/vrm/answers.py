@@ -10,6 +10,8 @@ from cluster.rpc.v1 import registry_pb2, storage_pb2, vrm_pb2
 from cluster.vrm.events import Event, Severity
 from cluster.vrm.failovers import Failover
 from cluster.vrm.inventory import Inventory, cluster_message
+from cluster.vrm.migration_orders import Plan
+from cluster.vrm.migrations import Migration
 from cluster.vrm.records import Host, Vm
 from cluster.vrm.tasks import Task, TaskStatus
 from fusion.host import HostState
@@ -88,6 +90,7 @@ def task_answer(task: Task) -> vrm_pb2.Task:
         ended_s=task.ended_s,
         cancellable=task.cancellable,
         entity_name=task.entity_name,
+        migration=task.migration,
     )
 
 
@@ -108,6 +111,39 @@ def failover_answer(failover: Failover) -> vrm_pb2.Failover:
         running_s=failover.running_s,
         attempts=failover.attempts,
         outcome=failover.outcome,
+    )
+
+
+def migration_answer(migration: Migration) -> vrm_pb2.MigrationRecord:
+    return vrm_pb2.MigrationRecord(
+        number=migration.number,
+        vm=vm_id(migration.vm_number),
+        vm_name=migration.vm_name,
+        source=migration.source,
+        destination=migration.destination,
+        task=migration.task,
+        queued_s=migration.queued_s,
+        started_s=migration.started_s,
+        ended_s=migration.ended_s,
+        outcome=migration.outcome,
+        settings=migration.settings,
+        forecast=migration.forecast,
+        progress=migration.progress,
+    )
+
+
+def plan_answer(plan: Plan) -> vrm_pb2.MigrationPlan:
+    return vrm_pb2.MigrationPlan(
+        vm=plan.vm.id,
+        vm_name=plan.vm.name,
+        source=plan.vm.host.name if plan.vm.host is not None else "",
+        destination=plan.destination.name if plan.destination is not None else "",
+        checks=[
+            vrm_pb2.MigrationCheck(name=check.name, passed=check.passed, reason=check.reason)
+            for check in plan.checks
+        ],
+        forecast=plan.forecast,
+        settings=plan.settings,
     )
 
 

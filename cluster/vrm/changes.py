@@ -25,6 +25,16 @@ class Changes:
         """Begin ``action`` on ``vm``. Raises ``Refused`` where the table has no such step."""
         state = next_state(vm.title, vm.state, action)
         previous = vm.change
+        change = self.take_up(vm, action, task)
+        if previous is not None:
+            change.previous = previous.answered
+            if not previous.arrival.done():
+                previous.arrival.set_result(state)
+        self._inventory.set_state(vm, state)
+        return change
+
+    def take_up(self, vm: Vm, action: VmAction, task: Task) -> Change:
+        """Go on with an ``action`` that was begun before a restart of the VRM."""
         vm.change = Change(
             vm=vm,
             action=action,
@@ -32,11 +42,7 @@ class Changes:
             desired_before=vm.desired,
             task=task,
             arrival=asyncio.get_running_loop().create_future(),
-            previous=previous.answered if previous is not None else None,
         )
-        if previous is not None and not previous.arrival.done():
-            previous.arrival.set_result(state)
-        self._inventory.set_state(vm, state)
         return vm.change
 
     def answered(self, change: Change, state: VmState) -> None:

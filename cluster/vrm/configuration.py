@@ -8,6 +8,7 @@ from dataclasses import replace
 from cluster.vrm.admission import check_cpu, check_fits_some
 from cluster.vrm.events import Events, Severity
 from cluster.vrm.inventory import Inventory
+from cluster.vrm.migrations import Migrations
 from cluster.vrm.orders import Orders, Unanswered
 from cluster.vrm.records import Host, Vm
 from cluster.vrm.spawn import Spawn
@@ -29,6 +30,7 @@ class Configuration:
         inventory: Inventory,
         tasks: Tasks,
         events: Events,
+        migrations: Migrations,
         orders: Orders,
         spawn: Spawn,
     ) -> None:
@@ -36,6 +38,7 @@ class Configuration:
         self._inventory = inventory
         self._tasks = tasks
         self._events = events
+        self._migrations = migrations
         self._orders = orders
         self._spawn = spawn
 
@@ -50,7 +53,7 @@ class Configuration:
         """Change what is not ``None``.
 
         Raises ``InvalidInput`` where the result contradicts itself or fits no host of the cluster,
-        and ``Refused`` where it does not fit the VM's host now.
+        and ``Refused`` where it does not fit the VM's host now, or the VM migrates.
         """
         cpu = vm.spec.cpu
         cpu = replace(
@@ -76,6 +79,11 @@ class Configuration:
         if vm.configuring is not None:
             raise Refused(
                 f"VM {vm.title} is being configured by task {vm.configuring.id}; wait for its end"
+            )
+        passage = self._migrations.passage(vm)
+        if passage is not None:
+            raise Refused(
+                f"VM {vm.title} is migrating (task {passage.task}); wait for its end, or cancel it"
             )
         if vm.state is VmState.UNKNOWN:
             raise Refused(f"VM {vm.title} is unknown; wait until its host reports again")

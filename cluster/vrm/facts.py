@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from cluster.vrm.events import Event, Events
 from cluster.vrm.failovers import Failover, Failovers
 from cluster.vrm.inventory import Inventory
+from cluster.vrm.migrations import Migration, Migrations
 from cluster.vrm.records import Desired, Vm
 from cluster.vrm.tasks import Tasks
 from fusion.host import HostState
@@ -76,16 +77,19 @@ class Facts:
 
     def __init__(
         self,
+        *,
         generation: int,
         inventory: Inventory,
         tasks: Tasks,
         events: Events,
         failovers: Failovers,
+        migrations: Migrations,
     ) -> None:
         self.generation = generation
         self._inventory = inventory
         self._tasks = tasks
         self._failovers = failovers
+        self._migrations = migrations
         self._events = events
 
     @property
@@ -146,6 +150,10 @@ class Facts:
     def failovers(self) -> list[Failover]:
         """Return all failovers that are remembered, as they are now, oldest first."""
         return [replace(failover) for failover in self._failovers.all()]
+
+    def migrations(self) -> list[Migration]:
+        """Return all migrations that are remembered, as they are now, oldest first."""
+        return [replace(migration) for migration in self._migrations.all()]
 
     def events(self, names: Sequence[str], last: int) -> list[Event]:
         """Return the last so many events about any of ``names``, hosts or VMs, in order."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from cluster.vrm.changes import Changes
 from cluster.vrm.copies import VoidCopies
@@ -10,6 +10,7 @@ from cluster.vrm.events import Events, Severity
 from cluster.vrm.failovers import Cause, Failover, Failovers
 from cluster.vrm.fencing import Fencing
 from cluster.vrm.inventory import Inventory
+from cluster.vrm.migrations import Migrations
 from cluster.vrm.records import Desired, Host, Vm
 from cluster.vrm.restarts import Restarts
 from cluster.vrm.spawn import Spawn
@@ -19,6 +20,9 @@ from fusion.vm import VmState
 
 class HighAvailability:
     """Takes VMs from hosts that were lost, and restarts those that are to run.
+
+    A VM on its way to another host may have arrived: ``lost_in_passage`` is told of its loss, and
+    has it taken as well where its array says that it has not.
 
     A failover is durable from its first step on. One that a death of the VRM interrupts goes on
     afterwards, and fences again before it starts anything.
@@ -35,6 +39,8 @@ class HighAvailability:
         fencing: Fencing,
         restarts: Restarts,
         copies: VoidCopies,
+        migrations: Migrations,
+        lost_in_passage: Callable[[Vm, Cause, float], None],
         spawn: Spawn,
     ) -> None:
         self._store = store
@@ -45,6 +51,8 @@ class HighAvailability:
         self._fencing = fencing
         self._restarts = restarts
         self._copies = copies
+        self._migrations = migrations
+        self._lost_in_passage = lost_in_passage
         self._spawn = spawn
 
     # What begins a failover
@@ -60,7 +68,9 @@ class HighAvailability:
             for vm in self._inventory.vms_on(host) if vms is None else vms:
                 if vm.fenced_off:
                     continue
-                if vm.spec.volumes:
+                if self._migrations.passage(vm) is not None:
+                    self._lost_in_passage(vm, cause, last_seen_s)
+                elif vm.spec.volumes:
                     taken.append(self._take(vm, host, cause, last_seen_s))
                 elif cause is not Cause.ISOLATED:
                     self._tell_unfenceable(vm, host)

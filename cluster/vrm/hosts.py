@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from enum import StrEnum
 
 from cluster.clock import Clock
 from cluster.rpc.v1 import common_pb2
+from cluster.vrm.evacuated import Evacuated
+from cluster.vrm.evacuation import Evacuation
 from cluster.vrm.events import Events, Severity
 from cluster.vrm.inventory import Inventory
 from cluster.vrm.lifecycle import Lifecycle
@@ -25,6 +28,9 @@ SHUT_DOWN_S = 60.0
 
 #: How a host is rebooted from when its power was cut.
 ON_AGAIN = "on-again"
+
+#: How a host leaves maintenance whose VMs come back.
+BRING_BACK = "bring-back"
 
 #: So many VMs are named where they stand in the way.
 VMS_NAMED = 3
@@ -53,6 +59,7 @@ class VmsOfHost(StrEnum):
 
     REFUSE = "refuse"  # there must be none
     SHUT_DOWN = "shut-down"
+    MIGRATE = "migrate"
     ABANDON = "abandon"
 
 
@@ -89,6 +96,8 @@ class Hosts:
         events: Events,
         lifecycle: Lifecycle,
         restarts: Restarts,
+        evacuation: Evacuation,
+        evacuated: Evacuated,
         switch: Switch,
         clock: Clock,
         interval_s: float,
@@ -100,19 +109,32 @@ class Hosts:
         self._events = events
         self._lifecycle = lifecycle
         self._restarts = restarts
+        self._evacuation = evacuation
+        self._evacuated = evacuated
         self._switch = switch
         self._clock = clock
         self._interval_s = interval_s
         self._spawn = spawn
         self._under_way: dict[Host, Task] = {}
 
-    def order(self, host: Host, order: HostOrder, vms: VmsOfHost, request_id: str) -> Task:
-        """Begin ``order``. Raises ``Refused`` where the host cannot do it now or, unless told what
-        becomes of them, while it holds VMs, and ``InvalidInput``.
+    def order(
+        self,
+        host: Host,
+        order: HostOrder,
+        vms: VmsOfHost,
+        request_id: str,
+        *,
+        bring_back: bool = False,
+    ) -> Task:
+        """Begin ``order``; on leaving maintenance, ``bring_back`` what had to leave the host.
+
+        Raises ``Refused`` where the host cannot do it now or, unless told what becomes of them,
+        while it holds VMs, or where one of them cannot be moved, and ``InvalidInput``.
         """
         self._check(host, order, vms)
         with self._store.transaction():
-            task = self._tasks.open(order, host.name, host.name, request_id, mode=vms)
+            mode = BRING_BACK if bring_back else vms
+            task = self._tasks.open(order, host.name, host.name, request_id, mode=mode)
             if order in (HostOrder.POWER_OFF, HostOrder.REBOOT):
                 self._inventory.switch(host, off=True)
             elif order is HostOrder.ENTER_MAINTENANCE:
@@ -145,21 +167,28 @@ class Hosts:
                 "host off"
             )
         self._check_vms(host, vms)
+        if vms is VmsOfHost.MIGRATE:
+            self._evacuation.check(host)
 
     def _check_vms(self, host: Host, vms: VmsOfHost) -> None:
-        held = self._inventory.vms_on(host)
-        if not held or vms is VmsOfHost.ABANDON:
+        """Raise ``Refused`` where VMs are in the way, whatever is to be done with them."""
+        held, coming = self._inventory.vms_on(host), self._evacuation.coming(host)
+        if vms is VmsOfHost.ABANDON or not (held or coming):
             return
-        names = ", ".join(vm.name for vm in held[:VMS_NAMED])
-        named = names + (f" and {len(held) - VMS_NAMED} more" if len(held) > VMS_NAMED else "")
         if vms is VmsOfHost.REFUSE:
+            if held:
+                raise Refused(
+                    f"host {host.name} holds VMs ({_named(held)}); stop them first, or have them "
+                    "shut down with --shut-down, or moved with --migrate"
+                )
             raise Refused(
-                f"host {host.name} holds VMs ({named}); stop them first, or have them shut down "
-                "with --shut-down"
+                f"VMs are on their way to host {host.name} ({_named(coming)}); wait for them, or "
+                "cancel their migrations"
             )
-        if host.state in _AWAY:
+        if host.state in _AWAY and held:
+            done = "migrated" if vms is VmsOfHost.MIGRATE else "shut down"
             raise Refused(
-                f"host {host.name} is {host.state}, so its VMs ({named}) cannot be shut down; "
+                f"host {host.name} is {host.state}, so its VMs ({_named(held)}) cannot be {done}; "
                 "cut its power with --force, or wait until it reports"
             )
 
@@ -167,15 +196,22 @@ class Hosts:
 
     def _begin(self, host: Host, order: HostOrder, task: Task) -> None:
         if order is HostOrder.EXIT_MAINTENANCE:
-            self._exit_maintenance(host, task)
-            return
+            self._exit_maintenance(host)
+            if task.mode != BRING_BACK:
+                self._evacuated.forget(host)
+                self._end(host, task, Severity.INFO, f"host {host.name} is in use again")
+                return
         self._under_way[host] = task
         self._spawn(self._carry_out(host, order, task))
 
     async def _carry_out(self, host: Host, order: HostOrder, task: Task) -> None:
-        vms = VmsOfHost.ABANDON if task.mode == ON_AGAIN else VmsOfHost(task.mode)
+        given = task.mode not in (ON_AGAIN, BRING_BACK)
+        vms = VmsOfHost(task.mode) if given else VmsOfHost.ABANDON
         try:
             match order:
+                case HostOrder.EXIT_MAINTENANCE:
+                    back = await self._evacuation.bring_back(host, task)
+                    told = f"is in use again; {back}"
                 case HostOrder.POWER_ON:
                     await self._power_on(host)
                     told = f"is {host.state}"
@@ -230,12 +266,10 @@ class Hosts:
         if host.state is not HostState.MAINTENANCE:
             self._inventory.move_host(host, HostEvent.ENTERED_MAINTENANCE)
 
-    def _exit_maintenance(self, host: Host, task: Task) -> None:
-        with self._store.transaction():
-            self._inventory.maintain(host, maintenance=False)
-            if host.state is HostState.MAINTENANCE:
-                self._inventory.move_host(host, HostEvent.LEFT_MAINTENANCE)
-            self._end(host, task, Severity.INFO, f"host {host.name} is in use again")
+    def _exit_maintenance(self, host: Host) -> None:
+        self._inventory.maintain(host, maintenance=False)
+        if host.state is HostState.MAINTENANCE:
+            self._inventory.move_host(host, HostEvent.LEFT_MAINTENANCE)
         self._restarts.hurry()
 
     def _end(self, host: Host, task: Task, severity: Severity, message: str) -> None:
@@ -261,6 +295,9 @@ class Hosts:
 
         Guests have ``SHUT_DOWN_S`` to shut down. Raises ``FusionError`` where it still holds some.
         """
+        if vms is VmsOfHost.MIGRATE:
+            await self._switch.comes(host)  # after a restart of the VRM
+            await self._evacuation.carry_out(host, task)
         if vms is VmsOfHost.SHUT_DOWN:
             await self._shut_down(host, task)
         self._check_vms(host, vms)
@@ -269,11 +306,12 @@ class Hosts:
         await self._switch.comes(host)  # after a restart of the VRM
         force_s = self._clock.now() + SHUT_DOWN_S
         most = 0
-        while held := self._inventory.vms_on(host):
+        while held := self._inventory.vms_on(host) or self._evacuation.coming(host):
             self._check_vms(host, VmsOfHost.SHUT_DOWN)
             force = self._clock.now() >= force_s
             for vm in held if host.reachable else ():
-                self._stop(vm, force=force)
+                if vm.host is host:
+                    self._stop(vm, force=force)
             most = max(most, len(held))
             self._tasks.progress(task, 1.0 - len(held) / most)
             await self._clock.sleep(self._interval_s)
@@ -287,6 +325,12 @@ class Hosts:
         mode = common_pb2.STOP_MODE_SAFE if safe_is_enough else common_pb2.STOP_MODE_FORCE
         with suppress(Refused):  # not in its present state; it is asked again
             self._lifecycle.stop(vm, mode, "")
+
+
+def _named(vms: Sequence[Vm]) -> str:
+    """Return the names of ``vms``; some, where there are many."""
+    names = ", ".join(vm.name for vm in vms[:VMS_NAMED])
+    return names + (f" and {len(vms) - VMS_NAMED} more" if len(vms) > VMS_NAMED else "")
 
 
 def _is_off(host: Host) -> bool:

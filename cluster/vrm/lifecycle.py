@@ -12,6 +12,7 @@ from cluster.vrm.events import Events, Severity
 from cluster.vrm.failovers import Failover, Failovers
 from cluster.vrm.hearing import Hearing
 from cluster.vrm.inventory import Inventory
+from cluster.vrm.migrations import Migrations
 from cluster.vrm.orders import Orders, Unanswered
 from cluster.vrm.records import Change, Desired, Host, Vm
 from cluster.vrm.reserve import Reserve
@@ -53,6 +54,7 @@ class Lifecycle:
         reserve: Reserve,
         hearing: Hearing,
         failovers: Failovers,
+        migrations: Migrations,
         restarts: Restarts,
         spawn: Spawn,
     ) -> None:
@@ -67,6 +69,7 @@ class Lifecycle:
         self._reserve = reserve
         self._hearing = hearing
         self._failovers = failovers
+        self._migrations = migrations
         self._restarts = restarts
         self._spawn = spawn
 
@@ -121,6 +124,7 @@ class Lifecycle:
         return None
 
     def start(self, vm: Vm, request_id: str) -> Task:
+        self._check_stays(vm)
         next_state(vm.title, vm.state, VmAction.START)
         self._check_free(vm)
         if self._hearing.over:
@@ -207,6 +211,7 @@ class Lifecycle:
 
     def delete(self, vm: Vm, request_id: str) -> Task:
         """Delete a stopped VM; it is gone when the task is returned."""
+        self._check_stays(vm)
         next_state(vm.title, vm.state, VmAction.DELETE)
         self._check_free(vm)
         with self._store.transaction():
@@ -228,7 +233,19 @@ class Lifecycle:
                 f"{failover.task}); wait for that, or stop the VM"
             )
 
+    def _check_stays(self, vm: Vm) -> None:
+        """Raise ``Refused`` while ``vm`` is on its way to another host, whatever was ordered: there
+        would be two to tell, and nobody knows which.
+        """
+        passage = self._migrations.passage(vm)
+        if passage is not None:
+            raise Refused(
+                f"VM {vm.title} is migrating from {passage.source} to {passage.destination} (task "
+                f"{passage.task}); cancel that first, or wait for its end"
+            )
+
     def _begin(self, kind: str, vm: Vm, action: VmAction, request_id: str) -> Change:
+        self._check_stays(vm)
         next_state(vm.title, vm.state, action)
         with self._store.transaction():
             mode = FORCED if action in (VmAction.FORCE_STOP, VmAction.FORCE_REBOOT) else ""

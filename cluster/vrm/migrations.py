@@ -6,6 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from google.protobuf.message import Message
+
 from cluster.clock import Clock
 from cluster.rpc.v1 import agent_pb2, common_pb2, vrm_pb2
 from cluster.vrm.records import Host, Vm
@@ -74,7 +76,7 @@ class Migration:
 
 
 _COLUMNS = tuple(column.name for column in fields(Migration))
-_MESSAGES = {
+_MESSAGES: dict[str, type[Message]] = {
     "settings": common_pb2.MigrationSettings,
     "forecast": vrm_pb2.MigrationForecast,
     "progress": agent_pb2.MigrationProgress,
@@ -181,6 +183,13 @@ class Migrations:
     def of(self, vm: Vm) -> Migration | None:
         """Return the migration of ``vm`` that waits or is under way, if there is one."""
         return self._open.get(vm.number)
+
+    def passage(self, vm: Vm) -> Migration | None:
+        """Return the migration of ``vm`` that is under way, if there is one: which of two hosts has
+        the VM, its array decides.
+        """
+        migration = self._open.get(vm.number)
+        return migration if migration is not None and migration.outcome == UNDER_WAY else None
 
     def of_task(self, task: Task) -> Migration | None:
         """Return the open migration of ``task``, if it is the task of one."""

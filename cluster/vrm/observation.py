@@ -13,6 +13,7 @@ from cluster.role import Endpoint
 from cluster.vrm.events import Events
 from cluster.vrm.failovers import Failovers
 from cluster.vrm.inventory import Inventory
+from cluster.vrm.migrations import Migrations
 from cluster.vrm.placing import Placing
 from cluster.vrm.registry import Registry
 from cluster.vrm.restarts import Restarts
@@ -49,6 +50,7 @@ def observe(
     placing: Placing,
     failovers: Failovers,
     restarts: Restarts,
+    migrations: Migrations,
 ) -> VrmView:
     """Return what there is to see of the VRM now."""
     return VrmView(
@@ -67,6 +69,9 @@ def observe(
         failovers_under_way=len(failovers.under_way()),
         restarts_waiting=restarts.waiting,
         phases_s=dict(failovers.spent_s),
+        migrations=dict(migrations.totals),
+        migrations_waiting=len(migrations.waiting()),
+        migrations_under_way=len(migrations.under_way()),
         targets=census.targets,
     )
 

@@ -22,6 +22,9 @@ from cluster.vrm.failovers import Failovers
 from cluster.vrm.hosts import HostOrder, Hosts, VmsOfHost
 from cluster.vrm.inventory import Inventory
 from cluster.vrm.lifecycle import Lifecycle
+from cluster.vrm.migration_orders import MigrationOrders
+from cluster.vrm.migrations import KIND as MIGRATION
+from cluster.vrm.migrations import Migrations
 from cluster.vrm.records import Host, Vm
 from cluster.vrm.tasks import Task, Tasks
 from fusion.errors import FusionError, InvalidInput, NotFound
@@ -37,6 +40,7 @@ _POWER = {
 _VMS = {
     vrm_pb2.VMS_OF_HOST_REFUSE: VmsOfHost.REFUSE,
     vrm_pb2.VMS_OF_HOST_SHUT_DOWN: VmsOfHost.SHUT_DOWN,
+    vrm_pb2.VMS_OF_HOST_MIGRATE: VmsOfHost.MIGRATE,
     vrm_pb2.VMS_OF_HOST_ABANDON: VmsOfHost.ABANDON,
 }
 
@@ -55,6 +59,8 @@ class Operator(vrm_pb2_grpc.VrmServicer):
         configuration: Configuration,
         hosts: Hosts,
         failovers: Failovers,
+        migrations: Migrations,
+        migration_orders: MigrationOrders,
         arrays: Arrays,
         clock: Clock,
     ) -> None:
@@ -66,6 +72,8 @@ class Operator(vrm_pb2_grpc.VrmServicer):
         self._configuration = configuration
         self._hosts = hosts
         self._failovers = failovers
+        self._migrations = migrations
+        self._migration_orders = migration_orders
         self._arrays = arrays
         self._clock = clock
 
@@ -197,7 +205,42 @@ class Operator(vrm_pb2_grpc.VrmServicer):
     async def LeaveMaintenance(
         self, request: vrm_pb2.MaintenanceOrder, context: Any
     ) -> vrm_pb2.Task:
-        return self._host_order(request, HostOrder.EXIT_MAINTENANCE)
+        return self._host_order(request, HostOrder.EXIT_MAINTENANCE, bring_back=request.bring_back)
+
+    @unary
+    async def MigrateVm(self, request: vrm_pb2.MigrateVmOrder, context: Any) -> vrm_pb2.Task:
+        return self._once(
+            request.request_id,
+            MIGRATION,
+            request.vm,
+            lambda: self._migration_orders.migrate(
+                *self._vm_and_host(request), request.settings, request.request_id
+            ),
+        )
+
+    @unary
+    async def PlanMigration(
+        self, request: vrm_pb2.MigrateVmOrder, context: Any
+    ) -> vrm_pb2.MigrationPlan:
+        plan = self._migration_orders.plan(*self._vm_and_host(request), request.settings)
+        return answers.plan_answer(plan)
+
+    def _vm_and_host(self, request: vrm_pb2.MigrateVmOrder) -> tuple[Vm, Host | None]:
+        vm = self._inventory.vm(request.vm)
+        return vm, self._inventory.host(request.host) if request.host else None
+
+    @unary
+    async def ListMigrations(
+        self, request: vrm_pb2.ListMigrationsQuery, context: Any
+    ) -> vrm_pb2.ListMigrationsAnswer:
+        number = self._inventory.vm(request.vm).number if request.vm else 0
+        return vrm_pb2.ListMigrationsAnswer(
+            migrations=[
+                answers.migration_answer(migration)
+                for migration in self._migrations.all()
+                if migration.number > request.after and number in (0, migration.vm_number)
+            ]
+        )
 
     @unary
     async def Locate(self, request: vrm_pb2.LocateRequest, context: Any) -> vrm_pb2.LocateReply:
@@ -263,7 +306,7 @@ class Operator(vrm_pb2_grpc.VrmServicer):
     @unary
     async def CancelTask(self, request: vrm_pb2.CancelTaskRequest, context: Any) -> vrm_pb2.Task:
         task = self._tasks.find(request.id)
-        self._tasks.cancel(task)
+        await self._migration_orders.cancel(task)
         return answers.task_answer(task)
 
     @streaming
@@ -281,14 +324,22 @@ class Operator(vrm_pb2_grpc.VrmServicer):
         )
 
     def _host_order(
-        self, request: vrm_pb2.PowerHostOrder | vrm_pb2.MaintenanceOrder, order: HostOrder
+        self,
+        request: vrm_pb2.PowerHostOrder | vrm_pb2.MaintenanceOrder,
+        order: HostOrder,
+        *,
+        bring_back: bool = False,
     ) -> vrm_pb2.Task:
         return self._once(
             request.request_id,
             order,
             request.host,
             lambda: self._hosts.order(
-                self._inventory.host(request.host), order, _VMS[request.vms], request.request_id
+                self._inventory.host(request.host),
+                order,
+                _VMS[request.vms],
+                request.request_id,
+                bring_back=bring_back,
             ),
         )
 

@@ -109,9 +109,9 @@ class Vm:
     ``takings`` counts how often it was taken from a host that was lost, without being asked. While
     it is ``fenced_off``, what is said of it is void: that host's copy may still run, and what
     becomes of the VM is decided by the failover that took it. While it is ``recovering``, a task
-    that a restart of the VRM interrupted waits to hear of it, and decides. ``epoch_reserved`` is the
-    highest epoch that was promised to hosts for migrations: whoever gets the VM otherwise gets it
-    at a higher one.
+    that a restart of the VRM interrupted waits to hear of it, and decides. ``epoch_reserved`` is
+    the highest epoch that was promised to hosts for migrations: whoever gets the VM otherwise gets
+    it at a higher one.
     """
 
     number: int
@@ -153,11 +153,6 @@ class Vm:
     def next_epoch(self) -> int:
         """An epoch above all that hosts may have it at."""
         return max(self.epoch, self.epoch_reserved) + 1
-
-    @property
-    def migrating(self) -> bool:
-        """Whether it is on its way to another host: who has it, the array decides."""
-        return self.change is not None and self.change.action is VmAction.MIGRATE
 
     @property
     def frozen(self) -> bool:

@@ -9,6 +9,7 @@ from cluster.vrm.failovers import KIND as FAILOVER
 from cluster.vrm.hosts import HostOrder, Hosts
 from cluster.vrm.inventory import Inventory
 from cluster.vrm.lifecycle import FORCED, STARTED, Lifecycle
+from cluster.vrm.migrations import KIND as MIGRATION
 from cluster.vrm.records import Vm
 from cluster.vrm.settling import Settling
 from cluster.vrm.spawn import Spawn
@@ -35,8 +36,8 @@ class Recovery:
     """Resumes tasks: agents are right about what runs, the store about what should.
 
     Starts and stops are carried on to their goal. What cannot be repeated without harm has
-    succeeded where a VM is seen to have got there, and else is rolled back. Failovers and VM groups
-    are carried on by those who began them.
+    succeeded where a VM is seen to have got there, and else is rolled back. Failovers, migrations
+    and VM groups are carried on by those who began them.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class Recovery:
                     self._mark_group(task)
                 elif task.kind in list(HostOrder):
                     self._hosts.resume(task)
-                elif task.kind != FAILOVER:
+                elif task.kind not in (FAILOVER, MIGRATION):
                     self._resume_vm(task)
         return len(tasks)
 

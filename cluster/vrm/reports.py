@@ -17,6 +17,7 @@ from cluster.vrm.copies import VoidCopies
 from cluster.vrm.events import Events, Severity
 from cluster.vrm.figures import NO_VM, NOWHERE
 from cluster.vrm.inventory import Inventory
+from cluster.vrm.migrations import Migrations
 from cluster.vrm.records import Host, Vm
 from cluster.vrm.usage import Reporters, integers
 from fusion.errors import InvalidInput
@@ -58,6 +59,7 @@ class Reports:
         events: Events,
         detector: Detector,
         copies: VoidCopies,
+        migrations: Migrations,
         lost_by: Callable[[Host, Vm, float], None],
         clock: Clock,
     ) -> None:
@@ -66,6 +68,7 @@ class Reports:
         self._events = events
         self._detector = detector
         self._copies = copies
+        self._migrations = migrations
         self._lost_by = lost_by
         self._clock = clock
         self._heard: dict[str, _Heard] = {}  # by the first host of the report
@@ -226,7 +229,7 @@ class Reports:
     def take_loss(self, host: Host) -> None:
         """``host`` came on anew: it holds nothing of before, whatever is being ordered."""
         for vm in self._inventory.vms_on(host):
-            if not vm.fenced_off:
+            if not vm.fenced_off and self._migrations.passage(vm) is None:
                 self._take_state(vm, host, VmState.STOPPED)
 
     def _take_state(self, vm: Vm, host: Host, state: VmState) -> None:

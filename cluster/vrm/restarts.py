@@ -20,7 +20,6 @@ from cluster.vrm.records import Change, Desired, Host, Vm
 from cluster.vrm.spawn import Spawn
 from cluster.vrm.store import Store
 from fusion.errors import FusionError
-from fusion.policy.placement import PlacementRequest
 from fusion.policy.restarts import Turn, Waiting, back_off_s, next_turns
 from fusion.vm import TRANSIENT, VmAction, VmState
 
@@ -161,7 +160,7 @@ class Restarts:
             Waiting(
                 vm_number=entry.vm.number,
                 priority=entry.vm.spec.restart_priority,
-                request=PlacementRequest.of(entry.vm.spec),
+                request=self._placing.request_of(entry.vm.spec),
                 not_before_s=entry.not_before_s,
             )
             for entry in self._waiting.values()

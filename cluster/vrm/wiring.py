@@ -18,10 +18,12 @@ from cluster.vrm.configuration import Configuration
 from cluster.vrm.copies import VoidCopies
 from cluster.vrm.deploy import Deploy
 from cluster.vrm.detection import Detection
+from cluster.vrm.evacuated import Evacuated
+from cluster.vrm.evacuation import Evacuation
 from cluster.vrm.events import Events, Severity
 from cluster.vrm.facts import Facts
 from cluster.vrm.failover import HighAvailability
-from cluster.vrm.failovers import Failovers
+from cluster.vrm.failovers import Cause, Failovers
 from cluster.vrm.fencing import Fencing
 from cluster.vrm.hearing import Hearing
 from cluster.vrm.heartbeats import Heartbeats
@@ -30,12 +32,16 @@ from cluster.vrm.inventory import Inventory
 from cluster.vrm.launch import Launch
 from cluster.vrm.lifecycle import Lifecycle
 from cluster.vrm.liveness import Liveness
+from cluster.vrm.migrating import Migrating
+from cluster.vrm.migration_orders import MigrationOrders
+from cluster.vrm.migrations import Migrations
 from cluster.vrm.notices import Notices
 from cluster.vrm.observation import observe, take_census
 from cluster.vrm.operator import Operator
 from cluster.vrm.orders import Orders
 from cluster.vrm.placing import Placing
-from cluster.vrm.records import Host
+from cluster.vrm.planning import Planning
+from cluster.vrm.records import Host, Vm
 from cluster.vrm.recovery import RESTARTED, Recovery
 from cluster.vrm.registry import Registry
 from cluster.vrm.reports import Reports
@@ -126,6 +132,7 @@ class Wiring:
             retry_s=self._renewal_s,
         )
         self._failovers = Failovers(store, self._tasks, clock)
+        self._migrations = Migrations(store, self._tasks, clock)
         self._copies = VoidCopies(self._inventory, self._orders, self._events, spawn)
         self.restarts = Restarts(
             store=store,
@@ -139,6 +146,36 @@ class Wiring:
             spawn=spawn,
         )
         self._availability = self._high_availability()
+        self._evacuated = Evacuated(store)
+        self._planning = Planning(self._inventory, self._placing, self._migrations)
+        self._migrating = Migrating(
+            store=store,
+            inventory=self._inventory,
+            tasks=self._tasks,
+            events=self._events,
+            changes=self._changes,
+            migrations=self._migrations,
+            evacuated=self._evacuated,
+            planning=self._planning,
+            orders=self._orders,
+            arrays=self._arrays,
+            copies=self._copies,
+            availability=self._availability,
+            clock=clock,
+            interval_s=self._interval_s,
+            spawn=spawn,
+        )
+        self.migration_orders = MigrationOrders(
+            store=store,
+            inventory=self._inventory,
+            tasks=self._tasks,
+            events=self._events,
+            migrations=self._migrations,
+            planning=self._planning,
+            migrating=self._migrating,
+            hearing=self._hearing,
+            spawn=spawn,
+        )
         self.detection = self._detection(datacenter)
         self._reports = Reports(
             inventory=self._inventory,
@@ -146,6 +183,7 @@ class Wiring:
             events=self._events,
             detector=self._detector,
             copies=self._copies,
+            migrations=self._migrations,
             lost_by=self._availability.lost_by,
             clock=clock,
         )
@@ -175,6 +213,7 @@ class Wiring:
             inventory=self._inventory,
             tasks=self._tasks,
             events=self._events,
+            migrations=self._migrations,
             orders=self._orders,
             spawn=spawn,
         )
@@ -190,8 +229,20 @@ class Wiring:
             reserve=self._reserve,
             hearing=self._hearing,
             failovers=self._failovers,
+            migrations=self._migrations,
             restarts=self.restarts,
             spawn=spawn,
+        )
+        evacuation = Evacuation(
+            inventory=self._inventory,
+            tasks=self._tasks,
+            migrations=self._migrations,
+            orders=self.migration_orders,
+            planning=self._planning,
+            evacuated=self._evacuated,
+            hearing=self._hearing,
+            clock=clock,
+            interval_s=self._interval_s,
         )
         self._hosts = Hosts(
             store=store,
@@ -200,13 +251,20 @@ class Wiring:
             events=self._events,
             lifecycle=self._lifecycle,
             restarts=self.restarts,
+            evacuation=evacuation,
+            evacuated=self._evacuated,
             switch=self._switch,
             clock=clock,
             interval_s=self._interval_s,
             spawn=spawn,
         )
         self.facts = Facts(
-            self._generation, self._inventory, self._tasks, self._events, self._failovers
+            generation=self._generation,
+            inventory=self._inventory,
+            tasks=self._tasks,
+            events=self._events,
+            failovers=self._failovers,
+            migrations=self._migrations,
         )
         self._lateness = Lateness()
         self._census = take_census(endpoint, self._inventory)
@@ -229,11 +287,14 @@ class Wiring:
             Severity.WARNING, "vrm.restarted", f"{RESTARTED} (generation {self._generation}){what}"
         )
         self._availability.resume()
+        self._migrating.resume()
+        self.migration_orders.resume()
         self._recovery().resume()
 
     def keep_going(self) -> None:
         """Start what goes on for as long as the VRM runs."""
         self._spawn(self.restarts.keep_restarting())
+        self._spawn(self.migration_orders.keep_giving_turns())
         if self._arrays.specs:
             self._spawn(self.volumes.keep_deleting())
             self._spawn(self.detection.watch())
@@ -268,6 +329,8 @@ class Wiring:
             fencing=fencing,
             restarts=self.restarts,
             copies=self._copies,
+            migrations=self._migrations,
+            lost_in_passage=self._lost_in_passage,
             spawn=self._spawn,
         )
 
@@ -307,6 +370,7 @@ class Wiring:
             placing=self._placing,
             failovers=self._failovers,
             restarts=self.restarts,
+            migrations=self._migrations,
         )
 
     def _launch(self) -> Launch:
@@ -324,8 +388,12 @@ class Wiring:
 
     def _lost(self, host: Host) -> None:
         """It holds nothing of before any more, and lacks nothing yet."""
+        self._migrating.came_on_anew(host)
         self._reports.take_loss(host)
         self.detection.forget(host)
+
+    def _lost_in_passage(self, vm: Vm, cause: Cause, last_seen_s: float) -> None:
+        self._migrating.lost(vm, cause, last_seen_s)
 
     def _registry_service(self) -> Registry:
         def ready(host: Host) -> None:
@@ -369,6 +437,8 @@ class Wiring:
             configuration=self._configuration,
             hosts=self._hosts,
             failovers=self._failovers,
+            migrations=self._migrations,
+            migration_orders=self.migration_orders,
             arrays=self._arrays,
             clock=self._clock,
         )

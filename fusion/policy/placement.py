@@ -32,7 +32,11 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class PlacementRequest:
-    """What a VM needs of its host; ``cpu_mhz`` is the most that it can ever use."""
+    """What a VM needs of its host; ``cpu_mhz`` is the most that it can ever use.
+
+    Where it may not be on every host, ``allowed`` are those ``[H]`` on which it may, and ``bound``
+    says in words what keeps it from the others.
+    """
 
     vm: str
     cluster: str
@@ -40,9 +44,11 @@ class PlacementRequest:
     memory_bytes: int
     cpu_mhz: float
     reservation_mhz: float
+    allowed: Mask | None = None
+    bound: str = ""
 
     @staticmethod
-    def of(spec: VmSpec) -> PlacementRequest:
+    def of(spec: VmSpec, allowed: Mask | None = None, bound: str = "") -> PlacementRequest:
         most_mhz = max(min(spec.cpu_mhz, spec.cpu.limit_mhz), spec.cpu.reservation_mhz)
         return PlacementRequest(
             vm=spec.name,
@@ -51,6 +57,8 @@ class PlacementRequest:
             memory_bytes=spec.memory_bytes,
             cpu_mhz=most_mhz,
             reservation_mhz=spec.cpu.reservation_mhz,
+            allowed=allowed,
+            bound=bound,
         )
 
 
@@ -135,7 +143,7 @@ def fitting(request: PlacementRequest, hosts: HostsSnapshot) -> Mask:
         & (hosts.memory_free_bytes >= request.memory_bytes)
         & (hosts.cpu_unreserved_mhz >= request.reservation_mhz - ROUNDING_MHZ)
     )
-    return fits
+    return fits if request.allowed is None else fits & request.allowed
 
 
 #: The method of a policy, or a function in its place.
@@ -212,6 +220,11 @@ def why_none(request: PlacementRequest, hosts: HostsSnapshot) -> str:
     if not left.any():
         return f"cluster {request.cluster} has no hosts"
     reasons = []
+    if request.allowed is not None:
+        others = int((left & ~request.allowed).sum())
+        if others:
+            reasons.append(f"{others} may not have it ({request.bound})")
+        left = left & request.allowed
     in_use = left & hosts.in_use
     for code, state in enumerate(HOST_STATES):
         away = int((left & (hosts.state == code)).sum())

@@ -12,6 +12,7 @@ from cluster.live.stores import LiveStores
 from cluster.vrm.configuration import Configuration
 from cluster.vrm.events import Events
 from cluster.vrm.inventory import Inventory
+from cluster.vrm.migrations import Migrations
 from cluster.vrm.orders import Unanswered
 from cluster.vrm.records import Host, Vm
 from cluster.vrm.store import Store
@@ -58,6 +59,7 @@ def configured(
             inventory=inventory,
             tasks=tasks,
             events=events,
+            migrations=Migrations(store, tasks, StoppedClock()),
             orders=slow,  # type: ignore[arg-type]
             spawn=lambda order: work.append(asyncio.ensure_future(order)),
         )

@@ -1,0 +1,150 @@
+"""Hosts are emptied by live migration, and get back what had to leave them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from cluster.clock import Clock
+from cluster.rpc.v1 import common_pb2
+from cluster.vrm.evacuated import Evacuated
+from cluster.vrm.hearing import Hearing
+from cluster.vrm.inventory import Inventory
+from cluster.vrm.migration_orders import MigrationOrders
+from cluster.vrm.migrations import Migration, Migrations
+from cluster.vrm.planning import Planning
+from cluster.vrm.records import Host, Vm
+from cluster.vrm.tasks import Task, Tasks
+from fusion.errors import FusionError, Refused
+
+#: How often the VMs of a host are tried, each time with what has become of the other hosts.
+ATTEMPTS = 3
+
+#: So many VMs are named where they stay, each with the reason.
+NAMED = 5
+
+#: As clusters are set.
+_DEFAULT = common_pb2.MigrationSettings()
+
+
+class Evacuation:
+    """Moves all VMs of a host elsewhere, and back.
+
+    All are ordered at once, in a good order; the queue of migrations sees to it that only so many
+    go at a time. What can be known to be in the way is told before anything moves.
+    """
+
+    def __init__(
+        self,
+        *,
+        inventory: Inventory,
+        tasks: Tasks,
+        migrations: Migrations,
+        orders: MigrationOrders,
+        planning: Planning,
+        evacuated: Evacuated,
+        hearing: Hearing,
+        clock: Clock,
+        interval_s: float,
+    ) -> None:
+        self._inventory = inventory
+        self._tasks = tasks
+        self._migrations = migrations
+        self._orders = orders
+        self._planning = planning
+        self._evacuated = evacuated
+        self._hearing = hearing
+        self._clock = clock
+        self._interval_s = interval_s
+
+    def check(self, host: Host) -> None:
+        """Raise ``Refused`` where a VM of ``host`` cannot be moved, named with the reason."""
+        _, stay = self._planning.evacuation(host, self._to_go(host))
+        if stay:
+            raise Refused(f"host {host.name} cannot be emptied: {_listed(stay)}")
+
+    def coming(self, host: Host) -> list[Vm]:
+        """Return the VMs that are on their way to ``host``."""
+        return [self._inventory.vms[each.vm_number] for each in self._coming(host)]
+
+    async def carry_out(self, host: Host, task: Task) -> None:
+        """Move away all VMs of ``host``, and those that were on their way to it, for ``task``.
+
+        Raises ``FusionError`` where some stay; what was moved is elsewhere by then.
+        """
+        await self._hearing.wait()  # after a restart of the VRM
+        stay: dict[str, str] = {}
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                await self._clock.sleep(self._interval_s)
+            stay = await self._attempt(host, task)
+            if not (self._inventory.vms_on(host) or self._coming(host)):
+                return
+        raise FusionError(f"host {host.name} still holds VMs: {_listed(stay)}")
+
+    async def bring_back(self, host: Host, task: Task) -> str:
+        """Move back to ``host`` what had to leave it and can come; return what became of it."""
+        await self._hearing.wait()
+        known = [self._inventory.vms.get(number) for number in self._evacuated.of(host)]
+        away = [vm for vm in known if vm is not None and vm.host not in (None, host)]
+        stay = await self._move([(vm, host) for vm in away], task, evacuates=False)
+        self._evacuated.forget(host)
+        back = len(away) - len(stay)
+        told = f"{back} of the {len(away)} VMs that had left are back" if away else "none had left"
+        return f"{told}; elsewhere stay {_listed(stay)}" if stay else told
+
+    async def _attempt(self, host: Host, task: Task) -> dict[str, str]:
+        """Move what can be moved now; return which VMs stayed, and why."""
+        destinations, stay = self._planning.evacuation(host, self._to_go(host))
+        stay |= await self._move(destinations, task, evacuates=True)
+        for migration in self._coming(host):
+            await self._end(migration)
+        return stay
+
+    def _to_go(self, host: Host) -> list[Vm]:
+        return [vm for vm in self._inventory.vms_on(host) if self._migrations.passage(vm) is None]
+
+    def _coming(self, host: Host) -> list[Migration]:
+        return [each for each in self._migrations.under_way() if each.destination == host.name]
+
+    async def _move(
+        self, destinations: Sequence[tuple[Vm, Host]], task: Task, *, evacuates: bool
+    ) -> dict[str, str]:
+        """Have VMs migrated, and wait until all have been; return which were not, and why."""
+        stay: dict[str, str] = {}
+        migrations = []
+        for vm, destination in destinations:
+            if self._migrations.of(vm) is None:
+                try:
+                    self._orders.migrate(vm, destination, _DEFAULT, "", evacuates=evacuates)
+                except FusionError as error:
+                    stay[vm.name] = str(error)
+                    continue
+            migration = self._migrations.of(vm)
+            assert migration is not None
+            migrations.append(migration)
+        ended = 0
+
+        async def see(migration: Migration) -> None:
+            nonlocal ended
+            own = await self._end(migration)
+            ended += 1
+            self._tasks.progress(task, ended / len(destinations))
+            if own.reason:
+                stay[migration.vm_name] = own.reason
+
+        await asyncio.gather(*map(see, migrations))
+        return stay
+
+    async def _end(self, migration: Migration) -> Task:
+        own = self._migrations.task(migration)
+        async for _ in self._tasks.watch(own):
+            pass
+        return own
+
+
+def _listed(why: Mapping[str, str]) -> str:
+    """Return VMs with their reasons; some, where there are many."""
+    told = [f"{name} ({reason})" for name, reason in list(why.items())[:NAMED]]
+    more = [f"{len(why) - NAMED} more"] if len(why) > NAMED else []
+    return ", ".join(told + more)
