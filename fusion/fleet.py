@@ -3,61 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from fusion.arrays import Ints
-from fusion.compute.processors import Guest, Processors
-from fusion.errors import InvalidInput, NotFound, Refused
+from fusion.compute.processors import Guest
+from fusion.crossings import Crossings
+from fusion.domains import check_cpu
+from fusion.errors import InvalidInput, Refused
 from fusion.fleet_view import (
-    CODE_OF,
-    STATES,
     FleetView,
     HostColumns,
     Layout,
     Occupancy,
 )
-from fusion.guest.workload import WorkloadBank
-from fusion.passage import Passage
-from fusion.room import Room
-from fusion.spec import CpuQos, HostSpec, VmSpec
-from fusion.suspension import Suspension
-from fusion.vm import ON_HOST, TRANSITIONS, VmAction, VmState, next_state, vm_id
-from fusion.vm_table import VmTable
-
-#: By code of state: the code of the state once the guest has booted; itself where none boots.
-BOOTED = np.array(
-    [CODE_OF[TRANSITIONS[state].get(VmAction.BOOTED, state)] for state in STATES], dtype=np.int8
-)
+from fusion.spec import CpuQos, VmSpec
+from fusion.vm import ON_HOST, VmAction, VmState, next_state, vm_id
 
 
-class Fleet:
+class Fleet(Crossings):
     """The model of all hosts of one process.
 
     Time stands still between calls of ``advance``. An order takes effect at the instant that was
     last advanced to, so whoever gives one advances to the present first.
     """
-
-    def __init__(self, hosts: Sequence[HostSpec], now_s: float = 0.0) -> None:
-        self.now_s = now_s
-        self._names = tuple(host.name for host in hosts)
-        self._row_of = {host.name: row for row, host in enumerate(hosts)}
-        if len(self._row_of) < len(hosts):
-            raise InvalidInput("two hosts of a fleet have one name; give each its own")
-        self._on = np.zeros(len(hosts), dtype=np.bool_)
-        #: Of each host, the rows of its VMs by number.
-        self._rows: list[dict[int, int]] = [{} for _ in hosts]
-        self._vms = VmTable()
-        self._boots = 0
-        self._suspended: dict[tuple[int, int], Suspension] = {}  # by host row and number
-        self._bank = WorkloadBank()
-        self._processors = Processors(hosts, self._vms, self._bank)
-        self._room = Room(hosts, self._vms, self._processors)
-        self._layout: Layout | None = None
-        self._occupancy: Occupancy | None = None
-        self._next_timer_s: float | None = None  # None: to be looked up
 
     # Hosts
 
@@ -163,7 +132,7 @@ class Fleet:
         """
         row = self._vm(host, number)
         host_row, state = self._host(host), self._state(row)
-        _check_cpu(number, cpu)
+        check_cpu(number, cpu)
         if self._migrates(row):
             raise Refused(f"VM {vm_id(number)} is migrating; wait until that is over")
         if state in ON_HOST:
@@ -198,19 +167,6 @@ class Fleet:
             self._suspended[key] = replace(suspension, why=why)  # what holds if it stays
         return self._enter(row, suspension.shown, Guest.IDLE, math.inf)
 
-    def suspend_for_hand_over(self, host: str, number: int) -> VmState:
-        """Freeze a VM that migrates, also where it is frozen already: it goes on at one of its two
-        hosts alone. It is shown as migrating, and all orders are refused.
-
-        Raises ``Refused`` where it does not migrate.
-        """
-        row, key = self._vm(host, number), (self._host(host), number)
-        if not self._migrates(row):
-            raise Refused(f"VM {vm_id(number)} is {self._state(row)}; it does not migrate any more")
-        suspension = self._suspended.get(key) or self._suspension(row, "it is handed over")
-        suspension = self._suspended[key] = replace(suspension, handed_over=True)
-        return self._enter(row, suspension.shown, Guest.IDLE, math.inf)
-
     def restore(self, host: str, number: int) -> VmState:
         """Let a VM that is frozen go on as it was: what is left of a boot or shutdown follows."""
         row, host_row = self._vm(host, number), self._host(host)
@@ -223,97 +179,6 @@ class Fleet:
         """Drop a VM at once, whatever it is doing: nothing is left of this copy."""
         self._vm(host, number)
         self._remove(self._host(host), number)
-
-    # Migration: at the source
-
-    def begin_migration(self, host: str, number: int) -> VmState:
-        """Mark a running VM as migrating; its guest works on, and most orders are refused."""
-        row = self._vm(host, number)
-        return self._enter(row, self._after(row, VmAction.MIGRATE), Guest.WORKING, math.inf)
-
-    def end_migration(self, host: str, number: int) -> VmState:
-        """Let a VM be as it was before it began to migrate, with all of its processors.
-
-        One that is frozen stays so, as paused. Nothing happens if it does not migrate.
-        """
-        row, key = self._vm(host, number), (self._host(host), number)
-        if not self._migrates(row):
-            return self._state(row)
-        self._vms.throttle[row] = 0.0
-        settled = next_state(vm_id(number), VmState.MIGRATING, VmAction.SETTLED)
-        suspension = self._suspended.get(key)
-        if suspension is None:
-            return self._enter(row, settled, Guest.WORKING, math.inf)
-        suspension = self._suspended[key] = replace(suspension, state=settled, handed_over=False)
-        return self._enter(row, suspension.shown, Guest.IDLE, math.inf)
-
-    def throttle(self, host: str, number: int, share: float) -> None:
-        """Keep a VM that migrates from ``share`` of what it may use of its processors.
-
-        Its demand stays as it is. It lasts until the migration ends; 0 ends it before.
-        """
-        row = self._vm(host, number)
-        if not 0 <= share < 1:
-            raise InvalidInput(f"VM {vm_id(number)}: a throttle of {share:g}; give 0 to below 1")
-        if not self._migrates(row):
-            raise Refused(f"VM {vm_id(number)} is {self._state(row)}; it does not migrate")
-        self._vms.throttle[row] = share
-        self._processors.disturb(self._host(host))
-
-    def hand_out(self, host: str, number: int) -> Passage:
-        """Return what goes with a VM to another host; ``discard`` follows once it is there."""
-        row = self._vm(host, number)
-        self._processors.settle(self.now_s)
-        return Passage(
-            used_mhz_s=float(self._vms.used_mhz_s[row]),
-            ready_s=float(self._vms.ready_s[row]),
-            added_load=float(self._vms.added_load[row]),
-        )
-
-    # Migration: at the destination
-
-    def expect(self, host: str, number: int, spec: VmSpec) -> None:
-        """Keep memory and reservation for a VM that is to arrive at ``host``.
-
-        Raises ``Refused`` where the host is off, has the VM or expects it already, or has no room.
-        """
-        host_row = self._host(host)
-        self._refuse_if_there(host_row, number)
-        if self._room.expects(host_row, number):
-            raise Refused(f"host {host} expects VM {vm_id(number)} already; wait until that ends")
-        self._admit(host_row, number, spec)
-        self._room.keep(host_row, number, spec)
-        self._changed(host_row)
-
-    def drop_expected(self, host: str, number: int) -> None:
-        """Keep no room for a VM any more; nothing happens if none was kept."""
-        host_row = self._host(host)
-        if self._room.drop(host_row, number):
-            self._changed(host_row)
-
-    def arrive(self, host: str, number: int, spec: VmSpec, seed: int, passage: Passage) -> VmState:
-        """Have a VM run on ``host`` as it did where it comes from; it takes the room kept for it.
-
-        Its guest does not boot, but lives by a boot of its own here: see ``boot``. Raises
-        ``Refused`` where the host is off, has the VM already or has no room for it.
-        """
-        host_row = self._host(host)
-        self._refuse_if_there(host_row, number)
-        self._admit(host_row, number, spec)
-        row = self._occupy(host_row, number, spec, seed)
-        self._vms.carry_on(row, passage.used_mhz_s, passage.ready_s)
-        self._vms.added_load[row] = passage.added_load
-        self._begin_boot(row)
-        return self._enter(row, VmState.RUNNING, Guest.WORKING, math.inf)
-
-    # Migration: at both
-
-    def take_cpu(self, host: str, mhz: float) -> None:
-        """Have ``host`` itself use ``mhz`` more, as packing pages does; negative gives it back.
-
-        The VMs get what is left, beside what a fault steals.
-        """
-        self._processors.take(self._host(host), mhz)
 
     # Time
 
@@ -344,34 +209,6 @@ class Fleet:
         return min(self._next_timer(), self._processors.next_change(self.now_s))
 
     # What is known
-
-    def state(self, host: str, number: int) -> VmState:
-        """Return the state of a VM; raises ``NotFound`` where it is not on ``host``."""
-        return self._state(self._vm(host, number))
-
-    def boot(self, host: str, number: int) -> int:
-        """Return by which boot a VM's guest lives: another whenever it begins with empty memory.
-
-        No two guests of a fleet have one in common, ever.
-        """
-        return int(self._vms.boot[self._vm(host, number)])
-
-    def write_pace(self, host: str, number: int) -> float:
-        """Return at which share of its full rates a guest writes its memory now, 0 to 1.
-
-        See ``fusion.memory.spec.GuestMemory``: it follows the load, and how much of what the guest
-        wants of its processors it gets. 0 while it is frozen or paused.
-        """
-        row, vms = self._vm(host, number), self._vms
-        if vms.guest[row] == Guest.IDLE:
-            return 0.0
-        self._processors.settle(self.now_s)
-        demand_mhz, idle_share = float(vms.demand_mhz[row]), float(vms.idle_share[row])
-        if demand_mhz <= 0:
-            return idle_share
-        busy = demand_mhz / float(vms.vcpus[row] * vms.vcpu_mhz[row])
-        return (idle_share + (1.0 - idle_share) * busy) * float(vms.used_mhz[row]) / demand_mhz
-
     def short_of_reservations(self) -> tuple[str, ...]:
         """Return the names of the hosts that cannot give their VMs what they reserved."""
         self._processors.settle(self.now_s)
@@ -403,177 +240,4 @@ class Fleet:
                 first_vm=layout.first_vm,
             ),
             vms=layout.vm_columns(self._vms, occupancy),
-        )
-
-    # Finding and admitting
-
-    def _host(self, host: str) -> int:
-        row = self._row_of.get(host)
-        if row is None:
-            raise NotFound(f"no host {host!r} here; there are {', '.join(self._names)}")
-        return row
-
-    def _vm(self, host: str, number: int) -> int:
-        row = self._rows[self._host(host)].get(number)
-        if row is None:
-            raise NotFound(f"host {host} has no VM {vm_id(number)}; start it there first")
-        return row
-
-    def _others(self, host_row: int, number: int) -> Ints:
-        """Return the rows of a host's VMs, VM ``number`` left out."""
-        rows = self._rows[host_row]
-        return np.array([row for other, row in rows.items() if other != number], dtype=np.int64)
-
-    def _admit(self, host_row: int, number: int, spec: VmSpec) -> None:
-        """Raise ``Refused`` where a host is off or has no room for a VM, ``InvalidInput`` where
-        none ever would.
-        """
-        if not self._on[host_row]:
-            host = self._names[host_row]
-            raise Refused(f"host {host} is powered off; power it on before it is given VMs")
-        _check(number, spec)
-        others = self._others(host_row, number)
-        self._room.admit_memory(host_row, number, spec.memory_bytes, others)
-        self._room.admit_reservation(host_row, number, spec.cpu.reservation_mhz, others)
-
-    def _refuse_if_there(self, host_row: int, number: int) -> None:
-        row = self._rows[host_row].get(number)
-        if row is not None and self._state(row) is not VmState.STOPPED:
-            raise Refused(
-                f"host {self._names[host_row]} has VM {vm_id(number)}, which is {self._state(row)};"
-                f" choose another host"
-            )
-
-    # Rows
-
-    def _occupy(self, host_row: int, number: int, spec: VmSpec, seed: int) -> int:
-        """Return the row of a VM that was admitted: a new one, or that of one that has stopped."""
-        slot = self._bank.add(spec.workload, seed)
-        self._room.drop(host_row, number)
-        row = self._rows[host_row].get(number)
-        if row is None:
-            row = self._rows[host_row][number] = self._vms.append(number, host_row)
-        self._vms.set_spec(row, spec)
-        self._vms.workload[row] = slot
-        self._layout = None
-        return row
-
-    def _remove(self, host_row: int, number: int) -> None:
-        row = self._rows[host_row].pop(number)
-        self._suspended.pop((host_row, number), None)
-        if self._vms.workload[row] >= 0:
-            self._bank.remove(int(self._vms.workload[row]))
-        self._vms.remove(row)
-        if row < len(self._vms):
-            self._rows[int(self._vms.host_row[row])][int(self._vms.number[row])] = row
-        self._layout = None
-        self._changed(host_row)
-
-    def _changed(self, host_row: int | Ints) -> None:
-        """A VM or the power of a host changed, or those of several."""
-        self._processors.disturb(host_row)
-        self._occupancy = None
-        self._next_timer_s = None
-
-    def _state(self, row: int) -> VmState:
-        return STATES[int(self._vms.state[row])]
-
-    def _after(self, row: int, action: VmAction) -> VmState:
-        number = int(self._vms.number[row])
-        suspension = self._suspended.get((int(self._vms.host_row[row]), number))
-        if suspension is not None and not suspension.allows(action):
-            raise suspension.refusal(vm_id(number), action)
-        return next_state(vm_id(number), self._state(row), action)
-
-    def _migrates(self, row: int) -> bool:
-        """Whether a VM migrates, frozen or not."""
-        key = int(self._vms.host_row[row]), int(self._vms.number[row])
-        suspension = self._suspended.get(key)
-        state = self._state(row) if suspension is None else suspension.state
-        return state is VmState.MIGRATING
-
-    def _suspension(self, row: int, why: str) -> Suspension:
-        """Return what is kept of a VM as it stands; raises ``Refused`` where it is stopped."""
-        state = self._state(row)
-        if state not in ON_HOST:
-            number = int(self._vms.number[row])
-            raise Refused(f"VM {vm_id(number)} is {state}; there is nothing to freeze")
-        return Suspension(
-            state=state,
-            guest=Guest(int(self._vms.guest[row])),
-            remaining_s=float(self._vms.timer_s[row]) - self.now_s,
-            why=why,
-        )
-
-    def _enter(self, row: int, state: VmState, guest: Guest, lasting_s: float) -> VmState:
-        """Put a VM into ``state`` and its guest into a new phase that ends after ``lasting_s``."""
-        if guest is Guest.BOOTING:
-            self._begin_boot(row)
-        return self._put(row, state, guest, lasting_s)
-
-    def _begin_boot(self, row: int) -> None:
-        self._boots += 1
-        self._vms.boot[row] = self._boots
-
-    def _put(self, row: int, state: VmState, guest: Guest, lasting_s: float) -> VmState:
-        self._vms.state[row], self._vms.guest[row] = CODE_OF[state], guest
-        self._vms.timer_s[row] = self.now_s + lasting_s
-        self._changed(int(self._vms.host_row[row]))
-        return state
-
-    def _halt(self, row: int) -> VmState:
-        """Stop a VM: its row stays, without memory, processors or workload."""
-        self._bank.remove(int(self._vms.workload[row]))
-        self._vms.workload[row] = -1
-        self._vms.added_load[row] = self._vms.throttle[row] = 0.0
-        self._suspended.pop((int(self._vms.host_row[row]), int(self._vms.number[row])), None)
-        return self._enter(row, VmState.STOPPED, Guest.IDLE, math.inf)
-
-    # Timers
-
-    def _next_timer(self) -> float:
-        if self._next_timer_s is None:
-            self._next_timer_s = float(self._vms.timer_s.min(initial=math.inf))
-        return self._next_timer_s
-
-    def _end_phases(self) -> None:
-        """End the phases of guests whose time has come."""
-        vms = self._vms
-        due = np.flatnonzero(vms.timer_s <= self.now_s)
-        booting = vms.guest[due] == Guest.BOOTING
-        booted, shut_down = due[booting], due[~booting]
-        vms.state[booted] = BOOTED[vms.state[booted]]
-        vms.guest[booted] = Guest.WORKING
-        vms.timer_s[booted] = math.inf
-        self._changed(vms.host_row[booted])
-        # Only orders shut guests down, so these are few.
-        for row in shut_down.tolist():
-            if self._state(row) is VmState.STOPPING:
-                self._halt(row)
-            else:
-                self._enter(row, VmState.REBOOTING, Guest.BOOTING, float(vms.boot_s[row]))
-
-
-def _check(number: int, spec: VmSpec) -> None:
-    """Raise ``InvalidInput`` where a VM of ``spec`` could run nowhere."""
-    _check_cpu(number, spec.cpu)
-    for fact, value, least in (
-        ("vcpus", spec.vcpus, 1),
-        ("vcpu_mhz", spec.vcpu_mhz, 1),
-        ("memory_bytes", spec.memory_bytes, 1),
-        ("boot_s", spec.boot_s, 0),
-        ("shutdown_s", spec.shutdown_s, 0),
-    ):
-        if not least <= value < math.inf:
-            raise InvalidInput(
-                f"VM {vm_id(number)}: {fact} is {value:g}; at least {least} is needed"
-            )
-
-
-def _check_cpu(number: int, cpu: CpuQos) -> None:
-    if cpu.shares < 1 or not cpu.limit_mhz > 0 or not 0 <= cpu.reservation_mhz < math.inf:
-        raise InvalidInput(
-            f"VM {vm_id(number)}: shares of {cpu.shares}, a limit of {cpu.limit_mhz:g} MHz and a"
-            f" reservation of {cpu.reservation_mhz:g} MHz; give shares of at least 1, a limit"
-            f" above 0 MHz (or none) and a reservation of 0 MHz or more"
         )

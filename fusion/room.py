@@ -76,7 +76,7 @@ class Room:
         others = self._holding(others)
         reserved = float(self._vms.reservation_mhz[others].sum())
         reserved += sum(spec.cpu.reservation_mhz for spec in self._on_their_way(host_row, number))
-        free = max(float(self._processors.capacity_mhz[host_row]) - reserved, 0.0)
+        free = max(self._processors.reservable_mhz(host_row) - reserved, 0.0)
         if reservation_mhz > free + EXACTNESS_MHZ:
             raise Refused(
                 f"host {self._names[host_row]} has {format_mhz(free)} left to reserve and"

@@ -110,6 +110,10 @@ class Processors:
         self.capacity_mhz[host_row] = max(self._built_mhz[host_row] - others_mhz, 0.0)
         self.disturb(host_row)
 
+    def reservable_mhz(self, host_row: int) -> float:
+        """Return what the VMs of a host may reserve; what the host takes for a while is no loss."""
+        return max(float(self._built_mhz[host_row] - self._stolen_mhz[host_row]), 0.0)
+
     def reset(self, host_row: int) -> None:
         """Make a host as it is when it comes up: nothing stolen or taken, nothing counted."""
         self._taken_mhz[host_row] = 0.0

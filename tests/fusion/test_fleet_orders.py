@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from fusion.errors import NotFound, Refused
 from fusion.fleet import Fleet
+from fusion.passage import Passage
 from fusion.spec import GIB, NO_DOM0, Bursts, Constant, CpuQos, HostSpec, Sine, Step, Trace, VmSpec
 from fusion.vm import ON_HOST, TRANSITIONS, VmAction, VmState
 
@@ -55,6 +56,7 @@ class Known:
     """What a naive model knows of a VM: since when it boots, and when its state ends by itself.
 
     ``frozen`` is what it was before its host froze it: its state, and the times left.
+    ``handed_over``: its host froze it for another host. ``throttle`` is the share it is kept from.
     """
 
     spec: VmSpec
@@ -62,6 +64,13 @@ class Known:
     boots_s: float
     until_s: float
     frozen: tuple[VmState, float, float] | None = None
+    handed_over: bool = False
+    throttle: float = 0.0
+
+    @property
+    def migrates(self) -> bool:
+        state = self.frozen[0] if self.frozen else self.state
+        return state is VmState.MIGRATING
 
 
 class Orders(RuleBasedStateMachine):
@@ -72,6 +81,7 @@ class Orders(RuleBasedStateMachine):
         self.fleet = Fleet(HOSTS)
         self.on: dict[str, bool] = dict.fromkeys(NAMES, False)
         self.known: dict[tuple[str, int], Known] = {}
+        self.expected: dict[tuple[str, int], VmSpec] = {}
         self.ready: dict[tuple[str, int], float] = {}
 
     @rule(host=host_names)
@@ -84,6 +94,7 @@ class Orders(RuleBasedStateMachine):
         self.fleet.power_off(host)
         self.on[host] = False
         self.known = {key: vm for key, vm in self.known.items() if key[0] != host}
+        self.expected = {key: vm for key, vm in self.expected.items() if key[0] != host}
 
     @rule(host=host_names, number=numbers, spec=specs)
     def start(self, host: str, number: int, spec: VmSpec) -> None:
@@ -98,6 +109,7 @@ class Orders(RuleBasedStateMachine):
         assert possible
         now_s = self.fleet.now_s
         self.known[host, number] = Known(spec, VmState.STARTING, now_s, now_s + spec.boot_s)
+        self.expected.pop((host, number), None)
         self.advance(0.0)
 
     @rule(
@@ -117,7 +129,10 @@ class Orders(RuleBasedStateMachine):
     def order(self, host: str, number: int, action: VmAction) -> None:
         vm = self.known.get((host, number))
         possible = vm is not None and action in TRANSITIONS[vm.state]
-        possible &= vm is None or not vm.frozen or action is VmAction.FORCE_STOP
+        if vm is not None and action is VmAction.FORCE_STOP:
+            possible = (possible or vm.migrates) and not vm.handed_over
+        elif vm is not None and vm.frozen:
+            possible = False
         try:
             self.give(host, number, action)
         except (Refused, NotFound) as refusal:
@@ -134,7 +149,7 @@ class Orders(RuleBasedStateMachine):
             VmAction.PAUSE: (VmState.PAUSED, math.inf, math.inf),
             VmAction.RESUME: (VmState.RUNNING, math.inf, math.inf),
         }[action]
-        vm.frozen = None
+        vm.frozen, vm.throttle = None, 0.0
         vm.boots_s = self.fleet.now_s + boots_in_s
         vm.until_s = self.fleet.now_s + lasting_s
         self.advance(0.0)
@@ -175,7 +190,7 @@ class Orders(RuleBasedStateMachine):
         assert vm.frozen is not None
         vm.state, boots_in_s, lasting_s = vm.frozen
         vm.boots_s, vm.until_s = now_s + boots_in_s, now_s + lasting_s
-        vm.frozen = None
+        vm.frozen, vm.handed_over = None, False
         self.advance(0.0)
 
     @rule(host=host_names, number=numbers)
@@ -187,11 +202,98 @@ class Orders(RuleBasedStateMachine):
             return
         del self.known[host, number]
 
+    @rule(host=host_names, number=numbers)
+    def begin_migration(self, host: str, number: int) -> None:
+        vm = self.known.get((host, number))
+        try:
+            self.fleet.begin_migration(host, number)
+        except (Refused, NotFound):
+            assert vm is None or vm.state is not VmState.RUNNING
+            return
+        assert vm is not None
+        assert vm.state is VmState.RUNNING
+        vm.state = VmState.MIGRATING
+
+    @rule(host=host_names, number=numbers)
+    def suspend_for_hand_over(self, host: str, number: int) -> None:
+        vm = self.known.get((host, number))
+        try:
+            self.fleet.suspend_for_hand_over(host, number)
+        except (Refused, NotFound):
+            assert vm is None or not vm.migrates
+            return
+        assert vm is not None
+        vm.frozen = vm.frozen or (vm.state, math.inf, math.inf)
+        vm.state, vm.handed_over = VmState.MIGRATING, True
+
+    @rule(host=host_names, number=numbers)
+    def end_migration(self, host: str, number: int) -> None:
+        vm = self.known.get((host, number))
+        try:
+            self.fleet.end_migration(host, number)
+        except NotFound:
+            assert vm is None
+            return
+        assert vm is not None
+        if vm.migrates:
+            vm.handed_over, vm.throttle = False, 0.0
+            if vm.frozen:
+                vm.frozen, vm.state = (VmState.RUNNING, math.inf, math.inf), VmState.PAUSED
+            else:
+                vm.state = VmState.RUNNING
+
+    @rule(host=host_names, number=numbers, share=st.sampled_from([0.0, 0.2, 0.99]))
+    def throttle(self, host: str, number: int, share: float) -> None:
+        vm = self.known.get((host, number))
+        try:
+            self.fleet.throttle(host, number, share)
+        except (Refused, NotFound):
+            assert vm is None or not vm.migrates
+            return
+        assert vm is not None
+        vm.throttle = share
+
+    @rule(host=host_names, number=numbers, spec=specs)
+    def expect(self, host: str, number: int, spec: VmSpec) -> None:
+        possible = self.on[host] and self.is_free(host, number)
+        possible &= (host, number) not in self.expected
+        possible &= self.fits(host, number, spec.memory_bytes, spec.cpu)
+        try:
+            self.fleet.expect(host, number, spec)
+        except Refused:
+            assert not possible
+            return
+        assert possible
+        self.expected[host, number] = spec
+
+    @rule(host=host_names, number=numbers)
+    def drop_expected(self, host: str, number: int) -> None:
+        self.fleet.drop_expected(host, number)
+        self.expected.pop((host, number), None)
+
+    @rule(host=host_names, number=numbers, spec=specs)
+    def arrive(self, host: str, number: int, spec: VmSpec) -> None:
+        expected = self.expected.get((host, number))
+        spec = expected or spec
+        possible = self.on[host] and self.is_free(host, number)
+        possible &= bool(expected) or self.fits(host, number, spec.memory_bytes, spec.cpu)
+        try:
+            self.fleet.arrive(host, number, spec, number, Passage(7.0, 5.0, 0.25))
+        except Refused:
+            assert not possible
+            return
+        assert possible
+        self.known[host, number] = Known(spec, VmState.RUNNING, math.inf, math.inf)
+        self.expected.pop((host, number), None)
+
     @rule(host=host_names, number=numbers, cpu=qos)
     def set_cpu(self, host: str, number: int, cpu: CpuQos) -> None:
         vm = self.known.get((host, number))
-        fits = vm is not None and (
-            vm.state not in ON_HOST or self.fits(host, number, vm.spec.memory_bytes, cpu)
+        fits = vm is not None and not vm.migrates
+        fits = (
+            fits
+            and vm is not None
+            and (vm.state not in ON_HOST or self.fits(host, number, vm.spec.memory_bytes, cpu))
         )
         try:
             self.fleet.set_cpu(host, number, cpu)
@@ -220,11 +322,20 @@ class Orders(RuleBasedStateMachine):
                 vm.state = VmState.STOPPED if halting else VmState.RUNNING
                 vm.boots_s = vm.until_s = math.inf
 
+    def is_free(self, host: str, number: int) -> bool:
+        vm = self.known.get((host, number))
+        return vm is None or vm.state is VmState.STOPPED
+
     def fits(self, host: str, number: int, memory_bytes: int, cpu: CpuQos) -> bool:
         others = [
             vm.spec
             for (place, other), vm in self.known.items()
             if place == host and other != number and vm.state in ON_HOST
+        ]
+        others += [
+            other
+            for (place, on_its_way), other in self.expected.items()
+            if place == host and on_its_way != number
         ]
         spec = HOSTS[NAMES.index(host)]
         reserved = cpu.reservation_mhz + sum(other.cpu.reservation_mhz for other in others)
@@ -252,7 +363,10 @@ class Orders(RuleBasedStateMachine):
             ]
             assert view.hosts.on[host] == self.on[name]
             assert view.hosts.vms[host] == len(held)
-            assert view.hosts.memory_used_bytes[host] == sum(held) <= view.hosts.memory_bytes[host]
+            kept = sum(vm.memory_bytes for (place, _), vm in self.expected.items() if place == name)
+            used_bytes = view.hosts.memory_used_bytes[host]
+            assert view.hosts.memory_expected_bytes[host] == kept
+            assert used_bytes == sum(held) + kept <= view.hosts.memory_bytes[host]
 
     @invariant()
     def never_grants_more_than_there_is_nor_less_than_was_promised(self) -> None:
@@ -263,8 +377,10 @@ class Orders(RuleBasedStateMachine):
         known = [vm for _, vm in sorted(self.known.items())]
         booting = np.array([vm.boots_s <= self.fleet.now_s for vm in known], dtype=np.bool_)
         cores_mhz = np.where(booting, 1, vms.vcpus) * 2000
-        ceiling = np.minimum(np.minimum(vms.cpu_demand_mhz, cores_mhz), vms.cpu_limit_mhz)
-        assert (vms.cpu_used_mhz <= ceiling).all()
+        left = np.array([1.0 - vm.throttle for vm in known], dtype=np.float64)
+        most_mhz = np.minimum(cores_mhz, vms.cpu_limit_mhz) * left
+        ceiling = np.minimum(vms.cpu_demand_mhz, most_mhz)
+        assert (vms.cpu_used_mhz <= ceiling + 1e-6).all()
         assert (vms.cpu_used_mhz >= np.minimum(vms.cpu_reservation_mhz, ceiling) - 1e-6).all()
         assert not hosts.short_of_reservations.any()
         wanted = np.bincount(vms.host_row, ceiling, len(HOSTS))
