@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, generate_latest
 
-from cluster.metrics.storage import ArrayMetrics
+from cluster.metrics.storage import ArrayMetrics, Operation
+from cluster.rpc.v1 import storage_pb2 as pb
 from cluster.storage.array import StorageArray
 from fusion.spec import GIB
 from tests.cluster.array_world import running
@@ -37,6 +38,11 @@ def test_a_scrape_shows_space_work_and_refusals() -> None:
             await world.write(1, 1, (0, b"x"))
             await world.read(1, 1)
             await world.fence(1, 2)
+            for epoch in (1, 2):
+                await world.stub.HandOver(
+                    pb.HandOverRequest(vm_number=1, from_epoch=epoch, to_epoch=3)
+                )
+            await world.stub.ReadEpochs(pb.ReadEpochsRequest(vm_number=[1]))
             await world.renew({1: 1}, "cna-01")
             found = scraped(world.array)
             assert found['fusion_datastore_capacity_bytes{datastore="ds-1"}'] == 10 * GIB
@@ -45,8 +51,7 @@ def test_a_scrape_shows_space_work_and_refusals() -> None:
             assert found['fusion_datastore_volumes{datastore="ds-1"}'] == 2
             assert found['fusion_datastore_volumes{datastore="ds-2"}'] == 0
             counts = {
-                kind: found[f'fusion_array_operations_total{{kind="{kind}"}}']
-                for kind in ("create", "delete", "open", "renew", "write", "read", "fence")
+                kind: found[f'fusion_array_operations_total{{kind="{kind}"}}'] for kind in Operation
             }
             assert counts == {
                 "create": 2,
@@ -56,12 +61,14 @@ def test_a_scrape_shows_space_work_and_refusals() -> None:
                 "write": 1,
                 "read": 1,
                 "fence": 1,
+                "hand-over": 2,
+                "read-epochs": 1,
             }
             assert found["fusion_array_service_seconds_count{}"] == 2
             assert 0.0 < found["fusion_array_service_seconds_sum{}"] < 0.1
             assert found["fusion_array_wait_seconds_count{}"] == 2
             assert found["fusion_array_wait_seconds_sum{}"] == 0.0
-            assert found["fusion_array_refused_total{}"] == 1
+            assert found["fusion_array_refused_total{}"] == 2
             assert found["fusion_array_channels{}"] == 10
             assert found["fusion_array_utilisation_ratio{}"] == 0.0
 
