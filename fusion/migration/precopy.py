@@ -50,7 +50,7 @@ class RoundFacts:
     """What came of a round.
 
     ``raw_bytes`` of memory were sent in ``duration_s``. ``left_bytes`` were written since it began
-    and are distinct: sending them as fast as possible would take ``left_s``.
+    and are distinct: sending them as fast as possible would take ``left_s``, which is finite.
     """
 
     duration_s: float
