@@ -31,6 +31,9 @@ host_orders.add_typer(maintenance, name="maintenance")
 PLUG_S = 30.0
 
 Hosts = Annotated[list[str], typer.Argument(metavar="HOST...", help="Names.")]
+Migrate = Annotated[
+    bool, typer.Option("--migrate", help="Move its VMs to other hosts first, as they run.")
+]
 ShutDown = Annotated[
     bool, typer.Option("--shut-down", help="Shut its VMs down first; else it must have none.")
 ]
@@ -55,6 +58,7 @@ def power_on(
 def power_off(
     names: Hosts,
     *,
+    migrate: Migrate = False,
     shut_down: ShutDown = False,
     force: Force = False,
     no_wait: NoWait = False,
@@ -63,13 +67,14 @@ def power_off(
 ) -> None:
     """Power hosts off."""
     terms = Terms(datacenter, not no_wait, json)
-    _power(names, vrm.POWER_ACTION_OFF, _vms_of_host(shut_down, force), terms)
+    _power(names, vrm.POWER_ACTION_OFF, _vms_of_host(migrate, shut_down, force), terms)
 
 
 @host_orders.command("reboot")
 def reboot(
     names: Hosts,
     *,
+    migrate: Migrate = False,
     shut_down: ShutDown = False,
     force: Force = False,
     no_wait: NoWait = False,
@@ -78,7 +83,7 @@ def reboot(
 ) -> None:
     """Power hosts off and on again."""
     terms = Terms(datacenter, not no_wait, json)
-    _power(names, vrm.POWER_ACTION_REBOOT, _vms_of_host(shut_down, force), terms)
+    _power(names, vrm.POWER_ACTION_REBOOT, _vms_of_host(migrate, shut_down, force), terms)
 
 
 @host_orders.command("crash")
@@ -121,8 +126,10 @@ def enter_maintenance(
 ) -> None:
     """Take hosts out of use: nothing is placed there until they leave maintenance.
 
-    Their VMs are migrated to other hosts first, several at a time. If one cannot move, the task
-    fails and says which, and why; those that have moved stay where they are.
+    Their VMs are migrated to other hosts first, several at a time. Where it is known of one that
+    it cannot move, nothing does, and the refusal says which, and why.
+
+    Example: fusion host maintenance enter cna-01
     """
     vms = vrm.VMS_OF_HOST_MIGRATE if migrate else vrm.VMS_OF_HOST_SHUT_DOWN
     _give(
@@ -143,7 +150,10 @@ def exit_maintenance(
     datacenter: DatacenterName = None,
     json: Json = False,
 ) -> None:
-    """Put hosts back into use."""
+    """Put hosts back into use.
+
+    Example: fusion host maintenance exit cna-01 --return
+    """
     _give(
         names,
         lambda client: lambda host: client.leave_maintenance(host, bring_back),
@@ -151,9 +161,13 @@ def exit_maintenance(
     )
 
 
-def _vms_of_host(shut_down: bool, force: bool) -> vrm.VmsOfHost.ValueType:
-    if shut_down and force:
-        raise InvalidInput("--shut-down takes time and --force does not; give one of the two")
+def _vms_of_host(migrate: bool, shut_down: bool, force: bool) -> vrm.VmsOfHost.ValueType:
+    if migrate + shut_down + force > 1:
+        raise InvalidInput(
+            "--migrate and --shut-down take time and --force does not; give one of them"
+        )
+    if migrate:
+        return vrm.VMS_OF_HOST_MIGRATE
     if shut_down:
         return vrm.VMS_OF_HOST_SHUT_DOWN
     return vrm.VMS_OF_HOST_ABANDON if force else vrm.VMS_OF_HOST_REFUSE

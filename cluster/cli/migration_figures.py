@@ -32,6 +32,8 @@ def how_it_goes(progress: agent.MigrationProgress) -> str:
 
 def how_it_went(migration: Row) -> list[str]:
     """Return the lines that say what a migration took, each with its forecast in brackets."""
+    if migration["progress"] is None or migration["progress"]["phase"] != "moved":
+        return [f"what that took is not known: {migration['source']} did not tell"]
     return [
         f"took {beside(migration, 'duration_s', format_duration)}, "
         f"paused for {beside(migration, 'downtime_s', format_duration)}",

@@ -34,6 +34,7 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ServedVr
         (("off", "cna-01"), OFF, REFUSE),
         (("off", "cna-01", "--shut-down"), OFF, SHUT_DOWN),
         (("off", "cna-01", "--force"), OFF, ABANDON),
+        (("off", "cna-01", "--migrate"), OFF, MIGRATE),
         (("reboot", "cna-01"), vrm_pb2.POWER_ACTION_REBOOT, REFUSE),
         (("reboot", "cna-01", "--force"), vrm_pb2.POWER_ACTION_REBOOT, ABANDON),
     ],
@@ -108,9 +109,10 @@ def test_where_one_of_several_is_refused_the_document_names_the_host(
 
 
 def test_two_ways_with_vms_contradict_each_other(served: ServedVrm, fusion: Fusion) -> None:
-    said = fusion("host", "off", "cna-01", "--shut-down", "--force")
-    assert said.code == 2
-    assert "give one of the two" in said.err
+    for two in (("--shut-down", "--force"), ("--migrate", "--force"), ("--migrate", "--shut-down")):
+        said = fusion("host", "off", "cna-01", *two)
+        assert said.code == 2
+        assert "give one of them" in said.err
     assert served.vrm.orders == []
 
 

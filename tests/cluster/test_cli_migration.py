@@ -100,6 +100,15 @@ def test_a_migration_says_what_it_took_beside_its_forecast(
     )
 
 
+def test_a_source_that_was_lost_tells_nothing_of_what_it_took(
+    served: ServedVrm, fusion: Fusion
+) -> None:
+    served.vrm.migrations[0].progress.phase = agent_pb2.MIGRATION_PHASE_HAND_OVER
+    assert fusion("vm", "migrate", "web-01").out.splitlines()[1:] == [
+        "  what that took is not known: cna-01 did not tell"
+    ]
+
+
 def test_what_is_given_reaches_the_vrm_and_nothing_else(served: ServedVrm, fusion: Fusion) -> None:
     said = fusion(
         *("vm", "migrate", "web-01", "--to", "cna-02", "--compression", "lz4", "--threads", "4"),
