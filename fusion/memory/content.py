@@ -21,6 +21,7 @@ Words = NDArray[np.uint64]
 PAGE_WORDS = PAGE_BYTES // 8
 
 _MASK = (1 << 64) - 1
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # multiples of it lie far apart (Knuth, TAOCP 3, 6.4)
 
 
 def pages(seed: int, group: int, version: int, content: Content, count: int) -> bytes:
@@ -35,24 +36,21 @@ def pages(seed: int, group: int, version: int, content: Content, count: int) -> 
     first = key % len(pool)
     index = np.arange(count, dtype=np.uint64)
     made = np.empty((count, PAGE_WORDS), dtype=np.uint64)
-    word = _mixed_all(index + np.uint64(key)) if content is Content.RANDOM else None
-    for at in range(0, count, len(pool)):
-        _copy(pool, first, made[at : at + len(pool)], None if word is None else word[at:])
+    word = index * _GOLDEN + np.uint64(key) if content is Content.RANDOM else None
+    done = 0
+    while done < count:
+        tile = (first + done) % len(pool)
+        source = pool[tile : tile + count - done]  # as far as the pool goes
+        part = slice(done, done + len(source))
+        if word is None:
+            made[part] = source
+        else:
+            np.bitwise_xor(source, word[part, None], out=made[part])
+        done = part.stop
     made[:, 0] = seed & _MASK
     made[:, 1] = group << 32 | version
     made[:, 2] = index
     return made.tobytes()
-
-
-def _copy(pool: Words, first: int, out: Words, word: Words | None) -> None:
-    """Fill ``out``, no longer than the pool, from its tile ``first`` on and round its end."""
-    done = min(len(out), len(pool) - first)
-    for tile, part in ((first, slice(0, done)), (0, slice(done, len(out)))):
-        source = pool[tile : tile + part.stop - part.start]
-        if word is None:
-            out[part] = source
-        else:
-            np.bitwise_xor(source, word[part, None], out=out[part])
 
 
 @cache
@@ -65,15 +63,7 @@ def _pool(content: Content) -> Words:
 
 def _mixed(key: int) -> int:
     """The finaliser of SplitMix64 (Steele et al., OOPSLA 2014): every bit depends on all."""
-    key = (key + 0x9E3779B97F4A7C15) & _MASK
+    key = (key + int(_GOLDEN)) & _MASK
     key = ((key ^ (key >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
     key = ((key ^ (key >> 27)) * 0x94D049BB133111EB) & _MASK
     return key ^ (key >> 31)
-
-
-def _mixed_all(keys: Words) -> Words:
-    """The same of many at once."""
-    keys = keys + np.uint64(0x9E3779B97F4A7C15)
-    keys = (keys ^ (keys >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    keys = (keys ^ (keys >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return keys ^ (keys >> np.uint64(31))
