@@ -75,6 +75,43 @@ def test_a_block_has_room_for_what_is_kept_of_its_entry() -> None:
     assert block.size_bytes == len(block.data)
 
 
+def test_a_ledger_that_goes_along_is_as_it_was() -> None:
+    ledger = Ledger(1_000_000, from_offset=512)
+    for number in (1, 2, 4, 5):
+        ledger.append(Entry("shop ü", number, 4096))
+    ledger.append(Entry("till", 7, 100))
+    ledger.written(3)
+    there = Ledger.unpacked(ledger.packed(), 1_000_000)
+    assert there.runs("shop ü") == ([1, 4], [2, 5])
+    assert there.pending == 2
+    assert [there.on_volume("shop ü", number) for number in (1, 4, 5)] == [True, True, False]
+    assert there.next_blocks(9) == ledger.next_blocks(9)
+    there.written(2)
+    assert there.on_volume("till", 7)
+    assert not ledger.on_volume("till", 7), "they share nothing"
+    there.append(Entry("till", 8, 4096))
+    assert there.next_blocks(1)[0].offset == ledger.next_offset
+    with pytest.raises(Refused, match="the volume of 1000000 bytes is full"):
+        there.append(Entry("till", 9, 1_000_000))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\xff",
+        b"[]",
+        b"{}",
+        b'{"next_offset": 0, "read_to": 0, "written": {"a": [[1]]}, "pending": []}',
+        b'{"next_offset": 0, "read_to": 0, "written": {}, "pending": [[0, 10]]}',
+        b'{"next_offset": null, "read_to": 0, "written": {}, "pending": []}',
+    ],
+)
+def test_a_ledger_that_was_damaged_on_its_way_is_refused(data: bytes) -> None:
+    with pytest.raises(InvalidInput, match="a ledger that came with a VM is damaged"):
+        Ledger.unpacked(data, 1_000_000)
+
+
 class Crashes(RuleBasedStateMachine):
     """Entries come, some are written, and the guest dies at any time with writes under way."""
 
@@ -114,10 +151,17 @@ class Crashes(RuleBasedStateMachine):
         if not self.volume:
             self.known = set()
 
+    @rule(arrived=st.integers(0, 4))
+    def migrate(self, arrived: int) -> None:
+        """Its memory goes along; so many blocks that were under way are on the volume, unheard."""
+        for block in self.ledger.next_blocks(arrived):
+            self.volume[block.offset] = block.size_bytes, block.data
+        self.ledger = Ledger.unpacked(self.ledger.packed(), ROOMY)
+
     @rule()
     def what_was_under_way_arrives(self) -> None:
         for offset, size, data in self.late:
-            assert offset not in self.volume
+            assert self.volume.get(offset, (size, data)) == (size, data)
             self.volume[offset] = size, data
         self.late = []
 
