@@ -47,6 +47,7 @@ class Puppet(agent_pb2_grpc.AgentServicer):
         self.refusal = ""
         self.failure: grpc.StatusCode | None = None
         self.state = VmState.RUNNING
+        self.demand_mhz = 100.0  # what it says that its VMs want
         self.orders: list[Any] = []
         #: What it has to say of migrations of which it is the source, by their identity.
         self.progress: dict[str, list[agent_pb2.MigrationProgress]] = {}
@@ -106,7 +107,7 @@ class Puppet(agent_pb2_grpc.AgentServicer):
             registry_pb2.ReportRequest(
                 host=[self.spec.name],
                 incarnation=[self.incarnation],
-                cpu_demand_mhz=[100.0],
+                cpu_demand_mhz=[self.demand_mhz],
                 cpu_used_mhz=[90.0],
                 memory_used_bytes=[1],
                 vms=rows(vms or {}),
@@ -163,7 +164,10 @@ class Puppet(agent_pb2_grpc.AgentServicer):
     async def MigrateVm(
         self, request: agent_pb2.MigrateVmRequest, context: Any
     ) -> agent_pb2.VmReply:
-        return await self._answer(request, context)
+        await self._receive(request, context)
+        self.progress.setdefault(request.migration, [])
+        state = VM_STATES[VmState.MIGRATING]
+        return agent_pb2.VmReply(state=state, sequence=self.next_sequence())
 
     async def CancelMigration(
         self, request: agent_pb2.CancelMigrationRequest, context: Any
