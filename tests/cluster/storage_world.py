@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import TypeVar
 
 from cluster.agent.holdings import Holding
 from cluster.agent.surroundings import Surroundings
@@ -138,8 +139,11 @@ class StorageWorld(World):
         return [one for one in told if kind in ("", one.kind)]
 
 
+Stored = TypeVar("Stored", bound=StorageWorld)
+
+
 @asynccontextmanager
-async def storing(world: StorageWorld, *, vrm: bool = True) -> AsyncIterator[StorageWorld]:
+async def storing(world: Stored, *, vrm: bool = True) -> AsyncIterator[Stored]:
     """Run the arrays of ``world`` and its agent."""
     for name in world._specs:
         await world.array_up(name)
