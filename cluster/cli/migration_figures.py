@@ -14,20 +14,19 @@ _IN_PROGRESS = {"duration_s": "elapsed_s", "rounds": "round"}
 
 
 def how_it_goes(progress: agent.MigrationProgress) -> str:
-    """Return a phrase for a migration under way."""
+    """Return a phrase for a migration under way: what is left, how fast it is sent, and how fast
+    the guest writes.
+    """
     if progress.phase == agent.MIGRATION_PHASE_HAND_OVER:
         return "hand-over: the guest is paused"
-    figures = [
-        f"round {progress.round}",
-        f"{format_size(progress.rate_bytes_s)}/s",
-        f"written {format_size(progress.dirty_bytes_s)}/s",
-        f"{format_size(progress.remaining_bytes)} left",
-    ]
+    end = f", {format_duration(progress.left_s)} to go" if progress.left_s >= 0 else ""
+    phrase = (
+        f"round {progress.round}{end}: {format_size(progress.remaining_bytes)} at "
+        f"{format_size(progress.rate_bytes_s)}/s, writes {format_size(progress.dirty_bytes_s)}/s"
+    )
     if progress.throttle_share > 0:
-        figures.append(f"slowed down by {100 * progress.throttle_share:.0f} %")
-    if progress.left_s >= 0:
-        figures.append(f"ends in {format_duration(progress.left_s)}")
-    return ", ".join(figures)
+        phrase += f", slowed down by {100 * progress.throttle_share:.0f} %"
+    return phrase
 
 
 def how_it_went(migration: Row) -> list[str]:

@@ -7,6 +7,7 @@ from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Column
 
 from cluster.cli.migration_figures import how_it_goes
 from cluster.cli.rows import ENDED, task_status
@@ -15,16 +16,24 @@ from cluster.rpc.v1 import vrm_pb2 as vrm
 #: More tasks than that share one bar.
 BARS = 8
 
+MIGRATION = "vm.migrate"
+
+#: Longer names are cut where a terminal is narrow.
+NAME_WIDTH = 16
+
 
 class TaskProgress:
     """A bar per task, or one for all of them; it vanishes when the tasks have ended."""
 
     def __init__(self, console: Console, tasks: Sequence[vrm.Task]) -> None:
+        longest = min(NAME_WIDTH, max(len(task.entity_name or task.entity) for task in tasks))
+        # Migrations have figures instead: a terminal of 80 columns has no room for both.
+        migrations = len(tasks) <= BARS and all(task.kind == MIGRATION for task in tasks)
         self._progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
-            TextColumn("{task.percentage:>3.0f} %"),
-            TimeElapsedColumn(),
+            TextColumn("{task.description}", markup=False, table_column=_kept(longest)),
+            *(() if migrations else (BarColumn(bar_width=24),)),
+            TextColumn("{task.percentage:>3.0f} %", table_column=_kept(5)),
+            *(() if migrations else (TimeElapsedColumn(),)),
             TextColumn("{task.fields[reason]}", style="dim", markup=False),
             console=console,
             transient=True,
@@ -34,7 +43,8 @@ class TaskProgress:
         self._together: TaskID | None = None
         if len(tasks) <= BARS:
             for task in tasks:
-                title = f"{task.kind} {task.entity_name or task.entity}"
+                name = task.entity_name or task.entity
+                title = name if migrations else f"{task.kind} {name}"
                 self._bars[task.id] = self._progress.add_task(title, total=100, reason="")
         else:
             title = f"{tasks[0].kind} of {len(tasks)}"
@@ -62,6 +72,11 @@ class TaskProgress:
         self._progress.update(
             self._bars[task.id], completed=task.progress_percent, reason=_what_it_does(task)
         )
+
+
+def _kept(width: int) -> Column:
+    """Return a column that stays as wide as ``width`` where a terminal is narrow."""
+    return Column(no_wrap=True, min_width=width)
 
 
 def _what_it_does(task: vrm.Task) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from cluster.cli.migration_figures import how_it_goes
+from cluster.cli.task_progress import TaskProgress
 from cluster.rpc.convert import migration_to_message
 from cluster.rpc.v1 import agent_pb2, common_pb2
 from cluster.rpc.v1 import vrm_pb2 as vrm
@@ -215,6 +218,35 @@ def test_a_plan_as_json(served: ServedVrm, fusion: Fusion) -> None:
     assert settings["per_cluster"] is None
 
 
+def test_how_several_go_fits_a_terminal(fusion: Fusion) -> None:
+    written = io.StringIO()
+    console = Console(file=written, width=80, force_terminal=True, color_system=None)
+    tasks = [
+        vrm.Task(
+            id=f"t-{number:06d}",
+            kind="vm.migrate",
+            entity_name=f"web-{number:02d}",
+            status=vrm.TASK_STATUS_RUNNING,
+            progress_percent=45,
+            migration=agent_pb2.MigrationProgress(
+                phase=agent_pb2.MIGRATION_PHASE_PRE_COPY,
+                round=3,
+                rate_bytes_s=109.4 * MIB,
+                dirty_bytes_s=30.2 * MIB,
+                remaining_bytes=412 * MIB,
+                left_s=4.1,
+            ),
+        )
+        for number in (1, 2)
+    ]
+    with TaskProgress(console, tasks) as shown:
+        for task in tasks:
+            shown.update(task)
+    assert (
+        "web-02  45 % round 3, 4.1s to go: 412 MiB at 109.4 MiB/s, writes 30.2 MiB/s"
+    ) in written.getvalue()
+
+
 def test_migrations_are_listed_with_what_was_expected(served: ServedVrm, fusion: Fusion) -> None:
     served.vrm.migrations.append(
         a_migration(
@@ -294,10 +326,12 @@ def test_a_task_under_way_shows_how_it_goes(served: ServedVrm, fusion: Fusion) -
     served.vrm.tasks["t-000001"].migration.CopyFrom(progress)
     row = fusion("task", "show", "t-000001", "--json").document
     assert (row["migration"]["phase"], row["migration"]["left_s"]) == ("pre-copy", 4.1)
-    phrase = "round 3, 109 MiB/s, written 30 MiB/s, 412 MiB left, ends in 4.1s"
+    phrase = "round 3, 4.1s to go: 412 MiB at 109 MiB/s, writes 30 MiB/s"
     assert how_it_goes(progress) == phrase
     assert phrase in fusion("task", "show", "t-000001").out
     progress.throttle_share, progress.left_s = 0.2, -1.0
-    assert how_it_goes(progress).endswith("412 MiB left, slowed down by 20 %")
+    assert how_it_goes(progress) == (
+        "round 3: 412 MiB at 109 MiB/s, writes 30 MiB/s, slowed down by 20 %"
+    )
     progress.phase = agent_pb2.MIGRATION_PHASE_HAND_OVER
     assert "paused" in how_it_goes(progress)
