@@ -301,6 +301,19 @@ def test_a_bar_on_the_epoch_before_does_not_void_what_was_taken_back() -> None:
     in_virtual_time(scenario())
 
 
+def test_what_was_taken_back_is_renewed_at_its_new_epoch() -> None:
+    async def scenario() -> None:
+        async with storing(Migration()) as world:
+            holding = await world.begin()
+            world.freeze()
+            world.agent.copies.take_back(holding, BACK, "san-1", await world.ask(BACK))
+            await world.at(world.clock.now() + 3 * LEASE_S)
+            assert holding.leased(world.clock.now())
+            assert holding.causes == HoldCause.HAND_OVER
+
+    in_virtual_time(scenario())
+
+
 def test_a_lease_that_comes_back_does_not_let_it_go_on() -> None:
     async def scenario() -> None:
         async with storing(Migration()) as world:
@@ -311,6 +324,8 @@ def test_a_lease_that_comes_back_does_not_let_it_go_on() -> None:
             await world.at(9.0 + LEASE_S + 1.0)
             assert holding.causes == HoldCause.HAND_OVER | HoldCause.LEASE
             assert world.states() == [VmState.MIGRATING]
+            assert (await world.listed())[VM].held == registry_pb2.HOLD_CAUSE_UNSPECIFIED
+            assert not world.vrm.reports[-1].vms.held_vm
             world.fabric.wires.mend("chassis-1", "san-1", Plane.STORAGE)
             await world.at(9.0 + LEASE_S + 1.0 + RENEWAL_S)
             assert holding.causes == HoldCause.HAND_OVER
