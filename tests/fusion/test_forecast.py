@@ -178,9 +178,19 @@ class TestRest:
         left = rest(ram, precopy, PLAIN, self.path, 1.0, step=step, due=due, sent=Sent())
         assert left == forecast(BUSY, 2 * GIB, PLAIN, GIGABIT_BPS, 1.0)
 
-    @pytest.mark.parametrize("skip_hot", [False, True])
-    def test_with_what_is_behind_it_is_the_whole_at_any_time(self, skip_hot: bool) -> None:
-        chosen = replace(PLAIN, skip_hot=skip_hot)
+    @pytest.mark.parametrize(
+        "chosen",
+        [
+            PLAIN,
+            replace(PLAIN, skip_hot=True),
+            replace(PLAIN, sent_share=1.3),
+            replace(PLAIN, rate=AdaptiveRate(200e6, 100e6, 900e6), downtime_s=0.01),
+        ],
+        ids=["plain", "hot pages skipped", "sent limit", "adaptive rate"],
+    )
+    def test_with_what_is_behind_it_is_the_whole_at_any_time(
+        self, chosen: MigrationSettings
+    ) -> None:
         whole = forecast(BUSY, 2 * GIB, chosen, GIGABIT_BPS, 1.0)
         ram, precopy = GuestRam(BUSY, 2 * GIB), Precopy(chosen, 2 * GIB)
         step, behind_s, behind_bytes, looked = precopy.first(), 0.0, 0, 0
@@ -196,9 +206,12 @@ class TestRest:
                     whole.wire_bytes, rel=0.01
                 )
                 looked += 1
-                cost = Cost.of(ram.without_hot(piece) if skip_hot else piece, Compression.NONE)
-                ram.write(self.path.seconds(cost), 1.0)
-                sent = Sent(sent.duration_s + self.path.seconds(cost), sent.cost + cost)
+                cost = Cost.of(
+                    ram.without_hot(piece) if chosen.skip_hot else piece, Compression.NONE
+                )
+                piece_s = self.path.seconds(cost, step.rate_bytes_s)
+                ram.write(piece_s, 1.0)
+                sent = Sent(sent.duration_s + piece_s, sent.cost + cost)
                 due = due.after(piece.total_pages)
             behind_s += sent.duration_s
             behind_bytes += sent.cost.wire_bytes
