@@ -306,6 +306,7 @@ def test_what_was_taken_back_is_renewed_at_its_new_epoch() -> None:
         async with storing(Migration()) as world:
             holding = await world.begin()
             world.freeze()
+            await world.at(RENEWAL_S + 1.0)
             world.agent.copies.take_back(holding, BACK, "san-1", await world.ask(BACK))
             await world.at(world.clock.now() + 3 * LEASE_S)
             assert holding.leased(world.clock.now())
