@@ -54,21 +54,28 @@ class FairShare(Generic[Carried]):
         """
         self._now_s = now_s
         transfer = Transfer(flow, size_bytes, carried)
-        queue = self._queues.setdefault(flow, deque())
-        queue.append(transfer)
-        if len(queue) == 1:
+        queue = self._queues.get(flow)
+        if queue is None:
+            self._queues[flow] = deque((transfer,))
             self._begin(transfer)
+        else:
+            queue.append(transfer)
         return transfer
+
+    def change(self, capacity_bytes_s: float) -> None:
+        """Go on with another capacity, 0 for none. The account must be up to date."""
+        self._capacity_bytes_s = capacity_bytes_s
 
     def advance(self, now_s: float) -> list[Transfer[Carried]]:
         """Bring the account to ``now_s``; return what came through, in that order."""
-        through = []
-        while (at_s := self.next_s()) <= now_s:
-            self._served_bytes, _, first = self._heads[0]
+        through: list[Transfer[Carried]] = []
+        while self._queues and (at_s := self.next_s()) <= now_s:
+            due_bytes, _, first = heapq.heappop(self._heads)
+            self._served_bytes = max(due_bytes, self._served_bytes)
             self._now_s = self.through_s = at_s
             self._leave(first)
             through.append(first)
-        if self._queues:
+        if self._queues and now_s > self._now_s:
             self._served_bytes += (now_s - self._now_s) * self._each_bytes_s
         self._now_s = now_s
         return through
@@ -79,12 +86,14 @@ class FairShare(Generic[Carried]):
             self._leave(transfer)
 
     def next_s(self) -> float:
-        """Return when the next message comes through; infinite where nothing is under way."""
+        """Return when the next message comes through; infinite where none does."""
         while self._heads and self._heads[0][2].gone:
             heapq.heappop(self._heads)
-        if not self._heads:
+        if not self._heads or not self._capacity_bytes_s:
             return math.inf
-        left_bytes = max(0.0, self._heads[0][0] - self._served_bytes)
+        left_bytes = self._heads[0][0] - self._served_bytes
+        if left_bytes <= 0.0:
+            return self._now_s
         return self._now_s + left_bytes / self._each_bytes_s
 
     @property
@@ -100,12 +109,14 @@ class FairShare(Generic[Carried]):
         """Go on with what is behind ``transfer``; the heap forgets it when its turn comes."""
         transfer.gone = True
         queue = self._queues[transfer.flow]
-        was_head = queue[0] is transfer
-        queue.remove(transfer)
-        if not queue:
-            del self._queues[transfer.flow]
-        elif was_head:
+        if queue[0] is not transfer:
+            queue.remove(transfer)
+            return
+        queue.popleft()
+        if queue:
             self._begin(queue[0])
+        else:
+            del self._queues[transfer.flow]
         if not self._queues:  # nobody has a claim any more: the figure stays small, thus exact
             self._served_bytes = 0.0
             self._heads.clear()

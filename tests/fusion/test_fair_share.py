@@ -97,6 +97,24 @@ def test_what_came_through_meanwhile_is_told_in_its_order() -> None:
     assert share.idle
 
 
+def test_a_link_that_stops_keeps_what_it_has_and_goes_on_as_fast_as_it_then_may() -> None:
+    share: FairShare[str] = FairShare(CAPACITY_BYTES_S)
+    share.add("a", 100.0, 0.0, "message")
+    share.advance(0.5)
+    share.change(0.0)
+    assert share.next_s() == math.inf
+    assert share.advance(10.0) == []
+    share.change(CAPACITY_BYTES_S / 10.0)
+    assert through(share) == [("message", 15.0)]
+
+
+def test_without_a_limit_all_is_through_at_once() -> None:
+    share: FairShare[str] = FairShare(math.inf)
+    for name in ("first", "second"):
+        share.add("a", 1e15, 3.0, name)
+    assert through(share) == [("first", 3.0), ("second", 3.0)]
+
+
 def test_an_idle_link_waits_for_nothing() -> None:
     share: FairShare[str] = FairShare(CAPACITY_BYTES_S)
     assert share.idle
