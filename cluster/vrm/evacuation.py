@@ -16,6 +16,7 @@ from cluster.vrm.planning import Planning
 from cluster.vrm.records import Host, Vm
 from cluster.vrm.tasks import Task, Tasks
 from fusion.errors import FusionError, Refused
+from fusion.vm import TRANSIENT
 
 #: How often the VMs of a host are tried, each time with what has become of the other hosts.
 ATTEMPTS = 3
@@ -76,7 +77,7 @@ class Evacuation:
         stay: dict[str, str] = {}
         for attempt in range(ATTEMPTS):
             if attempt:
-                await self._clock.sleep(self._interval_s)
+                await self._settle(host)
             stay = await self._attempt(host, task)
             if not (self._inventory.vms_on(host) or self._coming(host)):
                 return
@@ -100,6 +101,13 @@ class Evacuation:
         for migration in self._coming(host):
             await self._end(migration)
         return stay
+
+    async def _settle(self, host: Host) -> None:
+        """Let pass what keeps VMs from leaving for a while."""
+        await self._clock.sleep(self._interval_s)
+        for vm in self._to_go(host):
+            while vm.host is host and vm.state in TRANSIENT:
+                await asyncio.shield(vm.next_settled())
 
     def _to_go(self, host: Host) -> list[Vm]:
         return [vm for vm in self._inventory.vms_on(host) if self._migrations.passage(vm) is None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -130,7 +130,7 @@ class Migrating:
         """After a restart of the VRM: hear what became of every migration that was under way."""
         for migration in self._migrations.under_way():
             vm, task = self._inventory.vms[migration.vm_number], self._migrations.task(migration)
-            task.cancellable = not task.mode
+            task.cancellable = True
             change = self._changes.take_up(vm, VmAction.MIGRATE, task)
             self._inventory.expect(vm, self._inventory.host(migration.destination))
             self._spawn(self._find_out(migration, change))
@@ -217,14 +217,15 @@ class Migrating:
     async def _follow(self, migration: Migration, vm: Vm, source: Host) -> _Outcome | None:
         """Take over what the source says, up to the outcome; ``None`` where it says no more."""
         try:
-            async for progress in self._orders.watch_migration(source, migration):
-                if self._source_lost(migration, source):
-                    return None
-                self._hear(migration, vm, progress)
-                if progress.phase == agent_pb2.MIGRATION_PHASE_MOVED:
-                    return _Outcome(_End.MOVED, migration.epoch_there)
-                if progress.phase == agent_pb2.MIGRATION_PHASE_STAYED:
-                    return _Outcome(_End.STAYED, progress.epoch, progress.reason)
+            async with aclosing(self._orders.watch_migration(source, migration)) as said:
+                async for progress in said:
+                    if self._source_lost(migration, source):
+                        return None
+                    self._hear(migration, vm, progress)
+                    if progress.phase == agent_pb2.MIGRATION_PHASE_MOVED:
+                        return _Outcome(_End.MOVED, migration.epoch_there)
+                    if progress.phase == agent_pb2.MIGRATION_PHASE_STAYED:
+                        return _Outcome(_End.STAYED, progress.epoch, progress.reason)
         except Unanswered:
             pass
         return None

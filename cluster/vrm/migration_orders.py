@@ -21,6 +21,7 @@ from cluster.vrm.store import Store
 from cluster.vrm.tasks import Task, Tasks
 from fusion.errors import Refused
 from fusion.policy.migration_checks import Check
+from fusion.vm import vm_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +144,9 @@ class MigrationOrders:
             Severity.ERROR,
             "vm.migrate",
             f"VM {migration.vm_name} does not migrate: {why}",
+            cluster=self._inventory.host(migration.source).spec.cluster,
             host=migration.source,
+            vm=vm_id(migration.vm_number),
             task=migration.task,
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import TypeVar
 
 import grpc
@@ -124,7 +124,7 @@ class Orders:
 
     async def watch_migration(
         self, host: Host, migration: Migration
-    ) -> AsyncIterator[agent_pb2.MigrationProgress]:
+    ) -> AsyncGenerator[agent_pb2.MigrationProgress, None]:
         """Yield how ``migration`` goes, as its source ``host`` says, until it does not any more.
 
         Raises ``NotFound`` where the host's process knows of no such migration, and ``Unanswered``

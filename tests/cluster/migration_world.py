@@ -52,16 +52,22 @@ class Actor:
         return self.puppet.spec.name
 
     async def live(self) -> None:
-        """Report, renew and carry out starts and discards, for ever."""
+        """Report, renew and carry out starts and stops, for ever."""
         await self.puppet.register()
+        async with asyncio.TaskGroup() as parts:
+            parts.create_task(self._renew())
+            while True:
+                await self._obey()
+                if self.speaking:
+                    with suppress(grpc.aio.AioRpcError):
+                        if await self.puppet.report(self.vms):
+                            await self.register()
+                await asyncio.sleep(INTERVAL_S / 4)
+
+    async def _renew(self) -> None:
         while True:
-            await self._obey()
-            if self.speaking:
-                with suppress(grpc.aio.AioRpcError):
-                    if await self.puppet.report(self.vms):
-                        await self.register()
-                with suppress(grpc.aio.AioRpcError):
-                    await self.puppet.renew("san-1")
+            with suppress(grpc.aio.AioRpcError):
+                await self.puppet.renew("san-1")
             await asyncio.sleep(INTERVAL_S / 4)
 
     async def register(self) -> None:
@@ -167,6 +173,13 @@ class Stage:
         assert await destination.hand_over(number, source.epochs[number], order.epoch_there)
         source.drop(number)
         source.says(order.migration, phase=MOVED, epoch=order.epoch_there, elapsed_s=3.0, round=4)
+
+    def committed_bytes(self) -> dict[str, int]:
+        """Return what the VRM counts as promised of the memory of each host."""
+        facts = self.world.role.facts
+        assert facts is not None
+        names = [host.name for host in facts.hosts()]
+        return dict(zip(names, facts.known().host_memory_committed_bytes.tolist(), strict=True))
 
     async def vm(self, name: str = "web") -> vrm_pb2.Vm:
         return (await self.world.vms())[name]

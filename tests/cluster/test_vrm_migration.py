@@ -24,7 +24,7 @@ from tests.cluster.migration_world import (
     staged,
 )
 from tests.cluster.virtual_time import until
-from tests.cluster.world import RUNNING
+from tests.cluster.world import NORMAL, RUNNING
 
 NOISE = ("vm.elsewhere", "vm.void", "vm.stray", "vm.halted", "vm.found", "vm.failover.placed")
 
@@ -282,5 +282,62 @@ def test_a_destination_is_found_where_none_is_named() -> None:
         await stage.complete(order)
         assert (await stage.world.end(task)).status == SUCCEEDED
         assert (await stage.record()).progress.phase == MOVED
+
+    staged(scenario)
+
+
+def test_memory_is_promised_at_both_hosts_until_the_outcome_and_then_at_one() -> None:
+    async def scenario(stage: Stage) -> None:
+        memory_bytes = (await stage.vm()).spec.memory_bytes
+        task = await stage.migrate()
+        order = await stage["cna-01"].order()
+        assert stage.committed_bytes() == {"cna-01": memory_bytes, "cna-02": memory_bytes}
+        stage.world.vrm.kill()
+        await stage.world.vrm_on()
+        assert stage.committed_bytes() == {"cna-01": memory_bytes, "cna-02": memory_bytes}
+        await stage.complete(order)
+        await stage.world.end(task)
+        assert stage.committed_bytes() == {"cna-01": 0, "cna-02": memory_bytes}
+
+    staged(scenario)
+
+
+def test_epochs_that_were_promised_stay_so_over_a_restart_of_the_vrm() -> None:
+    async def scenario(stage: Stage) -> None:
+        task = await stage.migrate()
+        source = stage["cna-01"]
+        order = await source.order()
+        await source.take(1, 1)
+        source.says(order.migration, phase=STAYED, epoch=1, reason="no")
+        await stage.world.end(task)
+        stage.world.vrm.kill()
+        await stage.world.vrm_on()
+        await stage.world.state_is("web", RUNNING)
+        await stage.world.host_is("cna-02", NORMAL)
+        await stage.migrate()
+        await until(lambda: len(source.of(agent_pb2.MigrateVmRequest)) == 2)
+        order = await source.order()
+        assert (order.epoch_there, order.epoch_back) == (4, 5)
+
+    staged(scenario)
+
+
+def test_what_is_ordered_right_after_waits_until_the_host_was_heard() -> None:
+    async def scenario(stage: Stage) -> None:
+        source, destination = stage["cna-01"], stage["cna-02"]
+        task = await stage.migrate()
+        order = await source.order()
+        destination.puppet.answering.clear()
+        await stage.complete(order)
+        await stage.world.end(task)
+        back = await stage.migrate(to="cna-01")
+        await stage.world.state_is("web", MIGRATING)
+        await until(lambda: destination.of(agent_pb2.DiscardVmsRequest))
+        assert not destination.of(agent_pb2.MigrateVmRequest)
+        destination.puppet.answering.set()
+        await stage.complete(await destination.order())
+        assert (await stage.world.end(back)).status == SUCCEEDED
+        assert (await stage.vm()).epoch == 4
+        await quiet(stage)
 
     staged(scenario)

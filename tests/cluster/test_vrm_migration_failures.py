@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cluster.network import Plane
 from cluster.rpc.v1 import agent_pb2
-from tests.cluster.ha_world import FAULTY, cut, ended, mend
+from tests.cluster.ha_world import FAULTY, ISOLATED, cut, ended, mend, now_s
 from tests.cluster.migration_world import (
     FAILED,
     MIGRATING,
@@ -70,6 +70,7 @@ def test_a_source_that_comes_on_anew_has_lost_the_vm_or_moved_it() -> None:
             order = await stage["cna-01"].order()
             if handed_over:
                 assert await stage["cna-02"].hand_over(1, 1, order.epoch_there)
+            died_s = now_s(stage.world)
             await dies(stage, "cna-01")
             await stage.world.reset("cna-01")
             await stage.act("cna-01")
@@ -80,7 +81,9 @@ def test_a_source_that_comes_on_anew_has_lost_the_vm_or_moved_it() -> None:
             vm = await stage.vm()
             assert vm.state == RUNNING
             assert vm.epoch == order.epoch_there if handed_over else vm.epoch > order.epoch_back
-            assert len(await stage.world.failovers()) == (0 if handed_over else 1)
+            failovers = await stage.world.failovers()
+            assert len(failovers) == (0 if handed_over else 1)
+            assert all(each.last_seen_s <= died_s for each in failovers)
 
         staged(scenario)
 
@@ -130,12 +133,13 @@ def test_a_silent_source_may_finish_by_itself() -> None:
         source.puppet.progress.clear()
         source.puppet.progress[order.migration] = []
         cut(stage.world, "cna-01", Plane.MANAGEMENT, "vrm")
-        await stage.world.host_is("cna-01", DISCONNECTED)
+        await stage.world.host_is("cna-01", ISOLATED)
         await stage.world.state_is("web", UNKNOWN)
         assert await stage["cna-02"].hand_over(1, 1, order.epoch_there)
         source.drop(1)
         assert (await stage.world.end(task)).status == SUCCEEDED
         assert (await stage.vm()).host == "cna-02"
+        assert (await stage.world.hosts())["cna-01"].state == ISOLATED
         assert not await stage.world.failovers()
 
     staged(scenario)

@@ -241,6 +241,23 @@ def test_a_migration_that_fails_is_tried_again_for_the_sake_of_its_host() -> Non
     staged(scenario, vms=small(3), cluster=packed())
 
 
+def test_what_was_moved_on_purpose_since_does_not_come_back() -> None:
+    async def scenario(stage: Stage) -> None:
+        _, part = await conducted(stage)
+        await stage.world.end(await maintain(stage))
+        elsewhere = {"cna-02": "cna-03", "cna-03": "cna-02"}[await place(stage.world, "vm-0")]
+        await stage.world.end(await stage.migrate("vm-0", to=elsewhere))
+        back = await stage.world.stub.LeaveMaintenance(
+            vrm_pb2.MaintenanceOrder(host="cna-01", bring_back=True)
+        )
+        await stage.world.end(back)
+        assert await place(stage.world, "vm-0") == elsewhere
+        assert await place(stage.world, "vm-1") == "cna-01"
+        part.cancel()
+
+    staged(scenario, vms=small(2), hosts=3, cluster=packed())
+
+
 def test_a_vrm_that_comes_back_goes_on_emptying_the_host() -> None:
     async def scenario(stage: Stage) -> None:
         task = await maintain(stage)
