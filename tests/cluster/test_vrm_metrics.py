@@ -41,6 +41,9 @@ def test_a_scrape_shows_counts_by_state_and_totals() -> None:
             failovers_under_way=2,
             restarts_waiting=1,
             phases_s={"fenced": 4.5},
+            migrations={"moved": 5, "stayed": 1},
+            migrations_waiting=56,
+            migrations_under_way=8,
         )
     )
     late = "fusion_vrm_heartbeat_lateness_seconds"
@@ -65,6 +68,10 @@ def test_a_scrape_shows_counts_by_state_and_totals() -> None:
         f"fusion_vrm_failovers_under_way{{{of}}} 2.0",
         f"fusion_vrm_restarts_waiting{{{of}}} 1.0",
         f'fusion_vrm_failover_phase_seconds_total{{{of},phase="fenced"}} 4.5',
+        f'fusion_vrm_migrations_total{{{of},outcome="moved"}} 5.0',
+        f'fusion_vrm_migrations_total{{{of},outcome="stayed"}} 1.0',
+        f"fusion_vrm_migrations_waiting{{{of}}} 56.0",
+        f"fusion_vrm_migrations_under_way{{{of}}} 8.0",
         f"fusion_vrm_generation{{{of}}} 2.0",
     ):
         assert _sorted_labels(line) in [_sorted_labels(each) for each in lines], line

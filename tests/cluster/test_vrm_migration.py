@@ -11,7 +11,8 @@ import pytest
 from cluster.rpc.v1 import agent_pb2, vrm_pb2
 from fusion.spec import Datacenter
 from tests.cluster.ha_world import disk_vm
-from tests.cluster.migration_world import (
+from tests.cluster.virtual_time import until
+from tests.cluster.vrm_migration_world import (
     CANCELLED,
     FAILED,
     HAND_OVER,
@@ -23,7 +24,6 @@ from tests.cluster.migration_world import (
     Stage,
     staged,
 )
-from tests.cluster.virtual_time import until
 from tests.cluster.world import NORMAL, RUNNING
 
 NOISE = ("vm.elsewhere", "vm.void", "vm.stray", "vm.halted", "vm.found", "vm.failover.placed")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from cluster.network import Plane
 from cluster.rpc.v1 import agent_pb2
 from tests.cluster.ha_world import FAULTY, ISOLATED, cut, ended, mend, now_s
-from tests.cluster.migration_world import (
+from tests.cluster.virtual_time import until
+from tests.cluster.vrm_migration_world import (
     FAILED,
     MIGRATING,
     MOVED,
@@ -17,7 +18,6 @@ from tests.cluster.migration_world import (
     small,
     staged,
 )
-from tests.cluster.virtual_time import until
 from tests.cluster.world import DISCONNECTED, NORMAL, RUNNING, UNKNOWN
 
 

@@ -12,7 +12,8 @@ from cluster.rpc.v1 import agent_pb2, common_pb2, vrm_pb2
 from fusion.spec import Vnic
 from fusion.vm import VmState
 from tests.cluster.ha_world import disk_vm, place
-from tests.cluster.migration_world import (
+from tests.cluster.virtual_time import until
+from tests.cluster.vrm_migration_world import (
     CANCELLED,
     FAILED,
     STAYED,
@@ -22,7 +23,6 @@ from tests.cluster.migration_world import (
     small,
     staged,
 )
-from tests.cluster.virtual_time import until
 from tests.cluster.world import NORMAL, STOPPED
 
 MAINTENANCE = common_pb2.HOST_STATE_MAINTENANCE

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
+from dataclasses import asdict
 from pathlib import Path
 
 from cluster.live.stores import LiveStores
 from cluster.rpc import convert
 from cluster.rpc.v1 import vrm_pb2
 from cluster.vrm.inventory import Inventory
+from cluster.vrm.migrations import Migrations
 from cluster.vrm.records import Desired
 from cluster.vrm.store import SCHEMA, Store
+from cluster.vrm.tasks import Tasks
+from fusion.migration.settings import (
+    AdaptiveRate,
+    Compression,
+    MigrationSettings,
+    NoConvergence,
+)
 from fusion.spec import Admission, AdmissionKind, ClusterSpec, IsolationResponse, StorageFault
 from fusion.vm import VmState
 from tests.cluster.ha_world import disk_vm
+from tests.cluster.stopped_clock import StoppedClock
 from tests.cluster.world import datacenter, host, vm
 
 #: What the first version wrote, word for word.
@@ -117,3 +128,58 @@ def test_settings_of_availability_survive(tmp_path: Path) -> None:
     assert found.spec == disk_vm("web")
     assert found.state is VmState.CREATING
     store.close()
+
+
+def test_settings_of_migrations_survive(tmp_path: Path) -> None:
+    settings = MigrationSettings(
+        compression=Compression.LZ4,
+        downtime_s=0.05,
+        rounds=7,
+        no_convergence=NoConvergence.GIVE_UP,
+        skip_hot=True,
+        rate=AdaptiveRate(1e8, 5e7, 5e8),
+        per_host=3,
+        per_cluster=12,
+    )
+    facts = datacenter([host("cna-01")], [], ClusterSpec("production", migration=settings))
+    store = Store.open(LiveStores(tmp_path), refuse)
+    Inventory.open(store, facts)
+    store.close()
+    store = Store.open(LiveStores(tmp_path), refuse)
+    assert Inventory.open(store, facts).clusters["production"].migration == settings
+    store.close()
+
+
+def test_records_of_migrations_survive_as_they_are(tmp_path: Path) -> None:
+    async def run() -> None:
+        facts = datacenter([host("cna-01"), host("cna-02")])
+        store = Store.open(LiveStores(tmp_path), refuse)
+        inventory, tasks = Inventory.open(store, facts), Tasks(store, StoppedClock())
+        first, second = inventory.hosts
+        migrations = Migrations(store, tasks, StoppedClock())
+        waiting, begun, ended = inventory.create([(disk_vm(f"vm-{n}"), "") for n in range(3)])
+        default = convert.migration_to_message(MigrationSettings())
+        for each in (waiting, begun, ended):
+            inventory.give(each, first)
+            migrations.queue(each, None, default, "", evacuates=each is begun)
+        forecast = vrm_pb2.MigrationForecast(duration_s=3.5, converges=True)
+        for migration, each in zip(migrations.waiting()[1:], (begun, ended), strict=True):
+            epochs = inventory.reserve_epochs(each)
+            migrations.begin(migration, each, second, epochs, forecast)
+        last = migrations.under_way()[-1]
+        last.progress.round = 4
+        migrations.stayed(last, "the link broke")
+        written = migrations.all()
+        store.close()
+
+        store = Store.open(LiveStores(tmp_path), refuse)
+        read = Migrations(store, Tasks(store, StoppedClock()), StoppedClock())
+        assert list(map(asdict, read.all())) == list(map(asdict, written))
+        assert [each.vm_name for each in read.waiting()] == ["vm-0"]
+        assert [each.vm_name for each in read.under_way()] == ["vm-1"]
+        assert read.passage(ended) is None and read.of(ended) is None
+        again = Inventory.open(store, facts).vm("vm-1")
+        assert (again.epoch, again.epoch_reserved, again.next_epoch) == (1, 3, 4)
+        store.close()
+
+    asyncio.run(run())

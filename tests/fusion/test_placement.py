@@ -149,6 +149,19 @@ def test_why_counts_what_kept_each_host_out(
         assert policy.place(wanted, hosts) == Decision(None, why)
 
 
+def test_a_vm_that_is_bound_goes_nowhere_else() -> None:
+    hosts = snapshot(3)
+    allowed = np.array([False, False, True])
+    bound = replace(request(), allowed=allowed, bound="it is pinned to cna-3")
+    assert POLICIES[Placement.BALANCE].place(bound, hosts).host == hosts.names[2]
+    assert POLICIES[Placement.PACK].place(bound, hosts).host == hosts.names[2]
+    hosts.memory_committed_bytes[2] = hosts.memory_bytes[2]
+    decision = POLICIES[Placement.BALANCE].place(bound, hosts)
+    assert decision.host is None
+    assert decision.why.endswith("2 may not have it (it is pinned to cna-3)")
+    assert "1 lacks memory" in decision.why
+
+
 def test_a_batch_counts_each_vm_before_the_next_and_leaves_the_snapshot_alone() -> None:
     hosts = snapshot(2, gib=4)
     decisions = place_all([request(gib=3)] * 3, hosts, BALANCE)
