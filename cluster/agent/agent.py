@@ -19,6 +19,9 @@ from cluster.agent.guests import Guests
 from cluster.agent.isolation import Isolation
 from cluster.agent.ledgers import Ledgers
 from cluster.agent.membership import Membership
+from cluster.agent.migration.facilities import Facilities, Links
+from cluster.agent.migration.passages import Passages
+from cluster.agent.migration.service import Migrations
 from cluster.agent.notices import Notices
 from cluster.agent.opening import Opening
 from cluster.agent.orders import Orders
@@ -29,9 +32,17 @@ from cluster.agent.starting import Starting
 from cluster.agent.surroundings import Surroundings
 from cluster.clock import Clock
 from cluster.metrics.agent import AgentCounters
-from cluster.network import Network
+from cluster.network import Network, Plane, Stubs
 from cluster.role import Endpoint
-from cluster.rpc.v1 import agent_pb2_grpc, arbiter_pb2_grpc, power_pb2_grpc, service_pb2_grpc
+from cluster.rpc.v1 import (
+    agent_pb2_grpc,
+    arbiter_pb2_grpc,
+    migration_pb2_grpc,
+    power_pb2_grpc,
+    service_pb2_grpc,
+)
+from cluster.rpc.v1.migration_pb2_grpc import MigrationStub
+from cluster.rpc.v1.service_pb2_grpc import GatewayStub
 from fusion.errors import NotFound
 from fusion.fleet_view import FleetView
 from fusion.spec import HostSpec
@@ -105,18 +116,40 @@ class Agent:
             clock=clock,
             network=network,
         )
+        opening = Opening(
+            surroundings.arrays,
+            arrays=arrays,
+            time_limit_s=surroundings.lease_s / 2,
+            clock=clock,
+        )
         self._starting = Starting(
             chassis=self._chassis,
             copies=self.copies,
-            opening=Opening(
-                surroundings.arrays,
-                arrays=arrays,
-                time_limit_s=surroundings.lease_s / 2,
-                clock=clock,
-            ),
+            opening=opening,
             renewals=self._renewals,
             membership=self._membership,
             clock=clock,
+        )
+        #: What the operator of a world may know of hand-overs: memory that left and that arrived.
+        self.passages = Passages()
+        #: The migrations out of the hosts of this process and to them; to be read.
+        self.migrations = Migrations(
+            Facilities(
+                surroundings=surroundings,
+                chassis=self._chassis,
+                copies=self.copies,
+                ledgers=self._ledgers,
+                renewals=self._renewals,
+                opening=opening,
+                arrays=arrays,
+                hosts=Stubs(network, MigrationStub, Plane.MIGRATION),
+                gateways=Stubs(network, GatewayStub, Plane.SERVICE),
+                links=Links.of(self._chassis.specs, clock),
+                clock=clock,
+                interval_s=heartbeat_interval_s,
+                counters=self.counters,
+                passages=self.passages,
+            )
         )
         self._reporter = Reporter(
             chassis=self._chassis,
@@ -165,6 +198,7 @@ class Agent:
         try:
             async with asyncio.TaskGroup() as loops:
                 self._ledgers.run_in(loops)
+                self.migrations.run_in(loops)
                 loops.create_task(self._chassis.keep_time(self._tick_s))
                 loops.create_task(self._reporter.keep_registered())
                 loops.create_task(self._reporter.keep_reporting())
@@ -187,13 +221,15 @@ class Agent:
             copies=self.copies,
             starting=self._starting,
             ledgers=self._ledgers,
+            migrations=self.migrations,
             commands=self._commands,
             membership=self._membership,
             counters=self.counters,
         )
-        buttons = PowerButtons(self._chassis, self._commands, self._membership)
+        buttons = PowerButtons(self._chassis, self._commands, self.migrations, self._membership)
         agent_pb2_grpc.add_AgentServicer_to_server(orders, server)
         power_pb2_grpc.add_PowerServicer_to_server(buttons, server)
         guests = Guests(self._ledgers, self.counters)
         service_pb2_grpc.add_GuestServicer_to_server(guests, server)
+        migration_pb2_grpc.add_MigrationServicer_to_server(self.migrations, server)
         arbiter_pb2_grpc.add_ArbiterServicer_to_server(Peer(self._chassis), server)

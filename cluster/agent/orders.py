@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Any, TypeVar
 
@@ -20,10 +20,11 @@ from cluster.agent.holdings import FREE
 from cluster.agent.ledgers import Ledgers
 from cluster.agent.membership import Membership
 from cluster.agent.messages import list_hosts_reply
+from cluster.agent.migration.service import Migrations
 from cluster.agent.starting import Starting, number_of
 from cluster.metrics.agent import AgentCounters, Outcome
 from cluster.rpc.convert import VM_STATES, cpu_from_message
-from cluster.rpc.errors import unary
+from cluster.rpc.errors import streaming, unary
 from cluster.rpc.v1 import agent_pb2 as pb
 from cluster.rpc.v1 import agent_pb2_grpc, common_pb2
 from fusion.errors import FusionError, InvalidInput, Refused
@@ -47,6 +48,7 @@ class Orders(agent_pb2_grpc.AgentServicer):
         copies: Copies,
         starting: Starting,
         ledgers: Ledgers,
+        migrations: Migrations,
         commands: Commands,
         membership: Membership,
         counters: AgentCounters,
@@ -55,13 +57,18 @@ class Orders(agent_pb2_grpc.AgentServicer):
         self._copies = copies
         self._starting = starting
         self._ledgers = ledgers
+        self._migrations = migrations
         self._commands = commands
         self._membership = membership
         self._counters = counters
 
     @unary
     async def StartVms(self, request: pb.StartVmsRequest, context: Any) -> pb.StartVmsReply:
-        work = partial(self._starting.start, request.command, request.domains)
+        async def work() -> pb.StartVmsReply:
+            for domain in request.domains:
+                self._migrations.supersede(request.command.host, domain.vm, domain.epoch)
+            return await self._starting.start(request.command, request.domains)
+
         return await self._once("start", request.command, context, work)
 
     @unary
@@ -93,6 +100,27 @@ class Orders(agent_pb2_grpc.AgentServicer):
             return self._discard(request)
 
         return await self._once("discard", request.command, context, work)
+
+    @unary
+    async def MigrateVm(self, request: pb.MigrateVmRequest, context: Any) -> pb.VmReply:
+        async def work() -> pb.VmReply:
+            return pb.VmReply(state=VM_STATES[self._migrations.begin(request)])
+
+        return await self._once("migrate", request.command, context, work)
+
+    @unary
+    async def CancelMigration(self, request: pb.CancelMigrationRequest, context: Any) -> pb.VmReply:
+        async def work() -> pb.VmReply:
+            return pb.VmReply(state=VM_STATES[await self._migrations.cancel(request)])
+
+        return await self._once("cancel-migration", request.command, context, work)
+
+    @streaming
+    async def WatchMigration(
+        self, request: pb.WatchMigrationRequest, context: Any
+    ) -> AsyncIterator[pb.MigrationProgress]:
+        async for progress in self._migrations.watch(request.migration):
+            yield progress
 
     @unary
     async def ListHosts(self, request: pb.ListHostsRequest, context: Any) -> pb.ListHostsReply:

@@ -10,6 +10,7 @@ from typing import Any
 from cluster.agent.chassis import Chassis
 from cluster.agent.commands import Commands
 from cluster.agent.membership import Membership
+from cluster.agent.migration.service import Migrations
 from cluster.rpc.errors import unary
 from cluster.rpc.v1 import power_pb2, power_pb2_grpc
 from fusion.errors import InvalidInput, Refused
@@ -18,9 +19,16 @@ from fusion.errors import InvalidInput, Refused
 class PowerButtons(power_pb2_grpc.PowerServicer):
     """Switches one host without its neighbours noticing; each call may be repeated safely."""
 
-    def __init__(self, chassis: Chassis, commands: Commands, membership: Membership) -> None:
+    def __init__(
+        self,
+        chassis: Chassis,
+        commands: Commands,
+        migrations: Migrations,
+        membership: Membership,
+    ) -> None:
         self._chassis = chassis
         self._commands = commands
+        self._migrations = migrations
         self._membership = membership
 
     @unary
@@ -51,6 +59,7 @@ class PowerButtons(power_pb2_grpc.PowerServicer):
     def _switch_off(self, request: power_pb2.PowerRequest) -> None:
         self._chassis.power_off(request.host)
         self._commands.end(request.host)
+        self._migrations.end(request.host)
 
     def _check_new(self, request: power_pb2.PowerRequest) -> None:
         if request.incarnation < 1:

@@ -112,7 +112,7 @@ class Reporter:
                     continue
                 await self._clock.sleep(due_s - last_s)
             last_s = self._clock.now()
-            self._counters.heartbeat(max(0.0, last_s - due_s))
+            self._counters.lateness.add(max(0.0, last_s - due_s))
             heartbeats.kept(last_s)
             await self._report(self._interval_s)
 

@@ -5,14 +5,22 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
+from itertools import accumulate
 
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
-#: Upper bounds of the lateness histogram, emulated seconds.
+#: Upper bounds of histograms, emulated seconds.
 LATENESS_BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, math.inf)
+DURATION_BOUNDS_S = (1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, math.inf)
+DOWNTIME_BOUNDS_S = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, math.inf)
 
 
 class Outcome(StrEnum):
@@ -21,6 +29,47 @@ class Outcome(StrEnum):
     DONE = "done"
     REFUSED = "refused"
     FAILED = "failed"
+
+
+class Distribution:
+    """Values counted up to bounds, and their sum."""
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * len(bounds)
+        self.sum_s = 0.0
+
+    def add(self, value_s: float) -> None:
+        self.counts[bisect_left(self.bounds, value_s)] += 1
+        self.sum_s += value_s
+
+    def buckets(self) -> list[tuple[str, int]]:
+        """Return how many there were up to each bound."""
+        upto = accumulate(self.counts)
+        return [
+            ("+Inf" if math.isinf(bound) else str(bound), count)
+            for bound, count in zip(self.bounds, upto, strict=True)
+        ]
+
+
+class MigrationCounters:
+    """Of migrations out of hosts: by outcome, ``moved`` or ``stayed``."""
+
+    OUTCOMES = ("moved", "stayed")
+
+    def __init__(self) -> None:
+        self.duration = {one: Distribution(DURATION_BOUNDS_S) for one in self.OUTCOMES}
+        self.downtime = {one: Distribution(DOWNTIME_BOUNDS_S) for one in self.OUTCOMES}
+        self.rounds = dict.fromkeys(self.OUTCOMES, 0)
+        self.raw_bytes = 0
+        self.wire_bytes = 0
+        self.under_way = {"out": 0, "in": 0}  # of all hosts of the process, by direction
+
+    def ended(self, outcome: str, *, duration_s: float, downtime_s: float, rounds: int) -> None:
+        """Note how a migration ended."""
+        self.duration[outcome].add(duration_s)
+        self.downtime[outcome].add(downtime_s)
+        self.rounds[outcome] += rounds
 
 
 class AgentCounters:
@@ -33,13 +82,8 @@ class AgentCounters:
         self.answers: Counter[Outcome] = Counter()  # of guests to clients
         self.notices: Counter[str] = Counter()  # of what hosts did by themselves, by kind
         self.renewals: Counter[tuple[str, Outcome]] = Counter()  # by array
-        self.lateness_counts = [0] * len(LATENESS_BOUNDS_S)
-        self.lateness_sum_s = 0.0
-
-    def heartbeat(self, lateness_s: float) -> None:
-        """Note a heartbeat that set out ``lateness_s`` after its due instant."""
-        self.lateness_counts[bisect_left(LATENESS_BOUNDS_S, lateness_s)] += 1
-        self.lateness_sum_s += lateness_s
+        self.lateness = Distribution(LATENESS_BOUNDS_S)  # of heartbeats, after their due instants
+        self.migrations = MigrationCounters()
 
 
 class AgentMetrics(Collector):
@@ -59,6 +103,7 @@ class AgentMetrics(Collector):
         yield self._answers()
         yield self._notices()
         yield self._lateness()
+        yield from self._migrations()
 
     def _calls(self, name: str, documentation: str, counts: Counter[Outcome]) -> Metric:
         family = CounterMetricFamily(f"fusion_agent_{name}", documentation)
@@ -102,11 +147,57 @@ class AgentMetrics(Collector):
             "How long after its due instant a heartbeat set out (emulated seconds)",
             labels=tuple(self._labels),
         )
-        buckets, below = [], 0
-        for bound, count in zip(LATENESS_BOUNDS_S, self._counters.lateness_counts, strict=True):
-            below += count
-            buckets.append(("+Inf" if math.isinf(bound) else str(bound), below))
+        lateness = self._counters.lateness
         family.add_metric(
-            tuple(self._labels.values()), buckets=buckets, sum_value=self._counters.lateness_sum_s
+            tuple(self._labels.values()), buckets=lateness.buckets(), sum_value=lateness.sum_s
         )
+        return family
+
+    def _migrations(self) -> Iterator[Metric]:
+        migrations = self._counters.migrations
+        yield self._by_outcome(
+            "duration_seconds",
+            "From the begin of a migration until its outcome, at the source (emulated seconds)",
+            migrations.duration,
+        )
+        yield self._by_outcome(
+            "downtime_seconds",
+            "How long guests were paused to be handed over (emulated seconds)",
+            migrations.downtime,
+        )
+        rounds = CounterMetricFamily(
+            "fusion_migration_rounds", "Rounds of pages in migrations that ended"
+        )
+        for outcome, count in migrations.rounds.items():
+            labels = {**self._labels, "outcome": outcome}
+            rounds.add_sample("fusion_migration_rounds_total", labels, count)
+        yield rounds
+        for kind, documentation, value in (
+            ("raw", "Memory sent by migrations, as guests have it", migrations.raw_bytes),
+            ("wire", "Bytes that migrations sent on the network", migrations.wire_bytes),
+        ):
+            name = f"fusion_migration_{kind}_bytes"
+            family = CounterMetricFamily(name, documentation)
+            family.add_sample(f"{name}_total", self._labels, value)
+            yield family
+        under_way = GaugeMetricFamily(
+            "fusion_migrations_under_way", "Migrations under way, out of hosts and to them"
+        )
+        for direction, count in migrations.under_way.items():
+            labels = {**self._labels, "direction": direction}
+            under_way.add_sample("fusion_migrations_under_way", labels, count)
+        yield under_way
+
+    def _by_outcome(
+        self, name: str, documentation: str, values: Mapping[str, Distribution]
+    ) -> Metric:
+        family = HistogramMetricFamily(
+            f"fusion_migration_{name}", documentation, labels=(*self._labels, "outcome")
+        )
+        for outcome, distribution in values.items():
+            family.add_metric(
+                (*self._labels.values(), outcome),
+                buckets=distribution.buckets(),
+                sum_value=distribution.sum_s,
+            )
         return family

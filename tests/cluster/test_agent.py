@@ -74,7 +74,7 @@ def test_heartbeats_keep_to_multiples_of_the_interval() -> None:
             await world.at(9.5 * INTERVAL_S)
             beats = [at_s / INTERVAL_S for at_s in world.vrm.heard_s]
             assert beats == pytest.approx([0, 1, 2, 3, 4.3, 5, 8.6, 9])
-            assert world.agent.counters.lateness_sum_s == pytest.approx(2.9 * INTERVAL_S)
+            assert world.agent.counters.lateness.sum_s == pytest.approx(2.9 * INTERVAL_S)
 
     in_virtual_time(scenario())
 

@@ -178,7 +178,7 @@ def test_an_agent_counts_its_orders_reports_and_late_heartbeats() -> None:
     counters.orders["stop", Outcome.REFUSED] += 1
     counters.reports[Outcome.FAILED] += 3
     for lateness_s in (0.0, 0.005, 0.3, 99.0):
-        counters.heartbeat(lateness_s)
+        counters.lateness.add(lateness_s)
     registry = CollectorRegistry()
     counters.renewals["san-1", Outcome.FAILED] += 4
     counters.answers[Outcome.DONE] += 5

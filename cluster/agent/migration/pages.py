@@ -1,0 +1,139 @@
+"""Pages as messages carry them: all accounted, and a sample made and compared for real."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from cluster.agent.migration import codec
+from cluster.rpc.convert import COMPRESSION_OF, COMPRESSIONS
+from cluster.rpc.v1 import migration_pb2 as pb
+from fusion.arrays import Codes, Ints
+from fusion.errors import InvalidInput, Refused
+from fusion.memory import content
+from fusion.memory.ram import GuestRam, ReceivedRam, Taken
+from fusion.memory.spec import CONTENTS, PAGE_BYTES, Content, GuestMemory
+from fusion.migration.settings import Compression
+from fusion.migration.wire import PAGE_HEADER_BYTES, ZERO_PAGE_BYTES, Cost
+
+#: Real data of one message: packing so much holds up the heartbeats for a few milliseconds.
+DATA_BYTES = 1 << 20
+
+_ZERO = CONTENTS.index(Content.ZERO)
+
+
+class PageWriter:
+    """Makes messages of pages of one VM; ``sample`` is the share of them that is made for real."""
+
+    def __init__(self, seed: int, compression: Compression, sample: float) -> None:
+        self._seed = seed
+        self._compression = compression
+        self._sample = sample
+
+    def pages_at_most(self, accounted_bytes: float) -> int:
+        """Return how many pages go with a message of up to so many accounted bytes."""
+        if self._sample > 0:
+            accounted_bytes = min(accounted_bytes, DATA_BYTES / self._sample)
+        return max(1, int(min(accounted_bytes, 1 << 62) / PAGE_BYTES))
+
+    def write(self, round_number: int, part: Taken) -> tuple[pb.Pages, Cost]:
+        """Return ``part`` as a message, and what it takes to send it."""
+        cost = Cost.of(part, self._compression)
+        counts = sampled(part.pages, part.content, self._sample)
+        data = b""
+        if counts.any():
+            data = codec.pack(self._made(part, counts), self._compression)
+            cost = self._as_packed(part, counts, cost, len(data))
+        message = pb.Pages(
+            round=round_number,
+            group=part.group.tolist(),
+            version=part.version.tolist(),
+            pages=part.pages.tolist(),
+            raw_bytes=cost.raw_bytes,
+            wire_bytes=cost.wire_bytes,
+            compression=COMPRESSIONS[self._compression],
+            data_pages=counts.tolist() if data else (),
+            data=data,
+        )
+        return message, cost
+
+    def _made(self, part: Taken, counts: Ints) -> bytes:
+        rows = np.flatnonzero(counts).tolist()
+        made = [
+            content.pages(
+                self._seed,
+                int(part.group[row]),
+                int(part.version[row]),
+                CONTENTS[part.content[row]],
+                int(counts[row]),
+            )
+            for row in rows
+        ]
+        return made[0] if len(made) == 1 else b"".join(made)
+
+    def _as_packed(self, part: Taken, counts: Ints, cost: Cost, packed_bytes: int) -> Cost:
+        """Return ``cost`` with a payload that is as far from its figures as that of the sample."""
+        made = Taken(part.group, part.version, counts, part.content)
+        figured_bytes = Cost.of(made, self._compression).wire_bytes - _framing_bytes(made)
+        framing_bytes = _framing_bytes(part)
+        payload_bytes = (cost.wire_bytes - framing_bytes) * packed_bytes / figured_bytes
+        return replace(cost, wire_bytes=framing_bytes + round(payload_bytes))
+
+
+class PageReader:
+    """Takes the pages of one VM in, and compares those that were made for real."""
+
+    def __init__(self, seed: int, memory: GuestMemory, memory_bytes: int) -> None:
+        self._seed = seed
+        self._content = GuestRam(memory, memory_bytes).content
+        self.ram = ReceivedRam(len(self._content))
+        self.checked_pages = 0
+
+    def read(self, message: pb.Pages) -> None:
+        """Take pages in. Raises ``FusionError`` where they are not what they should be."""
+        self.ram.take_in(message.group, message.version, message.pages)
+        if message.data:
+            self._compare(message)
+
+    def _compare(self, message: pb.Pages) -> None:
+        counts = message.data_pages
+        if len(counts) != len(message.group):
+            raise InvalidInput("data_pages: one number for each group is needed")
+        compression = COMPRESSION_OF.get(message.compression)
+        if compression is None:
+            raise InvalidInput(f"compression: {message.compression} is none that is known here")
+        data = codec.unpack(message.data, compression, sum(counts) * PAGE_BYTES)
+        offset = 0
+        for group, version, count in zip(message.group, message.version, counts, strict=True):
+            if not count:
+                continue
+            kind = CONTENTS[self._content[group]]
+            expected = content.pages(self._seed, group, version, kind, count)
+            if not data.startswith(expected, offset):  # compares without a copy
+                raise Refused(
+                    f"pages of group {group} at version {version} did not arrive as they were; "
+                    "the copy is of no use"
+                )
+            offset += len(expected)
+        self.checked_pages += sum(counts)
+
+
+def sampled(pages: Ints, contents: Codes, share: float) -> Ints:
+    """Return how many pages of each row are made for real: ``share`` of those that are not zero,
+    at least one of them all where there are any, and none for a share of 0.
+    """
+    wanted = np.where(contents == _ZERO, 0, pages)
+    if share <= 0 or not wanted.any():
+        return np.zeros_like(wanted)
+    upto = np.floor(np.cumsum(wanted) * share + 1e-9).astype(np.int64)
+    counts: Ints = np.diff(upto, prepend=0)
+    if not counts.any():
+        counts[np.flatnonzero(wanted)[0]] = 1
+    return counts
+
+
+def _framing_bytes(part: Taken) -> int:
+    """Return what headers and zero pages take."""
+    zero = int(part.pages[part.content == _ZERO].sum())
+    return (part.total_pages - zero) * PAGE_HEADER_BYTES + zero * ZERO_PAGE_BYTES

@@ -1,0 +1,159 @@
+"""The rounds of a migration: pages go out, paced, while the guest goes on writing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from cluster.agent.migration.facilities import Facilities
+from cluster.agent.migration.order import Order
+from cluster.agent.migration.packing_load import PackingLoad
+from cluster.agent.migration.pages import PageWriter
+from cluster.agent.migration.progress import Progress
+from cluster.agent.migration.stream import Stream
+from fusion.memory.ram import GuestRam, Taken
+from fusion.memory.spec import PAGE_BYTES
+from fusion.migration.forecast import Sent, rest
+from fusion.migration.precopy import Precopy, RoundFacts, SendRound, Step
+from fusion.migration.wire import Cost, Path
+
+#: Pages of one message occupy the link for about so long.
+MESSAGE_S = 0.1
+#: The end of a migration is forecast anew so often.
+FORECAST_S = 1.0
+
+
+class Rounds:
+    """Sends the memory of one guest over one stream and notes in ``progress`` how that goes.
+
+    ``check`` is called after every message; it raises where the migration is to end.
+    """
+
+    def __init__(
+        self, order: Order, facilities: Facilities, progress: Progress, check: Callable[[], None]
+    ) -> None:
+        self.ram = GuestRam(order.spec.memory, order.spec.memory_bytes)
+        self.precopy = Precopy(order.settings, order.spec.memory_bytes)
+        self._order = order
+        self._chassis = facilities.chassis
+        self._clock = facilities.clock
+        self._link = facilities.links.egress[order.host]
+        self._progress = progress
+        self._counters = facilities.counters.migrations
+        self._check = check
+        self._writer = PageWriter(
+            order.seed, order.settings.compression, facilities.surroundings.sample
+        )
+        self._load = PackingLoad(order.host, order.incarnation, self._chassis, self._clock)
+        self._rate_bytes_s = facilities.links.bytes_s[order.host]  # on the wire, as of late
+        self._goodput_bytes_s = self._rate_bytes_s
+        self._written_s = self._clock.now()  # up to when the guest's writes are counted
+        self._forecast_s = -math.inf
+
+    def count_writes(self) -> float:
+        """Count what the guest wrote up to now; return its pace, as it is without a throttle."""
+        now_s = self._clock.now()
+        pace = self._chassis.write_pace(self._order.host, self._order.vm)
+        self.ram.write(now_s - self._written_s, pace)
+        self._written_s = now_s
+        return min(1.0, pace / (1.0 - self._progress.throttle_share))
+
+    async def send(self, stream: Stream, due: Taken, step: SendRound) -> RoundFacts:
+        """Send a round of what is ``due``, and return what came of it once all was taken in."""
+        began_s = self._clock.now()
+        self._progress.round += 1
+        self._progress.changed()
+        skip_hot = self._order.settings.skip_hot
+        sent, passed = Cost(), 0
+        size_bytes = min(self._goodput_bytes_s, step.rate_bytes_s) * MESSAGE_S
+        for piece in due.split(self._writer.pages_at_most(size_bytes)):
+            part = self.ram.without_hot(piece) if skip_hot else piece
+            sent += await self._send_part(stream, part, step.rate_bytes_s)
+            passed += piece.total_pages
+            pace = self.count_writes()
+            self._check()
+            self._note(step, due, passed, Sent(self._clock.now() - began_s, sent), pace)
+        await stream.end_round(self._progress.round)
+        self.count_writes()
+        return self._facts(step, Sent(self._clock.now() - began_s, sent))
+
+    async def send_last(self, stream: Stream) -> None:
+        """Send what is left of a guest that is paused, as fast as possible."""
+        self._progress.round += 1
+        for part in self.ram.take().split(
+            self._writer.pages_at_most(self._goodput_bytes_s * MESSAGE_S)
+        ):
+            await self._send_part(stream, part, math.inf)
+            self._progress.remaining_bytes -= part.total_pages * PAGE_BYTES
+            self._check()
+        await stream.end_round(self._progress.round)
+
+    def sent(self, cost: Cost) -> None:
+        """Add what went over the network."""
+        self._progress.raw_bytes += cost.raw_bytes
+        self._progress.wire_bytes += cost.wire_bytes
+        self._progress.zero_pages += cost.zero_pages
+        self._counters.raw_bytes += cost.raw_bytes
+        self._counters.wire_bytes += cost.wire_bytes
+
+    def end(self) -> None:
+        """Nothing is packed any more."""
+        self._load.end()
+
+    async def _send_part(self, stream: Stream, part: Taken, rate_bytes_s: float) -> Cost:
+        """Send one message; return when the link has carried it, and the next one is packed."""
+        if not len(part.group):
+            return Cost()
+        message, cost = self._writer.write(self._progress.round, part)
+        await stream.send(message)
+        # The destination's link carries it meanwhile, and the next message is packed.
+        packed_s = self._clock.now() + cost.packing_s / self._order.settings.compression_threads
+        paced_s = self._clock.now() + cost.wire_bytes / rate_bytes_s
+        await self._link.carry(self._order.migration, cost.wire_bytes)
+        wait_s = max(packed_s, paced_s) - self._clock.now()
+        if wait_s > 0:
+            await self._clock.sleep(wait_s)
+        self._load.packed(cost.packing_s)
+        self.sent(cost)
+        self._progress.checked_pages = stream.checked_pages
+        return cost
+
+    def _note(self, step: SendRound, due: Taken, passed: int, sent: Sent, pace: float) -> None:
+        """Bring the figures of the round under way up to date."""
+        progress = self._progress
+        dirty_bytes = self.ram.dirty_pages * PAGE_BYTES
+        progress.remaining_bytes = (due.total_pages - passed) * PAGE_BYTES + dirty_bytes
+        if sent.duration_s > 0:
+            progress.rate_bytes_s = sent.cost.raw_bytes / sent.duration_s
+            progress.dirty_bytes_s = dirty_bytes / sent.duration_s
+        now_s = self._clock.now()
+        if now_s >= self._forecast_s + FORECAST_S:
+            self._forecast_s = now_s
+            progress.ends_s = now_s + self._left_s(step, due.after(passed), sent, pace)
+
+    def _left_s(self, step: Step, due: Taken, sent: Sent, pace: float) -> float:
+        path = Path(self._rate_bytes_s, self._order.settings.compression_threads)
+        expected = rest(
+            self.ram,
+            self.precopy,
+            self._order.settings,
+            path,
+            pace,
+            step=step,
+            due=due,
+            sent=sent,
+        )
+        return expected.duration_s
+
+    def _facts(self, step: SendRound, sent: Sent) -> RoundFacts:
+        """Return what came of a round, what is left judged by the rate that it had."""
+        if math.isinf(step.rate_bytes_s) and sent.duration_s >= MESSAGE_S:
+            self._rate_bytes_s = sent.cost.wire_bytes / sent.duration_s
+        settings = self._order.settings
+        left = Cost.of(self.ram.left(), settings.compression)
+        return RoundFacts(
+            duration_s=sent.duration_s,
+            raw_bytes=sent.cost.raw_bytes,
+            left_bytes=left.raw_bytes,
+            left_s=Path(self._rate_bytes_s, settings.compression_threads).seconds(left),
+        )
