@@ -14,7 +14,7 @@ from cluster.simulated.invariants import Violation, Watch, settling_s
 from cluster.simulated.invariants.watch import INVARIANTS
 from cluster.simulated.world import SimulatedWorld
 from fusion.faults import FaultPlan
-from fusion.fleet import Fleet
+from fusion.room import Room
 from fusion.spec import Datacenter
 from fusion.vm import VmState
 from tests.simulated.bugs.replacing import replaced
@@ -163,7 +163,7 @@ def test_a_fenced_copy_of_a_vm_that_was_deleted_since_is_nothing_wrong() -> None
 
 def test_memory_beyond_what_was_built_in_is_found() -> None:
     with (
-        replaced(Fleet, "_admit_memory", lambda _: lambda *claim: None),
+        replaced(Room, "admit_memory", lambda _: lambda *claim: None),
         watched() as (world, watch, found),
     ):
         agent = world.agent("h-1")
