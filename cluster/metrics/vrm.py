@@ -16,6 +16,14 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from cluster.metrics.discovery import Target
+from cluster.metrics.vrm_entities import (
+    KnownHost,
+    KnownHosts,
+    MovingVm,
+    RestartedVm,
+    moving_vms,
+    restarted_vms,
+)
 
 #: Upper bounds of the lateness histogram, emulated seconds; above the last is +Inf.
 LATENESS_BOUNDS_S = (0.0, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -52,6 +60,11 @@ class VrmView:
     """The VRM at one instant; nothing in it changes once it is published."""
 
     generation: int = 0
+    now_s: float = 0.0
+    known_hosts: Sequence[KnownHost] = ()
+    heard_s: Sequence[float] = ()  # of each of them
+    restarted_vms: Sequence[RestartedVm] = ()
+    moving_vms: Sequence[MovingVm] = ()
     hosts: Mapping[tuple[str, str], int] = field(default_factory=dict)  # (cluster, state)
     vms: Mapping[tuple[str, str], int] = field(default_factory=dict)  # (cluster, state)
     tasks: Mapping[tuple[str, str], int] = field(default_factory=dict)  # (kind, status)
@@ -78,6 +91,7 @@ class VrmMetrics(Collector):
     def __init__(self, datacenter: str, view: Callable[[], VrmView]) -> None:
         self._datacenter = datacenter
         self._view = view
+        self._known_hosts = KnownHosts(datacenter)
 
     def describe(self) -> Iterator[Metric]:
         return iter(())
@@ -136,7 +150,11 @@ class VrmMetrics(Collector):
         )
         yield from self._of_failovers(view)
         yield from self._of_migrations(view)
+        yield from self._known_hosts.collect(view.known_hosts, view.heard_s)
         yield self._gauge("fusion_vrm_generation", "How often the VRM was started", view.generation)
+        yield self._gauge(
+            "fusion_vrm_clock_seconds", "Emulated seconds since the launch", view.now_s
+        )
 
     def _of_failovers(self, view: VrmView) -> Iterator[Metric]:
         ended = CounterMetricFamily(
@@ -163,6 +181,7 @@ class VrmMetrics(Collector):
         for phase, spent_s in view.phases_s.items():
             phases.add_metric([self._datacenter, phase], spent_s)
         yield phases
+        yield restarted_vms(self._datacenter, view.restarted_vms)
 
     def _of_migrations(self, view: VrmView) -> Iterator[Metric]:
         ended = CounterMetricFamily(
@@ -183,6 +202,7 @@ class VrmMetrics(Collector):
             "Live migrations that VMs are on",
             view.migrations_under_way,
         )
+        yield from moving_vms(self._datacenter, view.moving_vms)
 
     def _by(
         self, family: GaugeMetricFamily, counts: Mapping[tuple[str, str], int]

@@ -94,6 +94,7 @@ class Failovers:
         self._clock = clock
         self._failovers: dict[int, Failover] = {}
         self._open: dict[int, Failover] = {}  # by the number of the VM
+        self._restarted: dict[int, Failover] = {}  # likewise: the last after which it ran
         # Every pair from the start: a series that appears with its first count has no increase.
         self.totals = Counter(
             {(cause.value, how): 0 for cause in Cause for how in (RUNNING, GAVE_UP)}
@@ -157,6 +158,7 @@ class Failovers:
         """Its VM runs."""
         failover.running_s = self._clock.now()
         self._end(failover, RUNNING)
+        self._restarted[failover.vm_number] = failover
         for phase, duration_s in failover.phases():
             self.spent_s[phase] = self.spent_s.get(phase, 0.0) + duration_s
         self._tasks.succeed(self.task(failover))
@@ -182,6 +184,10 @@ class Failovers:
     def under_way(self) -> list[Failover]:
         return list(self._open.values())
 
+    def restarts(self) -> list[Failover]:
+        """Return, for every VM that ever ran again, the failover after which it last did."""
+        return list(self._restarted.values())
+
     def all(self) -> list[Failover]:
         return list(self._failovers.values())
 
@@ -189,6 +195,8 @@ class Failovers:
         self._failovers[failover.number] = failover
         if not failover.ended:
             self._open[failover.vm_number] = failover
+        elif failover.outcome == RUNNING:
+            self._restarted[failover.vm_number] = failover
 
     def _trim(self) -> None:
         while len(self._failovers) > KEPT:
@@ -196,4 +204,6 @@ class Failovers:
             if oldest is None:
                 return
             del self._failovers[oldest.number]
+            if self._restarted.get(oldest.vm_number) is oldest:
+                del self._restarted[oldest.vm_number]
             self._store.write("DELETE FROM failovers WHERE number = ?", (oldest.number,))

@@ -6,20 +6,24 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cluster.metrics.discovery import Target
 from cluster.metrics.vrm import Lateness, VrmView
+from cluster.metrics.vrm_entities import KnownHost, MovingVm, RestartedVm
 from cluster.parties import VRM
 from cluster.role import Endpoint
 from cluster.vrm.events import Events
-from cluster.vrm.failovers import Failovers
+from cluster.vrm.failovers import Failover, Failovers
 from cluster.vrm.inventory import Inventory
-from cluster.vrm.migrations import Migrations
+from cluster.vrm.migrations import Migration, Migrations
 from cluster.vrm.placing import Placing
 from cluster.vrm.registry import Registry
 from cluster.vrm.restarts import Restarts
 from cluster.vrm.tasks import Tasks
 from fusion.host import HostState
-from fusion.vm import VmState
+from fusion.vm import VmState, vm_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,19 +33,26 @@ class Census:
     revision: int
     hosts: Mapping[tuple[str, str], int]  # (cluster, state)
     vms: Mapping[tuple[str, str], int]
+    known_hosts: tuple[KnownHost, ...]
     targets: tuple[Target, ...]
 
 
 def take_census(endpoint: Endpoint, inventory: Inventory) -> Census:
     """Count everything; worth doing only when the inventory's revision has risen."""
     return Census(
-        inventory.revision, _hosts(inventory), _vms(inventory), targets(endpoint, inventory)
+        inventory.revision,
+        _hosts(inventory),
+        _vms(inventory),
+        _known_hosts(inventory),
+        targets(endpoint, inventory),
     )
 
 
 def observe(
     *,
+    now_s: float,
     census: Census,
+    heard_s: NDArray[np.float64],
     generation: int,
     tasks: Tasks,
     events: Events,
@@ -55,6 +66,11 @@ def observe(
     """Return what there is to see of the VRM now."""
     return VrmView(
         generation=generation,
+        now_s=now_s,
+        known_hosts=census.known_hosts,
+        heard_s=heard_s.tolist(),
+        restarted_vms=[_restarted(each) for each in failovers.restarts()],
+        moving_vms=[_moving(each) for each in migrations.under_way()],
         hosts=census.hosts,
         vms=census.vms,
         tasks={(kind, status.value): n for (kind, status), n in tasks.totals.items()},
@@ -100,3 +116,35 @@ def _vms(inventory: Inventory) -> dict[tuple[str, str], int]:
     counts = {(cluster, state.value): 0 for cluster in inventory.clusters for state in VmState}
     counts.update(Counter((vm.spec.cluster, vm.state.value) for vm in inventory.vms.values()))
     return counts
+
+
+def _known_hosts(inventory: Inventory) -> tuple[KnownHost, ...]:
+    return tuple(
+        KnownHost(host.spec.cluster, host.spec.rack, host.name, host.state.value)
+        for host in inventory.hosts
+    )
+
+
+def _restarted(failover: Failover) -> RestartedVm:
+    return RestartedVm(
+        vm=vm_id(failover.vm_number),
+        vm_name=failover.vm_name,
+        host=failover.to_host,
+        cause=failover.cause.value,
+        at_s=failover.running_s,
+    )
+
+
+def _moving(migration: Migration) -> MovingVm:
+    progress = migration.progress
+    return MovingVm(
+        vm=vm_id(migration.vm_number),
+        vm_name=migration.vm_name,
+        source=migration.source,
+        destination=migration.destination,
+        round=progress.round,
+        remaining_bytes=progress.remaining_bytes,
+        rate_bytes_s=progress.rate_bytes_s,
+        dirty_bytes_s=progress.dirty_bytes_s,
+        throttle_share=progress.throttle_share,
+    )

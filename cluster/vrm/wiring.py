@@ -361,7 +361,9 @@ class Wiring:
         if self._census.revision != self._inventory.revision:
             self._census = take_census(self._endpoint, self._inventory)
         return observe(
+            now_s=self._clock.now(),
             census=self._census,
+            heard_s=self._inventory.host_figures.last_report_s,
             generation=self._generation,
             tasks=self._tasks,
             events=self._events,

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from cluster.metrics.discovery import Target, discovery, prometheus_yml
 from cluster.metrics.vrm import Lateness, VrmMetrics, VrmView
+from cluster.metrics.vrm_entities import KnownHost, MovingVm, RestartedVm
 from fusion.spec import PlannedVm
 from tests.cluster.virtual_time import in_virtual_time, until
 from tests.cluster.world import datacenter, host, launched, vm
@@ -77,6 +78,43 @@ def test_a_scrape_shows_counts_by_state_and_totals() -> None:
         assert _sorted_labels(line) in [_sorted_labels(each) for each in lines], line
 
 
+def test_a_scrape_shows_what_the_vrm_knows_of_single_hosts_vms_and_migrations() -> None:
+    lines = scraped(
+        VrmView(
+            now_s=12.5,
+            known_hosts=(
+                KnownHost("production", "r1", "cna-01", "normal"),
+                KnownHost("production", "r2", "cna-02", "powered-off"),
+            ),
+            heard_s=(12.0, -1.0),
+            restarted_vms=(RestartedVm("i-00000001", "web", "cna-02", "dead", 9.5),),
+            moving_vms=(
+                MovingVm("i-00000002", "db", "cna-01", "cna-02", 3, 4096, 1e6, 2e5, 0.25),
+            ),
+        )
+    )
+    of = 'datacenter="lab"'
+    moving = f'{of},destination="cna-02",source="cna-01",vm="i-00000002",vm_name="db"'
+    on_first = f'cluster="production",{of},host="cna-01",rack="r1"'
+    on_second = f'cluster="production",{of},host="cna-02",rack="r2"'
+    for line in (
+        f"fusion_vrm_clock_seconds{{{of}}} 12.5",
+        f'fusion_vrm_host_state{{{on_first},state="normal"}} 1.0',
+        f'fusion_vrm_host_state{{{on_second},state="powered-off"}} 1.0',
+        f"fusion_vrm_host_last_heartbeat_seconds{{{on_first}}} 12.0",
+        'fusion_vrm_vm_restarted_seconds{cause="dead",'
+        f'{of},host="cna-02",vm="i-00000001",vm_name="web"}} 9.5',
+        f"fusion_vrm_migration_round{{{moving}}} 3.0",
+        f"fusion_vrm_migration_remaining_bytes{{{moving}}} 4096.0",
+        f"fusion_vrm_migration_rate_bytes_per_second{{{moving}}} 1e+06",
+        f"fusion_vrm_migration_dirty_bytes_per_second{{{moving}}} 200000.0",
+        f"fusion_vrm_migration_throttle_ratio{{{moving}}} 0.25",
+    ):
+        assert _sorted_labels(line) in [_sorted_labels(each) for each in lines], line
+    silent = f"fusion_vrm_host_last_heartbeat_seconds{{{on_second}}}"
+    assert not [line for line in lines if line.startswith(silent)]
+
+
 def _sorted_labels(line: str) -> str:
     name, _, rest = line.partition("{")
     labels, _, value = rest.partition("}")
@@ -136,6 +174,10 @@ def test_a_running_vrm_shows_its_datacenter() -> None:
             assert shows("fusion_vrm_hosts", cluster="production", state="normal") == 2
             assert shows("fusion_vrm_tasks", kind="vm.deploy", status="succeeded") == 1
             assert shows("fusion_vrm_placements_total") == 1
+            at = {"cluster": "production", "rack": hosts[0].rack, "host": "cna-01"}
+            assert shows("fusion_vrm_host_state", **at, state="normal") == 1
+            heard_s = shows("fusion_vrm_host_last_heartbeat_seconds", **at)
+            assert heard_s is not None and heard_s <= (shows("fusion_vrm_clock_seconds") or 0)
             await until(lambda: (shows("fusion_vrm_heartbeat_lateness_seconds_count") or 0) > 4)
             groups = json.loads(world.role.discovery())
             assert [group["labels"]["process"] for group in groups] == ["vrm", "cna-01", "cna-02"]
