@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 from cluster.rpc.v1 import agent_pb2, common_pb2, vrm_pb2
-from fusion.spec import Vnic
+from fusion.spec import GIB, Vnic
 from fusion.vm import VmState
 from tests.cluster.ha_world import disk_vm, place
 from tests.cluster.virtual_time import until
@@ -26,6 +26,7 @@ from tests.cluster.vrm_migration_world import (
 from tests.cluster.world import NORMAL, STOPPED
 
 MAINTENANCE = common_pb2.HOST_STATE_MAINTENANCE
+POWERED_OFF = common_pb2.HOST_STATE_POWERED_OFF
 
 
 class Conductor:
@@ -308,3 +309,47 @@ def test_a_vm_on_its_way_to_a_host_that_is_shut_down_arrives_and_is_shut_down() 
         assert (await stage.vm("vm-0")).state == STOPPED
 
     staged(scenario, vms=small(1), cluster=packed())
+
+
+def test_a_host_waits_for_what_was_leaving_it_before_and_for_what_was_coming() -> None:
+    async def scenario(stage: Stage) -> None:
+        await stage.migrate("vm-0")
+        leaving = await stage["cna-01"].order()
+        task = await maintain(stage)
+        off = await maintain(stage, "cna-02")
+        conductor, part = await conducted(stage)
+        assert (await stage.world.end(task)).status == SUCCEEDED
+        assert (await stage.world.end(off)).status == SUCCEEDED
+        assert leaving.vm in conductor.order
+        assert {await place(stage.world, f"vm-{number}") for number in range(2)} == {"cna-03"}
+        part.cancel()
+
+    staged(scenario, vms=small(2), hosts=3, cluster=packed())
+
+
+def test_a_host_is_switched_off_once_its_vms_have_left() -> None:
+    async def scenario(stage: Stage) -> None:
+        _, part = await conducted(stage)
+        off = vrm_pb2.PowerHostOrder(
+            host="cna-01", action=vrm_pb2.POWER_ACTION_OFF, vms=vrm_pb2.VMS_OF_HOST_MIGRATE
+        )
+        assert (await stage.world.end(await stage.world.stub.PowerHost(off))).status == SUCCEEDED
+        assert (await stage.world.hosts())["cna-01"].state == POWERED_OFF
+        assert {await place(stage.world, f"vm-{number}") for number in range(3)} == {"cna-02"}
+        assert not await stage.world.failovers()
+        part.cancel()
+
+    staged(scenario, vms=small(3), cluster=packed())
+
+
+def test_of_sixty_four_never_more_than_eight_leave_at_once() -> None:
+    async def scenario(stage: Stage) -> None:
+        conductor, part = await conducted(stage)
+        assert (await stage.world.end(await maintain(stage))).status == SUCCEEDED
+        assert (conductor.most, len(conductor.order)) == (8, 64)
+        host = (await stage.world.hosts())["cna-01"]
+        assert (host.state, host.vms) == (MAINTENANCE, 0)
+        part.cancel()
+
+    tiny = [replace(vm, memory_bytes=GIB // 8, vcpu_mhz=10.0) for vm in small(64)]
+    staged(scenario, vms=tiny, hosts=3, cluster=packed())
