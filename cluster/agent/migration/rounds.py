@@ -26,7 +26,7 @@ FORECAST_S = 1.0
 class Rounds:
     """Sends the memory of one guest over one stream and notes in ``progress`` how that goes.
 
-    ``check`` is called after every message; it raises where the migration is to end.
+    ``check`` is called after every message; it raises where there is no guest any more.
     """
 
     def __init__(
@@ -52,6 +52,7 @@ class Rounds:
 
     def count_writes(self) -> float:
         """Count what the guest wrote up to now; return its pace, as it is without a throttle."""
+        self._check()
         now_s = self._clock.now()
         pace = self._chassis.write_pace(self._order.host, self._order.vm)
         self.ram.write(now_s - self._written_s, pace)
@@ -71,7 +72,6 @@ class Rounds:
             sent += await self._send_part(stream, part, step.rate_bytes_s)
             passed += piece.total_pages
             pace = self.count_writes()
-            self._check()
             self._note(step, due, passed, Sent(self._clock.now() - began_s, sent), pace)
         await stream.end_round(self._progress.round)
         self.count_writes()
