@@ -50,6 +50,7 @@ def test_a_vm_moves_while_its_guest_works_on() -> None:
             told = await world.watched()
             assert [one.phase for one in told[-2:]] == [HAND_OVER, MOVED]
             assert told[-1].epoch == THERE
+            assert told[-1].remaining_bytes == 0
             assert told[-1].downtime_s == pytest.approx(0.16, abs=0.01)
             assert world.states_at(world.agent) == {}
             assert world.states_at(world.other) == {VM: VmState.RUNNING}
