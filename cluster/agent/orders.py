@@ -141,6 +141,8 @@ class Orders(agent_pb2_grpc.AgentServicer):
         host, number = request.command.host, number_of(request.vm)
 
         async def work() -> pb.VmReply:
+            if self._chassis.guest(host, number)[0] is VmState.MIGRATING:
+                raise Refused(f"VM {request.vm} is migrating; wait until it has, or cancel that")
             with self._chassis.change() as fleet:
                 state = act(fleet, host, number)
             self._ledgers.flush(host, number)  # a guest that shuts down writes what it has

@@ -98,8 +98,9 @@ class Evacuation:
         """Move what can be moved now; return which VMs stayed, and why."""
         destinations, stay = self._planning.evacuation(host, self._to_go(host))
         stay |= await self._move(destinations, task, evacuates=True)
-        for migration in self._coming(host):
-            await self._end(migration)
+        for migration in self._migrations.under_way():  # those that were ordered before, both ways
+            if host.name in (migration.source, migration.destination):
+                await self._end(migration)
         return stay
 
     async def _settle(self, host: Host) -> None:

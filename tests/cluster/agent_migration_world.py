@@ -119,6 +119,8 @@ class MigrationWorld(StorageWorld):
         """Start the destination's process."""
         self.other_process = Process("chassis-2", self.fabric, Disk())
         await self.other_process.start(self._make_other)
+
+    async def gateway_up(self) -> None:
         network = SimulatedNetwork(self.fabric, GATEWAY)
         add = service_pb2_grpc.add_GatewayServicer_to_server
         await network.serve(GATEWAY, lambda server: add(self.gateway, server))
@@ -207,10 +209,11 @@ class MigrationWorld(StorageWorld):
 
     async def settled(self) -> None:
         """Return once nothing is under way any more."""
-        await until(
-            lambda: not self.agent.migrations.outgoing and not self.other.migrations.incoming,
-            "the end of all migrations",
-        )
+        await until(lambda: not self.agent.migrations.outgoing, "the end of all that goes out")
+        await self.settled_there()
+
+    async def settled_there(self) -> None:
+        await until(lambda: not self.other.migrations.incoming, "the end of all that comes in")
 
 
 @asynccontextmanager
@@ -218,6 +221,7 @@ async def migrating(world: MigrationWorld) -> AsyncIterator[MigrationWorld]:
     """Run both agents, with VM 1 running at the source."""
     async with storing(world):
         await world.other_up()
+        await world.gateway_up()
         try:
             await world.run_vms(busy_vm(*world._specs.values()), epoch=EPOCH)
             yield world

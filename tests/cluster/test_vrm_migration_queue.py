@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 from cluster.rpc.v1 import agent_pb2, common_pb2, vrm_pb2
-from fusion.spec import Vnic
+from fusion.spec import GIB, Vnic
 from fusion.vm import VmState
 from tests.cluster.ha_world import disk_vm, place
 from tests.cluster.virtual_time import until
@@ -26,6 +26,7 @@ from tests.cluster.vrm_migration_world import (
 from tests.cluster.world import NORMAL, STOPPED
 
 MAINTENANCE = common_pb2.HOST_STATE_MAINTENANCE
+POWERED_OFF = common_pb2.HOST_STATE_POWERED_OFF
 
 
 class Conductor:
@@ -33,7 +34,7 @@ class Conductor:
     were at once.
     """
 
-    def __init__(self, stage: Stage, *, each_s: float = 2.0) -> None:
+    def __init__(self, stage: Stage, *, each_s: float) -> None:
         self._stage = stage
         self._each_s = each_s
         self._seen: dict[str, None] = {}
@@ -68,8 +69,8 @@ class Conductor:
             await self._stage.complete(order)
 
 
-async def conducted(stage: Stage) -> tuple[Conductor, asyncio.Task[None]]:
-    conductor = Conductor(stage)
+async def conducted(stage: Stage, *, each_s: float = 2.0) -> tuple[Conductor, asyncio.Task[None]]:
+    conductor = Conductor(stage, each_s=each_s)
     return conductor, asyncio.create_task(conductor.conduct())
 
 
@@ -308,3 +309,48 @@ def test_a_vm_on_its_way_to_a_host_that_is_shut_down_arrives_and_is_shut_down() 
         assert (await stage.vm("vm-0")).state == STOPPED
 
     staged(scenario, vms=small(1), cluster=packed())
+
+
+@pytest.mark.parametrize("emptied", ["cna-01", "cna-02"])
+def test_a_host_waits_for_what_was_leaving_it_before_and_for_what_was_coming(
+    emptied: str,
+) -> None:
+    async def scenario(stage: Stage) -> None:
+        await stage.migrate("vm-0", to="cna-02")
+        await stage["cna-01"].order()
+        task = await maintain(stage, emptied)
+        _, part = await conducted(stage, each_s=30.0)
+        assert (await stage.world.end(task)).status == SUCCEEDED
+        host = (await stage.world.hosts())[emptied]
+        assert (host.state, host.vms) == (MAINTENANCE, 0)
+        part.cancel()
+
+    staged(scenario, vms=small(1), hosts=3, cluster=packed())
+
+
+def test_a_host_is_switched_off_once_its_vms_have_left() -> None:
+    async def scenario(stage: Stage) -> None:
+        _, part = await conducted(stage)
+        off = vrm_pb2.PowerHostOrder(
+            host="cna-01", action=vrm_pb2.POWER_ACTION_OFF, vms=vrm_pb2.VMS_OF_HOST_MIGRATE
+        )
+        assert (await stage.world.end(await stage.world.stub.PowerHost(off))).status == SUCCEEDED
+        assert (await stage.world.hosts())["cna-01"].state == POWERED_OFF
+        assert {await place(stage.world, f"vm-{number}") for number in range(3)} == {"cna-02"}
+        assert not await stage.world.failovers()
+        part.cancel()
+
+    staged(scenario, vms=small(3), cluster=packed())
+
+
+def test_of_sixty_four_never_more_than_eight_leave_at_once() -> None:
+    async def scenario(stage: Stage) -> None:
+        conductor, part = await conducted(stage)
+        assert (await stage.world.end(await maintain(stage))).status == SUCCEEDED
+        assert (conductor.most, len(conductor.order)) == (8, 64)
+        host = (await stage.world.hosts())["cna-01"]
+        assert (host.state, host.vms) == (MAINTENANCE, 0)
+        part.cancel()
+
+    tiny = [replace(vm, memory_bytes=GIB // 8, vcpu_mhz=10.0) for vm in small(64)]
+    staged(scenario, vms=tiny, hosts=3, cluster=packed())

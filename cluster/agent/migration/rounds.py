@@ -26,7 +26,7 @@ FORECAST_S = 1.0
 class Rounds:
     """Sends the memory of one guest over one stream and notes in ``progress`` how that goes.
 
-    ``check`` is called after every message; it raises where the migration is to end.
+    ``check`` is called after every message; it raises where there is no guest any more.
     """
 
     def __init__(
@@ -52,6 +52,7 @@ class Rounds:
 
     def count_writes(self) -> float:
         """Count what the guest wrote up to now; return its pace, as it is without a throttle."""
+        self._check()
         now_s = self._clock.now()
         pace = self._chassis.write_pace(self._order.host, self._order.vm)
         self.ram.write(now_s - self._written_s, pace)
@@ -71,22 +72,22 @@ class Rounds:
             sent += await self._send_part(stream, part, step.rate_bytes_s)
             passed += piece.total_pages
             pace = self.count_writes()
-            self._check()
             self._note(step, due, passed, Sent(self._clock.now() - began_s, sent), pace)
-        await stream.end_round(self._progress.round)
+        await self._end_round(stream)
         self.count_writes()
         return self._facts(step, Sent(self._clock.now() - began_s, sent))
 
     async def send_last(self, stream: Stream) -> None:
         """Send what is left of a guest that is paused, as fast as possible."""
         self._progress.round += 1
-        for part in self.ram.take().split(
-            self._writer.pages_at_most(self._goodput_bytes_s * MESSAGE_S)
-        ):
+        due = self.ram.take()
+        # The guest wrote until it was paused, after the figures of the last round.
+        self._progress.remaining_bytes = due.total_pages * PAGE_BYTES
+        for part in due.split(self._writer.pages_at_most(self._goodput_bytes_s * MESSAGE_S)):
             await self._send_part(stream, part, math.inf)
             self._progress.remaining_bytes -= part.total_pages * PAGE_BYTES
             self._check()
-        await stream.end_round(self._progress.round)
+        await self._end_round(stream)
 
     def sent(self, cost: Cost) -> None:
         """Add what went over the network."""
@@ -115,8 +116,11 @@ class Rounds:
             await self._clock.sleep(wait_s)
         self._load.packed(cost.packing_s)
         self.sent(cost)
-        self._progress.checked_pages = stream.checked_pages
         return cost
+
+    async def _end_round(self, stream: Stream) -> None:
+        await stream.end_round(self._progress.round)
+        self._progress.checked_pages = stream.checked_pages
 
     def _note(self, step: SendRound, due: Taken, passed: int, sent: Sent, pace: float) -> None:
         """Bring the figures of the round under way up to date."""

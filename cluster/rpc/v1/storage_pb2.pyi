@@ -198,7 +198,7 @@ class ListDatastoresReply(_message.Message):
     reads_total: _builtins.int
     writes_total: _builtins.int
     refused_total: _builtins.int
-    """writes, opens and renewals of barred epochs"""
+    """writes, opens, renewals and hand-overs of barred epochs"""
     @_builtins.property
     def datastores(self) -> _containers.RepeatedCompositeFieldContainer[Global___ListDatastoresReply.Datastore]: ...
     def __init__(

@@ -18,6 +18,9 @@ from fusion.vm import VmState
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 
+#: The code of the state in which a VM may be kept from what it reserved, so that it can migrate.
+MIGRATING = CODE_OF[VmState.MIGRATING]
+
 #: By code of state: whether the guest may be booting, which occupies one of its vCPUs.
 BOOTS: Bools = np.isin(
     np.arange(len(STATES)),
@@ -40,7 +43,7 @@ class Frame:
     on: Bools
     memory_bytes: Ints
     memory_used_bytes: Ints  # by the host's own account
-    vms_memory_bytes: Ints
+    vms_memory_bytes: Ints  # with what is kept for VMs that are on their way
     vm_number: Ints
     vm_host: Ints  # index into the columns of hosts
     vm_ceiling_mhz: Floats
@@ -51,8 +54,10 @@ class Frame:
     def of(seat: Seat, view: FleetView, scene: Scene) -> Frame:
         hosts, vms = view.hosts, view.vms
         core_mhz = scene.core_mhz[seat.rows[vms.host_row]]
-        floor_mhz = vms.cpu_reservation_mhz
-        held_bytes = np.where(HELD[vms.state], vms.memory_bytes, 0)
+        floor_mhz = np.where(vms.state == MIGRATING, 0.0, vms.cpu_reservation_mhz)
+        held_bytes = sums(
+            vms.host_row, np.where(HELD[vms.state], vms.memory_bytes, 0), len(hosts.names)
+        ).astype(np.int64)
         return Frame(
             at_s=scene.now_s,
             hosts=hosts.names,
@@ -60,7 +65,7 @@ class Frame:
             on=hosts.on,
             memory_bytes=hosts.memory_bytes,
             memory_used_bytes=hosts.memory_used_bytes,
-            vms_memory_bytes=sums(vms.host_row, held_bytes, len(hosts.names)).astype(np.int64),
+            vms_memory_bytes=held_bytes + hosts.memory_expected_bytes,
             vm_number=vms.number,
             vm_host=vms.host_row,
             vm_ceiling_mhz=np.minimum(vms.vcpus * core_mhz, vms.cpu_limit_mhz),
