@@ -32,6 +32,7 @@ class Picture:
     launched_at: float  # Unix time
     vrm_address: str
     discovery_url: str
+    observers: dict[str, str]  # where Prometheus and Grafana answer
     clusters: list[vrm.Cluster] = field(default_factory=list)
     hosts: list[vrm.Host] = field(default_factory=list)
     vm_states: dict[str, int] = field(default_factory=dict)
@@ -58,6 +59,7 @@ def picture_of(run: RunState) -> Picture:
         speed=run.speed,
         launched_at=run.launched_at,
         vrm_address=run.vrm_address,
+        observers=run.observers,
         discovery_url=urljoin(metrics_url, "/discovery") if metrics_url else "",
     )
 

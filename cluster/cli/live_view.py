@@ -68,7 +68,9 @@ def _header(picture: Picture, width: int) -> list[Text]:
     )
     where = Text(f"VRM {picture.vrm_address}", "dim")
     gap = max(2, width - title.cell_len - where.cell_len)
-    metrics = Text(f" metrics  {picture.discovery_url or 'none'}", "dim")
+    # Whoever has a Grafana looks there; the others are told where to look from.
+    observers = "  ".join(f"{name} {url}" for name, url in picture.observers.items())
+    metrics = Text(f" metrics  {observers or picture.discovery_url or 'none'}", "dim")
     return [Text.assemble(title, " " * gap, where), metrics]
 
 

@@ -21,6 +21,7 @@ from cluster.cli.files import traces, validate
 from cluster.cli.host_orders import host_orders
 from cluster.cli.inventory import clusters, hosts, status
 from cluster.cli.migrations import migrations
+from cluster.cli.observe import observe
 from cluster.cli.replay import replay
 from cluster.cli.sim import sim
 from cluster.cli.tasks import tasks
@@ -53,6 +54,7 @@ app.add_typer(failovers, name="failover")
 app.add_typer(migrations, name="migration")
 app.command()(events)
 app.add_typer(tasks, name="task")
+app.add_typer(observe, name="observe")
 app.command()(sim)
 app.command()(replay)
 app.command()(validate)

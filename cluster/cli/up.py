@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urljoin
@@ -16,6 +17,7 @@ from cluster.cli.launcher_process import LauncherProcess
 from cluster.cli.options import Datasets, Json, Policy, Speed
 from cluster.live import processes
 from cluster.live.run_state import RunState
+from cluster.observe import programs
 from cluster.parties import VRM
 from fusion.errors import FusionError
 
@@ -40,6 +42,14 @@ def up(
     ] = None,
     datasets: Datasets = None,
     policy: Policy = None,
+    observe: Annotated[
+        bool,
+        typer.Option(
+            "--observe",
+            help="Start the Prometheus and the Grafana that are on this machine, with alert rules "
+            "and dashboards; they end with the datacenter.",
+        ),
+    ] = False,
     json: Json = False,
 ) -> int:
     """Launch a datacenter and watch it; Ctrl-C shuts everything down.
@@ -52,9 +62,19 @@ def up(
         ray_address=ray_address,
         datasets=datasets,
         policy=policy,
+        observe=observe,
         detach=detach,
     )
-    return asyncio.run(_session(arguments, detach, json))
+    return asyncio.run(_session(arguments, Announcement(detach, observe, json)))
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """What is said once it is up, and in which form."""
+
+    detached: bool
+    observed: bool
+    json: bool
 
 
 def launcher_arguments(
@@ -64,6 +84,7 @@ def launcher_arguments(
     ray_address: str | None,
     datasets: Path | None,
     policy: str | None,
+    observe: bool,
     detach: bool,
 ) -> list[str]:
     arguments = [source]
@@ -75,14 +96,16 @@ def launcher_arguments(
         arguments += ["--datasets", str(datasets)]
     if policy is not None:
         arguments += ["--policy", policy]
+    if observe:
+        arguments.append("--observe")
     if detach:
         arguments.append("--detach")
     return arguments
 
 
-async def _session(arguments: list[str], detach: bool, json: bool) -> int:
+async def _session(arguments: list[str], announcement: Announcement) -> int:
     stop = _stop_on_signals()
-    launcher = LauncherProcess(arguments, detach)
+    launcher = LauncherProcess(arguments, announcement.detached)
     try:
         took_s = await _until_up(launcher, stop)
     except BaseException:
@@ -92,20 +115,20 @@ async def _session(arguments: list[str], detach: bool, json: bool) -> int:
     if stop.is_set():
         await _shut_down(launcher, "shutting down")
         return ExitCode.INTERRUPTED
-    if detach:
-        _announce(_recorded(launcher), took_s, detach, json)
+    if announcement.detached:
+        _announce(_recorded(launcher), took_s, announcement)
         return ExitCode.DONE
-    return await _until_stopped(launcher, stop, took_s, json)
+    return await _until_stopped(launcher, stop, took_s, announcement)
 
 
 async def _until_stopped(
-    launcher: LauncherProcess, stop: asyncio.Event, took_s: float, json: bool
+    launcher: LauncherProcess, stop: asyncio.Event, took_s: float, announcement: Announcement
 ) -> int:
     """Show what was launched until it is to be stopped or has ended; leave nothing of it."""
     run = _recorded(launcher)
     try:
-        _announce(run, took_s, False, json)
-        await _watch(run, launcher, stop, json)
+        _announce(run, took_s, announcement)
+        await _watch(run, launcher, stop, announcement.json)
     except BaseException:
         await _shut_down(launcher, f"shutting {run.datacenter} down")
         raise
@@ -159,20 +182,38 @@ async def _first(*coroutines: Any) -> None:
         task.result()
 
 
-def _announce(run: RunState, took_s: float, detached: bool, json: bool) -> None:
+def _announce(run: RunState, took_s: float, announcement: Announcement) -> None:
     """Say that it is up and where everything is."""
     places = _places(run)
-    if json:
+    if announcement.observed:
+        _miss_observers(run)
+    if announcement.json:
         row = {"datacenter": run.datacenter, "took_s": round(took_s, 3), "speed": run.speed}
-        output.document({**row, "launcher_pid": run.launcher.pid, **places})
+        observers = {f"{name}_url": run.observers.get(name) for name in programs.NAMES}
+        output.document({**row, "launcher_pid": run.launcher.pid, **places, **observers})
         return
     print(f"{run.datacenter} is up after {took_s:.1f} s", flush=True)
-    if detached:
+    for name, url in run.observers.items():
+        print(f"  {name.capitalize():<12} {url}", flush=True)
+    if announcement.detached:
         print(f"  look at it   fusion status -d {run.datacenter}")
         print(f"  metrics      {places['discovery_url']} (Prometheus HTTP service discovery)")
-        print(f"  Prometheus   prometheus --config.file={places['prometheus_yml']}")
+        if programs.PROMETHEUS not in run.observers:
+            print(f"  Prometheus   prometheus --config.file={places['prometheus_yml']}")
         print(f"  logs         {places['logs']}")
         print(f"  stop it      fusion down -d {run.datacenter}", flush=True)
+
+
+def _miss_observers(run: RunState) -> None:
+    """Say which of those that were to look on do not, and what to do about it."""
+    for name in programs.NAMES:
+        if name in run.observers:
+            continue
+        if programs.is_here(name):
+            log = Path(run.folder) / "logs" / f"{name}.log"
+            output.warning(f"{name} does not answer; {log} says why")
+        else:
+            output.warning(f"no {name} on this machine: {programs.HOW_TO_GET[name]}")
 
 
 def _places(run: RunState) -> dict[str, str]:

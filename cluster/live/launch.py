@@ -25,6 +25,7 @@ from cluster.live.actors import (
 from cluster.live.addresses import AddressBook
 from cluster.live.layout import Chassis, Pinned
 from cluster.live.network import LiveNetwork, LiveServer
+from cluster.live.observers import answers, started
 from cluster.live.ports import LOOPBACK
 from cluster.live.power_supply import Incarnations, PowerService, PowerSupply, Running
 from cluster.live.preparation import Prepared
@@ -36,8 +37,12 @@ from cluster.live.run_state import Process
 from cluster.live.stores import LiveStores
 from cluster.live.tls import Tls
 from cluster.live.watch import LaunchWatch
-from cluster.metrics.discovery import Target, prometheus_yml
+from cluster.metrics.discovery import Target
 from cluster.network import Plane
+from cluster.observe import folder as observe_folder
+from cluster.observe import programs
+from cluster.observe.folder import DEFAULT_PROMETHEUS_URL
+from cluster.observe.prometheus import ScrapeTls, prometheus_yml
 from cluster.parties import ARBITER, BMC, GATEWAY
 from fusion.errors import FusionError, InvalidInput, Refused
 from fusion.spec import HostSpec
@@ -94,14 +99,15 @@ class Launch:
         return failure
 
     async def _run(self, take_signals: Callable[[], None]) -> None:
-        started = time.monotonic()
+        began_s = time.monotonic()
         await self._start_ray()
         take_signals()
         await self._settle_addresses()
+        observing = asyncio.create_task(self._start_observers())
         supply = await self._serve_power()
         await self._serve_arbiter()
         keeping = [asyncio.create_task(self._keep(actor)) for actor in await self._start_pinned()]
-        coming_up = asyncio.create_task(self._come_up(supply, started))
+        coming_up = asyncio.create_task(self._come_up(supply, observing, began_s))
         await _first_failure(*keeping, coming_up, asyncio.create_task(self._watch_ray()))
 
     async def _watch_ray(self) -> None:
@@ -116,12 +122,15 @@ class Launch:
                     raise FusionError(f"{part.what}, a part of Ray, died")
             await asyncio.sleep(_RAY_WATCH_S)
 
-    async def _come_up(self, supply: PowerSupply, started: float) -> None:
+    async def _come_up(
+        self, supply: PowerSupply, observing: asyncio.Task[None], began_s: float
+    ) -> None:
         watch = LaunchWatch(self._datacenter, self._network(), supply, self._tell)
         await watch.until_hosts_are_up()
         shortfall = await watch.until_vms_run()
+        await observing
         self._record(phase="up")
-        elapsed_s = time.monotonic() - started
+        elapsed_s = time.monotonic() - began_s
         log.info("up", after_s=round(elapsed_s, 1), shortfall=shortfall)
         self._tell(Progress(Step.UP, 1, 1, shortfall or f"up after {elapsed_s:.1f} s"))
 
@@ -155,10 +164,34 @@ class Launch:
             for number, chassis in enumerate(self._layout.chassis)
         ]
         self._record(**self._whereabouts(settings))
-        configuration = prometheus_yml(self._datacenter.name, f"{vrm_http}/discovery")
-        if self._tls:
-            configuration += _prometheus_tls(self._tls)
-        (Path(self._state.folder) / "prometheus.yml").write_text(configuration, encoding="utf-8")
+        self._write_what_observers_need(f"{vrm_http}/discovery")
+
+    def _write_what_observers_need(self, discovery_url: str) -> None:
+        """For those that we start, and for those that somebody else does."""
+        ports = self._prepared.observer_ports
+        tls = _scrape_tls(self._tls) if self._tls else None
+        observe_folder.write(
+            Path(self._state.folder),
+            self._datacenter,
+            programs.prometheus_url(ports) if ports else DEFAULT_PROMETHEUS_URL,
+            prometheus_yml(self._datacenter.name, discovery_url, tls),
+        )
+
+    async def _start_observers(self) -> None:
+        """Start Prometheus and Grafana, where they are on this machine and are wanted.
+
+        The datacenter does not depend on them: one that does not answer is a line of the log.
+        """
+        ports, folder = self._prepared.observer_ports, Path(self._state.folder)
+        for program in programs.programs(folder, ports) if ports else ():
+            try:
+                process = started(program, folder / "logs" / f"{program.name}.log")
+            except OSError as error:
+                log.error("does not start", program=program.name, reason=str(error))
+                continue
+            self._record(processes=(*self._state.processes, process))
+            if await answers(program, process):
+                self._record(observers={**self._state.observers, program.name: program.url})
 
     def _whereabouts(self, settings: Sequence[tuple[Chassis, Setting]]) -> dict[str, Any]:
         """Return the recorded addresses with those of ``settings`` in place."""
@@ -344,12 +377,6 @@ async def _first_failure(*tasks: asyncio.Task[None]) -> None:
             task.cancel()
 
 
-def _prometheus_tls(files: Tls) -> str:
-    """Return what the one job of the configuration needs to scrape processes elsewhere."""
-    return f"""\
-    tls_config:
-      ca_file: {files.ca}
-      cert_file: {files.certificate}
-      key_file: {files.key}
-      server_name: {tls.COMMON_NAME}
-"""
+def _scrape_tls(files: Tls) -> ScrapeTls:
+    """Return what Prometheus needs to scrape processes elsewhere."""
+    return ScrapeTls(files.ca, files.certificate, files.key, tls.COMMON_NAME)

@@ -14,11 +14,13 @@ from cluster.live.call_time import check_lease, measured_p99_s
 from cluster.live.layout import Layout, lay_out
 from cluster.live.port_registry import PortRegistry, choosing_ports
 from cluster.live.ports import LOOPBACK
+from cluster.live.ports import choose as choose_ports
 from cluster.live.processes import myself
 from cluster.live.ray_address import RayAddress
 from cluster.live.ray_world import new_folder
 from cluster.live.run_folder import Claim
 from cluster.live.run_state import RunState
+from cluster.observe import programs
 from cluster.parties import ARBITER, BMC
 from fusion.spec import Datacenter
 
@@ -32,6 +34,7 @@ class Prepared:
     ray: RayAddress | None  # None: a Ray of our own
     claim: Claim
     ports: PortRegistry
+    observer_ports: dict[str, int] | None  # None: nobody is to look on
     state: RunState
 
 
@@ -42,6 +45,7 @@ def prepare(
     datasets: Path | None,
     policy_option: str | None,
     ray_option: str | None,
+    observe: bool = False,
 ) -> Prepared:
     """Check everything and record the run. Raises ``FusionError`` with nothing changed."""
     datacenter = load(source, speed=speed, datasets=datasets, policy=policy_option)
@@ -53,10 +57,14 @@ def prepare(
     with choosing_ports() as ports:
         layout = lay_out(datacenter, reserved=ports.reserved())
         check_lease(datacenter.lease_s, datacenter.speed, measured_p99_s(layout.arbiter_port))
-        ports.reserve(layout.ports)
+        observer_ports = None
+        if observe:
+            taken = [*ports.reserved(), *layout.ports]
+            observer_ports = choose_ports(programs.NAMES, None, taken)
+        ports.reserve([*layout.ports, *(observer_ports or {}).values()])
     state = _first_state(datacenter, layout, claim, ray)
     state.save()
-    return Prepared(datacenter, layout, ray, claim, ports, state)
+    return Prepared(datacenter, layout, ray, claim, ports, observer_ports, state)
 
 
 def _first_state(

@@ -44,6 +44,7 @@ class RunState:
     own_session: bool = False  # the launcher leads a session: who is in it is ours
     addresses: dict[str, str] = field(default_factory=dict)
     metrics_urls: dict[str, str] = field(default_factory=dict)
+    observers: dict[str, str] = field(default_factory=dict)  # where Prometheus and Grafana answer
     processes: tuple[Process, ...] = ()
 
     @property

@@ -23,6 +23,11 @@ DURATION_BOUNDS_S = (1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.
 DOWNTIME_BOUNDS_S = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, math.inf)
 
 
+#: What hosts do by themselves. Each is counted from the start: a series that appears with its first
+#: count has no increase.
+NOTICES = ("vm.held", "vm.resumed", "vm.discarded", "host.isolated", "host.rejoined")
+
+
 class Outcome(StrEnum):
     """How an order or a call to the VRM ended."""
 
@@ -80,7 +85,7 @@ class AgentCounters:
         self.registrations: Counter[Outcome] = Counter()
         self.reports: Counter[Outcome] = Counter()
         self.answers: Counter[Outcome] = Counter()  # of guests to clients
-        self.notices: Counter[str] = Counter()  # of what hosts did by themselves, by kind
+        self.notices: Counter[str] = Counter(dict.fromkeys(NOTICES, 0))
         self.renewals: Counter[tuple[str, Outcome]] = Counter()  # by array
         self.lateness = Distribution(LATENESS_BOUNDS_S)  # of heartbeats, after their due instants
         self.migrations = MigrationCounters()

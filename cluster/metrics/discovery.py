@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 DEFAULT_PATH = "/metrics"
 
+#: How often Prometheus asks who there is, and scrapes each of them.
 REFRESH_S = 5
 SCRAPE_S = 5
 
@@ -44,20 +45,3 @@ def discovery(targets: Iterable[Target]) -> list[TargetGroup]:
             labels["__scheme__"] = url.scheme
         groups.append({"targets": [url.netloc], "labels": labels})
     return groups
-
-
-def prometheus_yml(datacenter: str, discovery_url: str) -> str:
-    """Return a Prometheus configuration that scrapes all of ``datacenter``, as it is."""
-    return f"""\
-# Prometheus configuration of datacenter {datacenter}; start it with
-#   prometheus --config.file=prometheus.yml --web.listen-address=127.0.0.1:9090
-global:
-  scrape_interval: {SCRAPE_S}s
-  scrape_timeout: {SCRAPE_S}s
-
-scrape_configs:
-  - job_name: fusion-{datacenter}
-    http_sd_configs:
-      - url: {discovery_url}
-        refresh_interval: {REFRESH_S}s
-"""

@@ -22,6 +22,7 @@ from tests.cluster.cli_vrm import a_host
 
 def a_picture(hosts: int, clusters: int = 1, events: int = 30) -> Picture:
     picture = Picture(
+        observers={},
         datacenter="demo",
         speed=60.0,
         launched_at=time.time() - 10.0,

@@ -1,13 +1,12 @@
-"""What Prometheus gets from the VRM: metrics, discovery and a configuration."""
+"""What Prometheus gets from the VRM: metrics and discovery."""
 
 from __future__ import annotations
 
 import json
 
-import yaml
 from prometheus_client import CollectorRegistry, generate_latest
 
-from cluster.metrics.discovery import Target, discovery, prometheus_yml
+from cluster.metrics.discovery import Target, discovery
 from cluster.metrics.vrm import Lateness, VrmMetrics, VrmView
 from cluster.metrics.vrm_entities import KnownHost, MovingVm, RestartedVm
 from fusion.spec import PlannedVm
@@ -88,9 +87,7 @@ def test_a_scrape_shows_what_the_vrm_knows_of_single_hosts_vms_and_migrations() 
             ),
             heard_s=(12.0, -1.0),
             restarted_vms=(RestartedVm("i-00000001", "web", "cna-02", "dead", 9.5),),
-            moving_vms=(
-                MovingVm("i-00000002", "db", "cna-01", "cna-02", 3, 4096, 1e6, 2e5, 0.25),
-            ),
+            moving_vms=(MovingVm("i-00000002", "db", "cna-01", "cna-02", 3, 4096, 1e6, 2e5, 0.25),),
         )
     )
     of = 'datacenter="lab"'
@@ -145,14 +142,6 @@ def test_discovery_lists_processes_as_prometheus_reads_them() -> None:
                 "__scheme__": "https",
             },
         },
-    ]
-
-
-def test_the_configuration_of_prometheus_is_complete() -> None:
-    text = prometheus_yml("lab", "http://127.0.0.1:17001/discovery")
-    (job,) = yaml.safe_load(text)["scrape_configs"]
-    assert job["http_sd_configs"] == [
-        {"url": "http://127.0.0.1:17001/discovery", "refresh_interval": "5s"}
     ]
 
 
