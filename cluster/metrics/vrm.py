@@ -61,6 +61,7 @@ class VrmView:
 
     generation: int = 0
     now_s: float = 0.0
+    started_s: float = 0.0
     known_hosts: Sequence[KnownHost] = ()
     heard_s: Sequence[float] = ()  # of each of them
     restarted_vms: Sequence[RestartedVm] = ()
@@ -152,6 +153,11 @@ class VrmMetrics(Collector):
         yield from self._of_migrations(view)
         yield from self._known_hosts.collect(view.known_hosts, view.heard_s)
         yield self._gauge("fusion_vrm_generation", "How often the VRM was started", view.generation)
+        yield self._gauge(
+            "fusion_vrm_started_seconds",
+            "When the VRM was last started (emulated seconds since the launch)",
+            view.started_s,
+        )
         yield self._gauge(
             "fusion_vrm_clock_seconds", "Emulated seconds since the launch", view.now_s
         )

@@ -90,7 +90,7 @@ def _of_hosts(of: str, timing: Timing) -> tuple[Alert, ...]:
 
 
 def _of_the_vrm(datacenter: str, timing: Timing) -> tuple[Alert, ...]:
-    of, news = f'datacenter="{datacenter}"', promql_duration(timing.news_wall_s)
+    of = f'datacenter="{datacenter}"'
     return (
         Alert(
             "FusionVrmDown",
@@ -103,7 +103,8 @@ def _of_the_vrm(datacenter: str, timing: Timing) -> tuple[Alert, ...]:
         Alert(
             "FusionVrmRestarted",
             Severity.WARNING,
-            f"changes(fusion_vrm_generation{{{of}}}[{news}]) > 0",
+            f"fusion_vrm_clock_seconds{{{of}}} - fusion_vrm_started_seconds{{{of}}}"
+            f" < {timing.news_s:g} and fusion_vrm_generation{{{of}}} > 1",
             "The VRM of {{ $labels.datacenter }} was started anew",
             "It takes up from its store what was under way; its logs say why the last one ended.",
         ),

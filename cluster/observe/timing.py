@@ -10,7 +10,7 @@ from fusion.spec import Datacenter
 #: Scrapes in the window of a rate or an average.
 _SCRAPES_PER_WINDOW = 12
 
-#: For so many heartbeats something that happened once is told of.
+#: Heartbeats for which something that happened once is told of.
 _NEWS_BEATS = 60
 
 
@@ -38,13 +38,9 @@ class Timing:
         return max(_SCRAPES_PER_WINDOW * SCRAPE_S, 4 * self.heartbeat_s / self.speed)
 
     @property
-    def news_wall_s(self) -> float:
-        return max(_NEWS_BEATS * self.heartbeat_s / self.speed, self.window_wall_s)
-
-    @property
     def news_s(self) -> float:
-        """As ``news_wall_s``, emulated."""
-        return self.news_wall_s * self.speed
+        """How long something that happened once is told of (emulated)."""
+        return max(_NEWS_BEATS * self.heartbeat_s, self.window_wall_s * self.speed)
 
     @property
     def late_s(self) -> float:

@@ -37,7 +37,7 @@ FAULTS = (
     ),
     Annotation(
         "VRM restarted",
-        f"changes(fusion_vrm_generation{{{HERE}}}[$__rate_interval]) > 0",
+        f'ALERTS{{{HERE}, alertname="FusionVrmRestarted", alertstate="firing"}}',
         Colour.WARN,
         "the VRM was started anew",
     ),

@@ -51,6 +51,7 @@ def take_census(endpoint: Endpoint, inventory: Inventory) -> Census:
 def observe(
     *,
     now_s: float,
+    started_s: float,
     census: Census,
     heard_s: NDArray[np.float64],
     generation: int,
@@ -67,6 +68,7 @@ def observe(
     return VrmView(
         generation=generation,
         now_s=now_s,
+        started_s=started_s,
         known_hosts=census.known_hosts,
         heard_s=heard_s.tolist(),
         restarted_vms=[_restarted(each) for each in failovers.restarts()],

@@ -267,6 +267,7 @@ class Wiring:
             migrations=self._migrations,
         )
         self._lateness = Lateness()
+        self._started_s = clock.now()
         self._census = take_census(endpoint, self._inventory)
         self.launch = self._launch()
         self._registry = self._registry_service()
@@ -362,6 +363,7 @@ class Wiring:
             self._census = take_census(self._endpoint, self._inventory)
         return observe(
             now_s=self._clock.now(),
+            started_s=self._started_s,
             census=self._census,
             heard_s=self._inventory.host_figures.last_report_s,
             generation=self._generation,

@@ -81,6 +81,7 @@ def test_a_scrape_shows_what_the_vrm_knows_of_single_hosts_vms_and_migrations() 
     lines = scraped(
         VrmView(
             now_s=12.5,
+            started_s=8.0,
             known_hosts=(
                 KnownHost("production", "r1", "cna-01", "normal"),
                 KnownHost("production", "r2", "cna-02", "powered-off"),
@@ -96,6 +97,7 @@ def test_a_scrape_shows_what_the_vrm_knows_of_single_hosts_vms_and_migrations() 
     on_second = f'cluster="production",{of},host="cna-02",rack="r2"'
     for line in (
         f"fusion_vrm_clock_seconds{{{of}}} 12.5",
+        f"fusion_vrm_started_seconds{{{of}}} 8.0",
         f'fusion_vrm_host_state{{{on_first},state="normal"}} 1.0',
         f'fusion_vrm_host_state{{{on_second},state="powered-off"}} 1.0',
         f"fusion_vrm_host_last_heartbeat_seconds{{{on_first}}} 12.0",

@@ -210,7 +210,7 @@ _PLATFORM = Row(
 
 _RESTARTS = Annotation(
     "VM restarted",
-    f"changes(fusion_vrm_vm_restarted_seconds{{{HERE}}}[$__rate_interval]) > 0",
+    f'ALERTS{{{HERE}, alertname="FusionVmRestarted", alertstate="firing"}}',
     Colour.GOOD,
     "{{vm_name}} runs again on {{host}}",
 )
