@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
 import subprocess
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
 
 import pytest
 
 from cluster.live import ports
 from tests.live.launched import Launched, brought_up, eventually
+from tests.live.prometheus_api import PrometheusApi
 
 pytestmark = [
     pytest.mark.live,
@@ -51,38 +47,9 @@ vms:
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Prometheus:
-    """A running server, asked through its HTTP API."""
-
-    url: str
-    process: subprocess.Popen[bytes]
-
-    def ask(self, path: str) -> Any:
-        """Return the data of an answer, or None while the server does not answer yet."""
-        assert self.process.poll() is None, "Prometheus ended"
-        try:
-            with urllib.request.urlopen(f"{self.url}/api/v1/{path}", timeout=5) as answer:
-                return json.load(answer)["data"]
-        except (urllib.error.URLError, ConnectionError):
-            return None
-
-    def health(self) -> dict[str, str]:
-        """Return up, down or unknown by process of the datacenter."""
-        data = self.ask("targets?state=active")
-        return {
-            target["labels"]["process"]: target["health"]
-            for target in (data["activeTargets"] if data else ())
-        }
-
-    def scraped_all(self) -> bool:
-        """Tell whether the first samples of every process can be asked for."""
-        return {labels["process"] for labels, _ in self.series("up")} == set(PROCESSES)
-
-    def series(self, query: str) -> list[tuple[dict[str, str], float]]:
-        """Return labels and value of every series that ``query`` selects now."""
-        data = self.ask(f"query?query={quote(query)}")
-        return [(one["metric"], float(one["value"][1])) for one in data["result"]] if data else []
+def scraped_all(server: PrometheusApi) -> bool:
+    """Tell whether the first samples of every process can be asked for."""
+    return {labels["process"] for labels, _ in server.series("up")} == set(PROCESSES)
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +69,7 @@ def configuration(up: Launched) -> Path:
 @pytest.fixture(scope="module")
 def prometheus(
     configuration: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Prometheus]:
+) -> Iterator[PrometheusApi]:
     # The datacenter's own ports come from the same range, and are taken by now.
     address = f"127.0.0.1:{ports.choose(['prometheus'], None)['prometheus']}"
     folder = tmp_path_factory.mktemp("prometheus")
@@ -114,9 +81,9 @@ def prometheus(
     ]
     log = (folder / "log").open("wb")
     with log, subprocess.Popen(command, stdout=log, stderr=log) as process:
-        server = Prometheus(f"http://{address}", process)
+        server = PrometheusApi(f"http://{address}")
         try:
-            eventually("Prometheus knows all of it", server.scraped_all, every_s=0.5)
+            eventually("Prometheus knows all of it", lambda: scraped_all(server), every_s=0.5)
             yield server
         finally:
             process.terminate()
@@ -142,11 +109,11 @@ def test_pages_keep_to_the_conventions(up: Launched, process: str) -> None:
     assert promtool("metrics", page=page) == ""
 
 
-def test_every_process_is_a_target_and_up(prometheus: Prometheus) -> None:
+def test_every_process_is_a_target_and_up(prometheus: PrometheusApi) -> None:
     assert prometheus.health() == dict.fromkeys(PROCESSES, "up")
 
 
-def test_hosts_are_there_with_their_labels(prometheus: Prometheus) -> None:
+def test_hosts_are_there_with_their_labels(prometheus: PrometheusApi) -> None:
     found = prometheus.series("fusion_host_cpu_used_mhz")
     assert sorted(labels["host"] for labels, _ in found) == list(HOSTS)
     for labels, _ in found:
@@ -156,7 +123,7 @@ def test_hosts_are_there_with_their_labels(prometheus: Prometheus) -> None:
         assert not [name for name in labels if name.startswith("exported_")]
 
 
-def test_vms_are_there_with_their_labels(prometheus: Prometheus) -> None:
+def test_vms_are_there_with_their_labels(prometheus: PrometheusApi) -> None:
     running = prometheus.series('fusion_vm_state{state="running"}')
     assert {labels["vm"]: labels["vm_name"] for labels, _ in running} == VMS
     assert {value for _, value in running} == {1.0}
@@ -168,7 +135,7 @@ def test_vms_are_there_with_their_labels(prometheus: Prometheus) -> None:
         assert labels["cluster"] == "production"
 
 
-def test_values_are_those_of_the_model(prometheus: Prometheus) -> None:
+def test_values_are_those_of_the_model(prometheus: PrometheusApi) -> None:
     of_vms = {
         labels["vm_name"]: value for labels, value in prometheus.series("fusion_vm_cpu_used_mhz")
     }
@@ -180,14 +147,14 @@ def test_values_are_those_of_the_model(prometheus: Prometheus) -> None:
     assert {labels["host"]: value for labels, value in by_host} == pytest.approx(used)
 
 
-def test_the_vrm_counts_what_is_there(prometheus: Prometheus) -> None:
+def test_the_vrm_counts_what_is_there(prometheus: PrometheusApi) -> None:
     normal = prometheus.series('fusion_vrm_hosts{state="normal"}')
     assert [(labels["cluster"], value) for labels, value in normal] == [("production", 3.0)]
     assert prometheus.series("sum(fusion_vrm_vms)")[0][1] == 3.0
 
 
 def test_of_a_killed_host_the_target_goes_down_and_no_other(
-    up: Launched, prometheus: Prometheus
+    up: Launched, prometheus: PrometheusApi
 ) -> None:
     os.kill(up.pid_of("cna-02"), signal.SIGKILL)
     wanted = {**dict.fromkeys(PROCESSES, "up"), "cna-02": "down"}
