@@ -18,6 +18,9 @@ from fusion.spec import HostSpec
 
 JOULES_PER_KWH = 3.6e6
 
+#: Of the processors that a VM uses while it migrates, so much is taken to be lost to it (there).
+DEGRADED_SHARE = 0.1
+
 #: The curve of a host whose power is not known: it has the shape of one.
 NO_POWER = (0.0,) * 11
 
@@ -38,11 +41,7 @@ class HostMeasures:
     utilisation: float
     slatah: float
     energy_kwh: float | None
-
-    @property
-    def pdm(self) -> float:
-        """Mean degradation by migration; nothing migrates yet."""
-        return 0.0
+    pdm: float = 0.0  # see MigrationStudy
 
     @property
     def slav(self) -> float:
@@ -84,7 +83,7 @@ class HostStudy:
             load = np.divide(used_mhz, capacity_mhz, out=np.zeros(len(on)), where=capacity_mhz > 0)
             self._joules += np.where(on, power_watts(self._watts, load), 0.0) * lasting_s
 
-    def measures(self, cluster: str) -> HostMeasures:
+    def measures(self, cluster: str, pdm: float = 0.0) -> HostMeasures:
         """Return the measures of ``cluster`` so far; without any time all are 0."""
         rows = np.array([row for row, c in enumerate(self._clusters) if c == cluster], np.int64)
         offered = float(self._offered_mhz_s[rows].sum())
@@ -96,6 +95,7 @@ class HostStudy:
             energy_kwh=float(self._joules[rows].sum()) / JOULES_PER_KWH
             if self._metered[rows].all()
             else None,
+            pdm=pdm,
         )
 
 
@@ -110,6 +110,47 @@ def power_watts(curves: Floats, load: Floats) -> Floats:
     low, high = curves[host, below], curves[host, below + 1]
     watts: Floats = low + (high - low) * (place - below)
     return watts
+
+
+class MigrationStudy:
+    """Performance degradation by migration: the mean, over VMs that wanted processors, of how much
+    less they are taken to have had for migrating, as a share of what they wanted all the time.
+    """
+
+    def __init__(self, clusters: Sequence[str]) -> None:
+        self._row_of = {cluster: row for row, cluster in enumerate(clusters)}
+        self._cluster_row = np.zeros(0, dtype=np.int64)
+        self._wanted_mhz_s = np.zeros(0)
+        self._degraded_mhz_s = np.zeros(0)
+
+    def add(
+        self,
+        lasting_s: float,
+        *,
+        cluster_row: Ints,
+        number: Ints,
+        demand_mhz: Floats,
+        used_mhz: Floats,
+        migrating: Bools,
+    ) -> None:
+        """Let ``lasting_s`` pass; one entry a VM, each at most once."""
+        rows = int(number.max(initial=-1)) + 1
+        if rows > len(self._wanted_mhz_s):
+            rows = max(rows, 2 * len(self._wanted_mhz_s))
+            self._cluster_row = grown(self._cluster_row, rows)
+            self._wanted_mhz_s = grown(self._wanted_mhz_s, rows)
+            self._degraded_mhz_s = grown(self._degraded_mhz_s, rows)
+        self._cluster_row[number] = cluster_row
+        self._wanted_mhz_s[number] += demand_mhz * lasting_s
+        if migrating.any():
+            lost_mhz = DEGRADED_SHARE * used_mhz[migrating]
+            self._degraded_mhz_s[number[migrating]] += lost_mhz * lasting_s
+
+    def pdm(self, cluster: str) -> float:
+        """Return the measure of ``cluster`` so far."""
+        wanted = (self._cluster_row == self._row_of[cluster]) & (self._wanted_mhz_s > 0)
+        shares = self._degraded_mhz_s[wanted] / self._wanted_mhz_s[wanted]
+        return float(shares.mean()) if shares.size else 0.0
 
 
 class StateStudy:

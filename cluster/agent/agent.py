@@ -20,6 +20,7 @@ from cluster.agent.isolation import Isolation
 from cluster.agent.ledgers import Ledgers
 from cluster.agent.membership import Membership
 from cluster.agent.migration.facilities import Facilities, Links
+from cluster.agent.migration.framing import receive_over
 from cluster.agent.migration.passages import Passages
 from cluster.agent.migration.service import Migrations
 from cluster.agent.notices import Notices
@@ -41,7 +42,6 @@ from cluster.rpc.v1 import (
     power_pb2_grpc,
     service_pb2_grpc,
 )
-from cluster.rpc.v1.migration_pb2_grpc import MigrationStub
 from cluster.rpc.v1.service_pb2_grpc import GatewayStub
 from fusion.errors import NotFound
 from fusion.fleet_view import FleetView
@@ -142,7 +142,7 @@ class Agent:
                 renewals=self._renewals,
                 opening=opening,
                 arrays=arrays,
-                hosts=Stubs(network, MigrationStub, Plane.MIGRATION),
+                hosts=Stubs(network, receive_over, Plane.MIGRATION),
                 gateways=Stubs(network, GatewayStub, Plane.SERVICE),
                 links=Links.of(self._chassis.specs, clock),
                 clock=clock,

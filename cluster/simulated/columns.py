@@ -33,6 +33,8 @@ class Columns:
     vm_host_row: Ints
     vm_state: Codes
     vm_ready_s: Floats
+    vm_demand_mhz: Floats
+    vm_used_mhz: Floats
 
 
 class Gathering:
@@ -73,6 +75,8 @@ class Gathering:
             vm_host_row=self._vm_host_row,
             vm_state=self._vm_state,
             vm_ready_s=_joined([columns.cpu_ready_s for columns in vms]),
+            vm_demand_mhz=_joined([columns.cpu_demand_mhz for columns in vms]),
+            vm_used_mhz=_joined([columns.cpu_used_mhz for columns in vms]),
         )
 
     def _arrange(self, hosts: Sequence[HostColumns], vms: Sequence[VmColumns]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,14 +12,17 @@ from cluster.rpc.convert import VM_STATES
 from cluster.simulated.columns import Columns, Gathering
 from cluster.simulated.world import SimulatedWorld
 from cluster.vrm.facts import Facts
+from cluster.vrm.migrations import MOVED
 from fusion.arrays import Codes, Ints
 from fusion.fleet_view import CODE_OF
 from fusion.spec import Datacenter
-from fusion.study import HostMeasures, HostStudy, ReadyStudy, StateStudy
+from fusion.study import HostMeasures, HostStudy, MigrationStudy, ReadyStudy, StateStudy
 from fusion.vm import ON_HOST, VmState
 
 #: The state of a number that no VM bears, and the cluster of a VM that is not known yet.
 NO_VM = NOWHERE = -1
+
+MIGRATING = CODE_OF[VmState.MIGRATING]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +33,7 @@ class ClusterMeasures:
     hosts: HostMeasures
     vm_seconds: dict[str, float]
     ready_s: float
-    migrations: int = 0  # nothing migrates yet
+    migrations: int  # that moved a VM
 
 
 class Meter:
@@ -46,6 +51,7 @@ class Meter:
         self._hosts = HostStudy(datacenter.hosts)
         self._states = StateStudy(self._clusters)
         self._ready = ReadyStudy(self._clusters)
+        self._migrations = MigrationStudy(self._clusters)
         self._vm_host_row: Ints | None = None
         self._vm_cluster_row: Ints = np.zeros(0, dtype=np.int64)
         #: Of each VM, by its number: which cluster it belongs to.
@@ -76,16 +82,26 @@ class Meter:
             used_mhz=columns.cpu_used_mhz,
         )
         self._states.add(lasting_s, cluster_row=cluster_row, state=columns.vm_state)
+        self._migrations.add(
+            lasting_s,
+            cluster_row=cluster_row,
+            number=columns.vm_number,
+            demand_mhz=columns.vm_demand_mhz,
+            used_mhz=columns.vm_used_mhz,
+            migrating=columns.vm_state == MIGRATING,
+        )
         self._add_without_host(world, columns, lasting_s)
 
-    def clusters(self) -> tuple[ClusterMeasures, ...]:
+    def clusters(self, world: SimulatedWorld) -> tuple[ClusterMeasures, ...]:
         """Return the measures so far, in the order of the clusters."""
+        moved = Counter(_moved(world))
         return tuple(
             ClusterMeasures(
                 name=name,
-                hosts=self._hosts.measures(name),
+                hosts=self._hosts.measures(name, self._migrations.pdm(name)),
                 vm_seconds=self._states.vm_seconds(name),
                 ready_s=self._ready.ready_s(name),
+                migrations=moved[name],
             )
             for name in self._clusters
         )
@@ -106,6 +122,15 @@ class Meter:
             for vm in facts.vms():
                 self._cluster_of[vm.number] = self._row_of[vm.spec.cluster]
         self._states.add(lasting_s, cluster_row=self._cluster_of[numbers], state=without.state)
+
+
+def _moved(world: SimulatedWorld) -> Iterator[str]:
+    """Yield the cluster of every migration that moved a VM, as the VRM remembers them."""
+    facts = world.vrm.facts if world.vrm is not None else None
+    cluster_of = {host.name: host.cluster for host in world.datacenter.hosts}
+    for migration in facts.migrations() if facts is not None else ():
+        if migration.state == MOVED:
+            yield cluster_of[migration.source]
 
 
 @dataclass(frozen=True, slots=True)

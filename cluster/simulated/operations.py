@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import grpc
@@ -12,7 +13,7 @@ import numpy as np
 from cluster.clock import Clock
 from cluster.network import Network
 from cluster.parties import VRM
-from cluster.rpc.convert import vm_to_message
+from cluster.rpc.convert import COMPRESSION_OF, vm_to_message
 from cluster.rpc.v1 import common_pb2, vrm_pb2, vrm_pb2_grpc
 from fusion.spec import GIB, Bursts, CpuQos, Datacenter, VmSpec
 
@@ -32,9 +33,20 @@ KINDS = {
     "delete": 5,
 }
 
+#: What they do besides where VMs have volumes: those can migrate.
+MIGRATIONS = {
+    "migrate": 30,
+    "cancel": 6,
+    "evacuate": 2,
+    "bring-back": 6,
+}
+
 #: The limit of a call in heartbeat intervals, and how often one that broke is repeated.
 PATIENCE_INTERVALS = 2.0
 REPEATS = 3
+
+#: So many migrations are thought of when one is to be cancelled.
+LATELY = 3
 
 _BROKEN = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 
@@ -54,7 +66,9 @@ class Operations:
     """Gives orders at exponentially distributed intervals, however far earlier ones are.
 
     VMs are picked from those of the file and those it has created itself, at times the same one
-    twice in a row. Refusals are taken as they come; a call that broke is repeated under its id.
+    twice in a row; hosts that are emptied get their VMs back in time. Refusals are taken as they
+    come; a call that broke is repeated under its id. ``kinds`` says how often they do what, in
+    proportion; without that they do everything.
     ``outcomes`` counts the answers by kind of order and status.
     """
 
@@ -66,6 +80,7 @@ class Operations:
         rng: np.random.Generator,
         *,
         mean_gap_s: float,
+        kinds: Mapping[str, int] | None = None,
     ) -> None:
         self._datacenter = datacenter
         self._network = network
@@ -76,6 +91,10 @@ class Operations:
         self._templates = _templates(datacenter)
         self._vms = [vm.spec.name for vm in datacenter.vms]
         self._last_picked = ""
+        self._kinds = kinds or (KINDS | MIGRATIONS if datacenter.arrays else KINDS)
+        self._hosts = [host.name for host in datacenter.hosts]
+        self._emptied: list[str] = []
+        self._migrations: list[str] = []  # tasks, also of such as have ended
         self.outcomes: Counter[tuple[str, str]] = Counter()
         self.last_order_s = 0.0
 
@@ -92,18 +111,18 @@ class Operations:
                 calls.create_task(self._give(self._draw(f"operator-{number}")))
 
     def _draw(self, request_id: str) -> Order:
-        weights = np.array(list(KINDS.values()), dtype=np.float64)
-        kind = int(self._rng.choice(len(KINDS), p=weights / weights.sum()))
+        weights = np.array(list(self._kinds.values()), dtype=np.float64)
+        kind = int(self._rng.choice(len(weights), p=weights / weights.sum()))
         pick, amount, weight = self._rng.random(3).tolist()
-        return Order(list(KINDS)[kind], request_id, pick, amount, weight)
+        return Order(list(self._kinds)[kind], request_id, pick, amount, weight)
 
     async def _give(self, order: Order) -> None:
-        vm = self._pick(order)
+        subject = self._pick(order)
         stub = vrm_pb2_grpc.VrmStub(self._network.channel(VRM))
         self.last_order_s = self._clock.now()
         for _ in range(REPEATS + 1):
             try:
-                await self._call(stub, order, vm)
+                await self._call(stub, order, subject)
                 self.outcomes[order.kind, "OK"] += 1
                 return
             except grpc.aio.AioRpcError as failure:
@@ -114,7 +133,18 @@ class Operations:
             await self._clock.sleep(self._datacenter.heartbeat_interval_s)
 
     def _pick(self, order: Order) -> str:
-        """Return the VM that ``order`` is about; a fifth of the orders are about the last one."""
+        """Return what ``order`` is about."""
+        match order.kind:
+            case "evacuate":
+                self._emptied.append(_one_of(self._hosts, order.pick))
+                return self._emptied[-1]
+            case "bring-back":
+                return self._emptied.pop(0) if self._emptied else self._hosts[0]
+            case _:
+                return self._pick_vm(order)
+
+    def _pick_vm(self, order: Order) -> str:
+        """Return a VM; a fifth of the orders are about the last one."""
         if order.pick >= 0.8 and self._last_picked:
             return self._last_picked
         if not self._vms:
@@ -143,6 +173,12 @@ class Operations:
                     self._vms.remove(vm)
             case "create":
                 await self._create(stub, order)
+            case "migrate":
+                await self._migrate(stub, order, vm)
+            case "cancel":
+                await self._cancel(stub, order)
+            case "evacuate" | "bring-back":
+                await self._maintain(stub, order, host=vm)
             case "set-cpu":
                 settings = vrm_pb2.SetVmCpuOrder(
                     request_id=order.request_id,
@@ -165,6 +201,41 @@ class Operations:
         )
         await stub.CreateVm(request, timeout=self._limit_s)
         self._vms.append(name)
+
+    async def _migrate(self, stub: vrm_pb2_grpc.VrmStub, order: Order, vm: str) -> None:
+        """Migrate to a host at random, or, as often as not, to the best one."""
+        compression = list(COMPRESSION_OF)[int(order.weight * len(COMPRESSION_OF))]
+        migration = vrm_pb2.MigrateVmOrder(
+            request_id=order.request_id,
+            vm=vm,
+            host=_one_of(self._hosts, 2 * order.amount) if order.amount < 0.5 else "",
+            settings=common_pb2.MigrationSettings(compression=compression),
+        )
+        task = await stub.MigrateVm(migration, timeout=self._limit_s)
+        self._migrations.append(task.id)
+
+    async def _cancel(self, stub: vrm_pb2_grpc.VrmStub, order: Order) -> None:
+        """Cancel one of the last migrations, which may be over."""
+        lately = self._migrations[-LATELY:]
+        task = _one_of(lately, order.pick) if lately else "none"
+        await stub.CancelTask(vrm_pb2.CancelTaskRequest(id=task), timeout=self._limit_s)
+
+    async def _maintain(self, stub: vrm_pb2_grpc.VrmStub, order: Order, host: str) -> None:
+        """Empty a host, or give one that was emptied its VMs back."""
+        maintenance = vrm_pb2.MaintenanceOrder(
+            request_id=order.request_id,
+            host=host,
+            vms=vrm_pb2.VMS_OF_HOST_MIGRATE,
+            bring_back=order.kind == "bring-back",
+        )
+        if order.kind == "evacuate":
+            await stub.EnterMaintenance(maintenance, timeout=self._limit_s)
+        else:
+            await stub.LeaveMaintenance(maintenance, timeout=self._limit_s)
+
+
+def _one_of(names: list[str], share: float) -> str:
+    return names[int(share * len(names))]
 
 
 def _templates(datacenter: Datacenter) -> list[VmSpec]:

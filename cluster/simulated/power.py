@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -43,7 +44,8 @@ class PowerSupply:
         network: Network,
     ) -> None:
         self._datacenter = datacenter
-        self._surroundings = Surroundings.of(datacenter)
+        # No page is made: how far pages pack was measured, and what they hold is known.
+        self._surroundings = replace(Surroundings.of(datacenter), sample=0.0)
         self._make_process = make_process
         self._clock = clock
         self._network = network

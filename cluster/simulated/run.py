@@ -150,7 +150,7 @@ def run(
             wall_s=time.perf_counter() - began_s,
             events=world.trace.entries,
             rpcs=world.fabric.calls,
-            clusters=meter.clusters(),
+            clusters=meter.clusters(world),
             availability=measured(world, found_at_end) if request.datacenter.arrays else None,
             violations=tuple(_finding(violation, watch) for violation in found),
             failure=failure,

@@ -155,6 +155,11 @@ class Facts:
         """Return all migrations that are remembered, as they are now, oldest first."""
         return [replace(migration) for migration in self._migrations.all()]
 
+    def passage(self, number: int) -> Migration | None:
+        """Return the migration of VM ``number`` that is under way, if there is one."""
+        vm = self._inventory.vms.get(number)
+        return self._migrations.passage(vm) if vm is not None else None
+
     def events(self, names: Sequence[str], last: int) -> list[Event]:
         """Return the last so many events about any of ``names``, hosts or VMs, in order."""
         return self._events.about(names, last)

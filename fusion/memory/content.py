@@ -29,8 +29,13 @@ def pages(seed: int, group: int, version: int, content: Content, count: int) -> 
 
     Zero pages are zero at every version. ``seed`` is of the VM, 64 bits; group and version have 32.
     """
+    return words(seed, group, version, content, count).tobytes()
+
+
+def words(seed: int, group: int, version: int, content: Content, count: int) -> Words:
+    """Return the same as words ``[count, PAGE_WORDS]``."""
     if content is Content.ZERO:
-        return bytes(count * PAGE_BYTES)
+        return np.zeros((count, PAGE_WORDS), dtype=np.uint64)
     pool = _pool(content)
     key = _mixed(_mixed(seed & _MASK) ^ (group << 32 | version))
     first = key % len(pool)
@@ -50,7 +55,7 @@ def pages(seed: int, group: int, version: int, content: Content, count: int) -> 
     made[:, 0] = seed & _MASK
     made[:, 1] = group << 32 | version
     made[:, 2] = index
-    return made.tobytes()
+    return made
 
 
 @cache

@@ -7,7 +7,14 @@ import pytest
 
 from fusion.fleet_view import CODE_OF
 from fusion.spec import GIB, NO_DOM0, HostSpec
-from fusion.study import HostMeasures, HostStudy, ReadyStudy, StateStudy, power_watts
+from fusion.study import (
+    HostMeasures,
+    HostStudy,
+    MigrationStudy,
+    ReadyStudy,
+    StateStudy,
+    power_watts,
+)
 from fusion.vm import VmState
 
 G4 = (86.0, 89.4, 92.6, 96.0, 99.5, 102.0, 106.0, 108.0, 112.0, 114.0, 117.0)
@@ -75,9 +82,25 @@ def test_without_time_there_is_nothing() -> None:
     assert HostStudy([host("a")]).measures("c") == HostMeasures(0.0, 0.0, 0.0)
 
 
-def test_nothing_migrates_so_slav_and_esv_are_zero() -> None:
-    measures = HostMeasures(utilisation=0.5, slatah=0.25, energy_kwh=2.0)
-    assert (measures.pdm, measures.slav, measures.esv) == (0.0, 0.0, 0.0)
+def test_slav_and_esv_are_products_of_the_measures() -> None:
+    measures = HostMeasures(utilisation=0.5, slatah=0.25, energy_kwh=2.0, pdm=0.125)
+    assert (measures.slav, measures.esv) == (0.03125, 0.0625)
+    assert HostMeasures(utilisation=0.5, slatah=0.25, energy_kwh=2.0).slav == 0.0
+
+
+def test_migration_degrades_by_a_tenth_of_what_is_used_meanwhile() -> None:
+    study = MigrationStudy(["c", "d"])
+    columns = {
+        "cluster_row": np.array([0, 0, 1, 0]),
+        "number": np.array([3, 1, 200, 2]),
+        "demand_mhz": np.array([1000.0, 500.0, 800.0, 0.0]),
+        "used_mhz": np.array([800.0, 500.0, 800.0, 0.0]),
+    }
+    study.add(30.0, migrating=np.zeros(4, dtype=np.bool_), **columns)
+    study.add(10.0, migrating=np.array([True, False, False, True]), **columns)
+    # Of two VMs that wanted anything one lost 800 MHz·s of 40,000; who wanted nothing lost nothing.
+    assert study.pdm("c") == pytest.approx((0.1 * 800.0 * 10.0) / 40_000.0 / 2)
+    assert study.pdm("d") == 0.0
 
 
 def test_vm_seconds_by_state_and_cluster() -> None:

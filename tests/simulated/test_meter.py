@@ -41,8 +41,8 @@ def measured(
         world.run_until(middle_s)
         meter.look(world)
         tick += 1
+    (cluster,) = meter.clusters(world)
     world.close()
-    (cluster,) = meter.clusters()
     return cluster
 
 

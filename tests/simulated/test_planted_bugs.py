@@ -19,7 +19,14 @@ def test_a_planted_bug_is_found(name: str) -> None:
     for seed in range(1, bug.SEEDS + 1):
         datacenter = getattr(bug, "DATACENTER", small_datacenter)()
         plan, gap_s = getattr(bug, "PLAN", PLAN), getattr(bug, "GAP_S", GAP_S)
-        trial = run_trial(seed, datacenter, plan=plan, gap_s=gap_s, bug=bug.planted)
+        trial = run_trial(
+            seed,
+            datacenter,
+            plan=plan,
+            gap_s=gap_s,
+            kinds=getattr(bug, "KINDS", None),
+            bug=bug.planted,
+        )
         assert not trial.failure, f"not a checker found it, the run failed: {trial.failure}"
         if trial.violations:
             print(f"seed {seed}: {trial.found}")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 
@@ -100,6 +101,7 @@ class Trial:
     checks: int = 0
     failovers: int = 0
     attempts: int = 0  # of clients
+    migrations: dict[str, int] = field(default_factory=dict)  # by what came of them
     history: list[str] = field(default_factory=list)
     failure: str = ""
 
@@ -253,6 +255,7 @@ def run_trial(
     *,
     plan: FaultPlan = PLAN,
     gap_s: float = GAP_S,
+    kinds: Mapping[str, int] | None = None,
     watched: bool = True,
     bug: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Trial:
@@ -270,6 +273,7 @@ def run_trial(
             world.clock,
             seeds.generator(seed, "operators"),
             mean_gap_s=gap_s,
+            kinds=kinds,
         )
         chaos = Chaos(world, draw(plan, datacenter, BUSY_UNTIL_S, seed))
         world.launch()
@@ -284,6 +288,7 @@ def run_trial(
             trial.history = watch.history(trial.violations[0].entities if trial.violations else ())
         if world.vrm is not None and world.vrm.facts is not None:
             trial.failovers = len(world.vrm.facts.failovers())
+            trial.migrations = Counter(each.state for each in world.vrm.facts.migrations())
         if world.gateway is not None and world.gateway.facts is not None:
             trial.attempts = world.gateway.facts.position
         trial.digest = world.trace.digest

@@ -9,6 +9,7 @@ from cluster.agent.arrays import Arrays
 from cluster.agent.chassis import Chassis
 from cluster.agent.copies import Copies
 from cluster.agent.ledgers import Ledgers
+from cluster.agent.migration.framing import Receive
 from cluster.agent.migration.link import Link
 from cluster.agent.migration.passages import Passages
 from cluster.agent.opening import Opening
@@ -17,7 +18,6 @@ from cluster.agent.surroundings import Surroundings
 from cluster.clock import Clock
 from cluster.metrics.agent import AgentCounters
 from cluster.network import Stubs
-from cluster.rpc.v1.migration_pb2_grpc import MigrationStub
 from cluster.rpc.v1.service_pb2_grpc import GatewayStub
 from fusion.migration.wire import goodput_bytes_s
 from fusion.spec import HostSpec
@@ -52,7 +52,7 @@ class Facilities:
     renewals: Renewals
     opening: Opening
     arrays: Arrays
-    hosts: Stubs[MigrationStub]
+    hosts: Stubs[Receive]
     gateways: Stubs[GatewayStub]
     links: Links
     clock: Clock

@@ -15,6 +15,7 @@ from cluster.agent.migration.guest_state import GuestState
 from cluster.agent.migration.interruption import Interruption
 from cluster.agent.migration.pages import PageReader
 from cluster.agent.migration.passages import Passage
+from cluster.agent.migration.stream import ACKNOWLEDGED
 from cluster.agent.opening import Wanted
 from cluster.agent.starting import number_of, spec_of
 from cluster.parties import GATEWAY
@@ -55,6 +56,7 @@ class Incoming:
         self._facilities = facilities
         self._clock = facilities.clock
         self._spawn = spawn
+        self._ingress = facilities.links.ingress[self.host]
         self._interruption = Interruption()
         self._reader = PageReader(begin.seed, self._spec.memory, self._spec.memory_bytes)
 
@@ -96,23 +98,29 @@ class Incoming:
 
     async def _take_pages(self, call: Any) -> pb.Final:
         """Take pages in until the guest is paused and all were sent."""
-        messages, link = 0, self._facilities.links.ingress[self.host]
+        taken = acknowledged = 0
         while True:
             message = await self._heard(call)
             match message.WhichOneof("what"):
                 case "pages":
-                    await link.carry(self.migration, message.pages.wire_bytes)
-                    self._reader.read(message.pages)
-                    messages += 1
-                    taken = pb.Taken(messages=messages, checked_pages=self._reader.checked_pages)
-                    await call.write(pb.Incoming(taken=taken))
+                    await self._take_in(message.pages)
+                    taken += 1
+                    due = taken - acknowledged == ACKNOWLEDGED
                 case "round_end":
-                    pass
+                    due = taken > acknowledged
                 case "final":
-                    await link.carry(self.migration, DEVICE_STATE_BYTES)
+                    await self._ingress.carry(self.migration, DEVICE_STATE_BYTES)
                     return message.final
                 case other:
                     raise InvalidInput(f"a migration went on with {other or 'nothing'}")
+            if due:
+                acknowledged = taken
+                answer = pb.Taken(messages=taken, checked_pages=self._reader.checked_pages)
+                await call.write(pb.Incoming(taken=answer))
+
+    async def _take_in(self, pages: pb.Pages) -> None:
+        await self._ingress.carry(self.migration, pages.wire_bytes)
+        self._reader.read(pages)
 
     async def _heard(self, call: Any) -> pb.Outgoing:
         silence_s = self._facilities.silence_s

@@ -62,9 +62,11 @@ class Outgoing:
     async def run(self) -> None:
         """Migrate; the outcome is in ``progress``."""
         facilities, order = self._facilities, self.order
-        stub = facilities.hosts[order.destination]
+        receive = facilities.hosts[order.destination]
         try:
-            async with Stream(stub, order.destination, facilities.silence_s, self._clock) as stream:
+            async with Stream(
+                receive, order.destination, facilities.silence_s, self._clock
+            ) as stream:
                 try:
                     with self._interruption:
                         await stream.offer(self._begin())

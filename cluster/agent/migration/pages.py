@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from cluster.agent.migration import codec
+from cluster.agent.migration.framing import framed
 from cluster.rpc.convert import COMPRESSION_OF, COMPRESSIONS
 from cluster.rpc.v1 import migration_pb2 as pb
 from fusion.arrays import Codes, Ints
@@ -17,8 +19,9 @@ from fusion.memory.spec import CONTENTS, PAGE_BYTES, Content, GuestMemory
 from fusion.migration.settings import Compression
 from fusion.migration.wire import PAGE_HEADER_BYTES, ZERO_PAGE_BYTES, Cost
 
-#: Real data of one message: packing so much holds up the heartbeats for a few milliseconds.
-DATA_BYTES = 1 << 20
+#: Real data of one message. Packing holds up the heartbeats: a few milliseconds for so much.
+DATA_BYTES = 2 << 20
+PACKED_DATA_BYTES = 1 << 20
 
 _ZERO = CONTENTS.index(Content.ZERO)
 
@@ -30,21 +33,25 @@ class PageWriter:
         self._seed = seed
         self._compression = compression
         self._sample = sample
+        packs = compression is not Compression.NONE
+        self._data_bytes = PACKED_DATA_BYTES if packs else DATA_BYTES
 
     def pages_at_most(self, accounted_bytes: float) -> int:
         """Return how many pages go with a message of up to so many accounted bytes."""
         if self._sample > 0:
-            accounted_bytes = min(accounted_bytes, DATA_BYTES / self._sample)
+            accounted_bytes = min(accounted_bytes, self._data_bytes / self._sample)
         return max(1, int(min(accounted_bytes, 1 << 62) / PAGE_BYTES))
 
-    def write(self, round_number: int, part: Taken) -> tuple[pb.Pages, Cost]:
-        """Return ``part`` as a message, and what it takes to send it."""
+    def write(self, round_number: int, part: Taken) -> tuple[bytes, Cost]:
+        """Return ``part`` as a serialised message, and what it takes to send it."""
         cost = Cost.of(part, self._compression)
         counts = sampled(part.pages, part.content, self._sample)
-        data = b""
+        data: Sequence[bytes | memoryview] = ()
         if counts.any():
-            data = codec.pack(self._made(part, counts), self._compression)
-            cost = self._as_packed(part, counts, cost, len(data))
+            data = self._made(part, counts)
+            if self._compression is not Compression.NONE:
+                packed = codec.pack(b"".join(data), self._compression)
+                data, cost = (packed,), self._as_packed(part, counts, cost, len(packed))
         message = pb.Pages(
             round=round_number,
             group=part.group.tolist(),
@@ -54,23 +61,20 @@ class PageWriter:
             wire_bytes=cost.wire_bytes,
             compression=COMPRESSIONS[self._compression],
             data_pages=counts.tolist() if data else (),
-            data=data,
         )
-        return message, cost
+        return framed(message, data), cost
 
-    def _made(self, part: Taken, counts: Ints) -> bytes:
-        rows = np.flatnonzero(counts).tolist()
-        made = [
-            content.pages(
+    def _made(self, part: Taken, counts: Ints) -> list[memoryview]:
+        return [
+            content.words(
                 self._seed,
                 int(part.group[row]),
                 int(part.version[row]),
                 CONTENTS[part.content[row]],
                 int(counts[row]),
-            )
-            for row in rows
+            ).data
+            for row in np.flatnonzero(counts).tolist()
         ]
-        return made[0] if len(made) == 1 else b"".join(made)
 
     def _as_packed(self, part: Taken, counts: Ints, cost: Cost, packed_bytes: int) -> Cost:
         """Return ``cost`` with a payload that is as far from its figures as that of the sample."""
@@ -103,19 +107,20 @@ class PageReader:
         compression = COMPRESSION_OF.get(message.compression)
         if compression is None:
             raise InvalidInput(f"compression: {message.compression} is none that is known here")
-        data = codec.unpack(message.data, compression, sum(counts) * PAGE_BYTES)
-        offset = 0
+        size_bytes = sum(counts) * PAGE_BYTES
+        data = codec.unpack(message.data, compression, size_bytes)
+        arrived, row = np.frombuffer(data, np.uint64).reshape(-1, content.PAGE_WORDS), 0
         for group, version, count in zip(message.group, message.version, counts, strict=True):
             if not count:
                 continue
             kind = CONTENTS[self._content[group]]
-            expected = content.pages(self._seed, group, version, kind, count)
-            if not data.startswith(expected, offset):  # compares without a copy
+            expected = content.words(self._seed, group, version, kind, count)
+            if not np.array_equal(arrived[row : row + count], expected):
                 raise Refused(
                     f"pages of group {group} at version {version} did not arrive as they were; "
                     "the copy is of no use"
                 )
-            offset += len(expected)
+            row += count
         self.checked_pages += sum(counts)
 
 

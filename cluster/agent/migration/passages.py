@@ -23,7 +23,7 @@ def _bounded() -> deque[Passage]:
     return deque(maxlen=KEPT)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Passages:
     """The last VMs that ``left`` the hosts of a process, and those that ``arrived``; to be read.
 

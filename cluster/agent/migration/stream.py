@@ -8,14 +8,17 @@ from typing import Any
 
 import grpc
 
+from cluster.agent.migration.framing import Receive
 from cluster.clock import Clock
 from cluster.rpc.errors import error_of
 from cluster.rpc.v1 import migration_pb2 as pb
-from cluster.rpc.v1.migration_pb2_grpc import MigrationStub
 from fusion.errors import FusionError
 
 #: Messages with pages that may be on their way, unacknowledged.
 WINDOW = 8
+#: A destination acknowledges every so many, and what is left at the end of a round: an answer to
+#: each costs as much as sending it.
+ACKNOWLEDGED = WINDOW // 2
 
 
 class StreamBroken(FusionError):
@@ -29,9 +32,9 @@ class Stream:
     """
 
     def __init__(
-        self, stub: MigrationStub, destination: str, time_limit_s: float, clock: Clock
+        self, receive: Receive, destination: str, time_limit_s: float, clock: Clock
     ) -> None:
-        self._stub = stub
+        self._receive = receive
         self._destination = destination
         self._time_limit_s = time_limit_s
         self._clock = clock
@@ -41,7 +44,7 @@ class Stream:
         self.checked_pages = 0  # that the destination compared
 
     async def __aenter__(self) -> Stream:
-        self._call = self._stub.Receive()
+        self._call = self._receive()
         return self
 
     async def __aexit__(
@@ -55,18 +58,18 @@ class Stream:
         if not (await self._read()).HasField("accepted"):
             raise StreamBroken(f"host {self._destination} answered an offer with something else")
 
-    async def send(self, pages: pb.Pages) -> None:
+    async def send(self, pages: bytes) -> None:
         """Send pages, as soon as no more than a few messages are unacknowledged."""
         while self._sent - self._taken >= WINDOW:
             await self._hear()
-        await self._write(pb.Outgoing(pages=pages))
+        await self._write(pages)
         self._sent += 1
 
     async def end_round(self, number: int) -> None:
         """Return once all pages that were sent are acknowledged."""
+        await self._write(pb.Outgoing(round_end=pb.RoundEnd(round=number)))
         while self._taken < self._sent:
             await self._hear()
-        await self._write(pb.Outgoing(round_end=pb.RoundEnd(round=number)))
 
     async def hand_over(self, final: pb.Final) -> float:
         """Return how long after it had heard ``final`` the destination resumed the VM."""
@@ -83,7 +86,7 @@ class Stream:
         self._taken = answer.taken.messages
         self.checked_pages = answer.taken.checked_pages
 
-    async def _write(self, message: pb.Outgoing) -> None:
+    async def _write(self, message: pb.Outgoing | bytes) -> None:
         try:
             async with self._clock.timeout(self._time_limit_s):
                 await self._call.write(message)

@@ -13,14 +13,20 @@ from cluster.vrm.facts import Facts, VmFact
 from cluster.vrm.records import Desired
 from fusion.fleet_view import FleetView
 from fusion.host import HostState
+from fusion.migration.forecast import forecast
 from fusion.policy.restarts import LONGEST_BACK_OFF_S
 from fusion.spec import CpuQos, Datacenter
+from fusion.units import format_size
 from fusion.vm import ON_HOST, TRANSIENT, VmState, vm_id
 
 #: Heartbeats until everything has come to rest: an attempt at an order that began while the fault
 #: lasted ends (3), the next one succeeds, the host registers (1) and reports (1), what its last
 #: words may have hidden is told again (1), and settings in doubt are sent (1).
 SETTLING_INTERVALS = 8
+
+#: Migrations that were ordered last may find their links taken by all others of their host, once
+#: because they are emptied, and once because they get their VMs back.
+MIGRATION_WAVES = 2
 
 #: One after the other, as many VMs boot on the host that takes those of a lost one.
 BOOT_WAVES = 2
@@ -32,20 +38,43 @@ def settling_s(datacenter: Datacenter) -> float:
     Connections that broke without a word are given up after the keepalive's time; then agents and
     VRM need some heartbeats, and a VM may have to shut down and boot. Where there are arrays, a
     host may be found dead as late as that, its VMs be fenced for a lease and more (an array that
-    came up anew grants a full one), wait out the longest back-off, and boot in waves.
+    came up anew grants a full one), wait out the longest back-off, and boot in waves; and VMs that
+    are to migrate do that before, all that a host has over one link.
     """
     boots_s = max((vm.spec.boot_s + vm.spec.shutdown_s for vm in datacenter.vms), default=0.0)
     settling_s = KEEPALIVE_S + SETTLING_INTERVALS * datacenter.heartbeat_interval_s + boots_s
     if not datacenter.arrays:
         return settling_s
     failover_s = 2 * datacenter.lease_s + datacenter.renewal_s + LONGEST_BACK_OFF_S
-    return settling_s + failover_s + BOOT_WAVES * boots_s
+    return settling_s + failover_s + BOOT_WAVES * boots_s + MIGRATION_WAVES * _emptied_s(datacenter)
+
+
+def _emptied_s(datacenter: Datacenter) -> float:
+    """Return how long it takes to migrate the VMs of a host whose guests all write at full speed.
+
+    VMs are taken to be spread evenly, and each to take as long as the longest.
+    """
+    longest_s = 0.0
+    for cluster in datacenter.clusters:
+        hosts = [host for host in datacenter.hosts if host.cluster == cluster.name]
+        vms = [planned.spec for planned in datacenter.vms if planned.spec.cluster == cluster.name]
+        if not hosts or not vms:
+            continue
+        largest = {vm.memory.profile: vm for vm in sorted(vms, key=lambda vm: vm.memory_bytes)}
+        slowest_bps = min(host.migration_bps for host in hosts)
+        each_s = max(
+            forecast(vm.memory, vm.memory_bytes, cluster.migration, slowest_bps, 1.0).duration_s
+            for vm in largest.values()
+        )
+        longest_s = max(longest_s, each_s * -(-len(vms) // len(hosts)))
+    return longest_s
 
 
 class Convergence:
     """At rest every task has ended, every host with power is normal, every VM is in the state and
     on the host that its agent says, and every agent holds the VRM's settings of its VMs. No VM
-    that high availability is there for is stopped or frozen against what is wanted of it.
+    that high availability is there for is stopped or frozen against what is wanted of it. No
+    migration is under way, at its ends neither, and nothing is kept for VMs that do not come.
     """
 
     name: ClassVar[str] = "6 (convergence)"
@@ -62,6 +91,7 @@ class Convergence:
         _check_tasks(scene, scene.facts, report)
         _check_hosts(scene, scene.facts, report)
         _check_vms(scene, scene.facts, report)
+        _check_migrations(scene, scene.facts, report)
 
 
 def _check_tasks(scene: Scene, facts: Facts, report: Report) -> None:
@@ -127,6 +157,28 @@ def _check_settings(vm: VmFact, there: _Held, report: Report) -> None:
                 text=f"host {vm.host} has other {what} of VM {identity} than the VRM: {found}, "
                 f"not {wanted}",
             )
+
+
+def _check_migrations(scene: Scene, facts: Facts, report: Report) -> None:
+    for migration in facts.migrations():
+        if not migration.ended:
+            text = f"migration {migration.id} of VM {migration.vm_name} is still {migration.state}"
+            report(vm_id(migration.vm_number), text=text)
+    for seat in scene.seats():
+        if seat.agent is None or seat.view is None or not seat.answers:
+            continue
+        for outgoing in seat.agent.migrations.outgoing:
+            order = outgoing.order
+            text = f"host {order.host} still migrates VM {vm_id(order.vm)} to {order.destination}"
+            report(vm_id(order.vm), order.host, text=text)
+        for incoming in seat.agent.migrations.incoming:
+            text = f"host {incoming.host} still waits for VM {vm_id(incoming.vm)}"
+            report(vm_id(incoming.vm), incoming.host, text=text)
+        hosts = seat.view.hosts
+        for row in np.flatnonzero(hosts.memory_expected_bytes).tolist():
+            kept = format_size(int(hosts.memory_expected_bytes[row]))
+            text = f"host {hosts.names[row]} keeps {kept} for VMs that do not come"
+            report(hosts.names[row], text=text)
 
 
 def _protected(scene: Scene, vm: VmFact) -> bool:

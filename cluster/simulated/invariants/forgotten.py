@@ -10,6 +10,7 @@ from cluster.rpc.convert import VM_STATES
 from cluster.simulated.invariants.scene import Scene
 from cluster.simulated.invariants.violation import Report
 from cluster.vrm.facts import Facts, VmFact
+from cluster.vrm.migrations import UNDER_WAY, Migration
 from fusion.arrays import Bools
 from fusion.vm import VmState, vm_id
 
@@ -22,7 +23,8 @@ class NothingForgotten:
 
     The host, epoch and settings of a VM, and what is wanted of it, that one run of the VRM knew
     the next one begins with (a failover that goes on bars the VM anew, and so raises its epoch);
-    and it still has every task, those that had ended as they did.
+    and it still has every task, those that had ended as they did, and every migration that was
+    under way, with the epochs that its hosts were told.
     """
 
     name: ClassVar[str] = "4 (nothing forgotten)"
@@ -38,6 +40,7 @@ class NothingForgotten:
         if self._facts is not None and facts is not self._facts:
             _compare_vms(self._facts, facts, report)
             _compare_tasks(self._facts, facts, report)
+            _compare_migrations(self._facts, facts, report)
         self._facts = facts
         # One that cannot be created, for want of volumes, goes again.
         created = (known.vm_state != 0) & (known.vm_state != CREATING)
@@ -99,3 +102,25 @@ def _compare_tasks(before: Facts, after: Facts, report: Report) -> None:
                 text=f"task {task.id} ({task.kind}) had {task.status}, and after a restart of the "
                 f"VRM it is {again.status}",
             )
+
+
+def _compare_migrations(before: Facts, after: Facts, report: Report) -> None:
+    """A VM whose migration was lost would be given to nobody, or at an epoch that others have."""
+    found = {migration.number: migration for migration in after.migrations()}
+    for migration in before.migrations():
+        if migration.outcome != UNDER_WAY:
+            continue
+        again, vm = found.get(migration.number), vm_id(migration.vm_number)
+        if again is None:
+            text = f"a restart of the VRM forgot migration {migration.id} of VM {vm}"
+            report(vm, text=text)
+        elif _promised(again) != _promised(migration):
+            report(
+                vm,
+                text=f"a restart of the VRM forgot what was promised to the hosts of migration "
+                f"{migration.id}: epochs {_promised(migration)}, and not {_promised(again)}",
+            )
+
+
+def _promised(migration: Migration) -> tuple[int, int, int]:
+    return migration.epoch, migration.epoch_there, migration.epoch_back

@@ -24,8 +24,8 @@ class SingleInstance:
 
     The VRM gives a VM away, and raises its epoch, before it orders anything; so what a host holds
     it was given last, or is a void copy of an earlier epoch that has leases to end, or one that may
-    not act of a VM that was deleted since. And a host that does not hang freezes what has no lease
-    any more.
+    not act of a VM that was deleted since, or one that migrated there at the very epoch that was
+    kept for that. And a host that does not hang freezes what has no lease any more.
     """
 
     name: ClassVar[str] = "1 (single instance)"
@@ -90,6 +90,8 @@ def _check_owners(scene: Scene, known: Known, report: Report) -> None:
         deleted = number >= len(known.vm_state) or not known.vm_state[number]
         if deleted and not _may_act(scene, number, row):
             continue
+        if _came(scene, number, row):
+            continue
         host = scene.names[row]
         owner = int(known.vm_host_row[number]) if number < len(known.vm_host_row) else -1
         whose = f"gave it to {scene.names[owner]}" if owner >= 0 else "has it on no host"
@@ -98,6 +100,17 @@ def _check_owners(scene: Scene, known: Known, report: Report) -> None:
             host,
             text=f"host {host} holds VM {vm_id(number)}, but the VRM {whose}",
         )
+
+
+def _came(scene: Scene, number: int, row: int) -> bool:
+    """Whether VM ``number`` migrated to the host of ``row`` and the VRM has yet to hear of it."""
+    migration = scene.facts.passage(number) if scene.facts is not None else None
+    holding = scene.holding(number, row)
+    return (
+        migration is not None
+        and holding is not None
+        and (migration.destination, migration.epoch_there) == (scene.names[row], holding.epoch)
+    )
 
 
 def _check_leases(scene: Scene, seat: Seat, report: Report) -> float:

@@ -13,6 +13,7 @@ from cluster.simulated.invariants.forgotten import NothingForgotten
 from cluster.simulated.invariants.history import History
 from cluster.simulated.invariants.instances import SingleInstance
 from cluster.simulated.invariants.invariant import Invariant
+from cluster.simulated.invariants.passages import MemoryPassed
 from cluster.simulated.invariants.scene import Scene
 from cluster.simulated.invariants.settings import Settings
 from cluster.simulated.invariants.violation import Violation
@@ -27,6 +28,7 @@ INVARIANTS: tuple[Callable[[], Invariant], ...] = (
     Agreement,
     NothingForgotten,
     Settings,
+    MemoryPassed,
     Convergence,
 )
 
