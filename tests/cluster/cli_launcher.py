@@ -1,4 +1,6 @@
-"""A launcher that starts nothing but a ``TalkingVrm``; ``CLI_LAUNCH`` says how the launch goes."""
+"""A launcher that starts nothing but a ``TalkingVrm``; ``CLI_LAUNCH`` says how the launch goes,
+``CLI_OBSERVERS`` where a Prometheus answers that it has started.
+"""
 
 from __future__ import annotations
 
@@ -54,6 +56,7 @@ def main() -> int:
             launched_at=time.time(),
             addresses={"vrm": f"127.0.0.1:{server.port}"},
             metrics_urls={"vrm": "http://127.0.0.1:17001/metrics"},
+            observers={"prometheus": url} if (url := os.environ.get("CLI_OBSERVERS")) else {},
         )
         state.save()
         tell(Progress(Step.RAY, 1, 1, "Ray is up"))

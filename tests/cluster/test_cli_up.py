@@ -127,7 +127,7 @@ def test_what_a_killed_launcher_left_is_reported_and_removed(home: Path, fusion:
 
 def test_options_reach_the_launcher(home: Path, launch: Launch, fusion: Fusion) -> None:
     launch("refused")
-    options = ("--speed", "2.5", "--ray-address", "h:1", "--datasets", "d")
+    options = ("--speed", "2.5", "--ray-address", "h:1", "--datasets", "d", "--observe")
     assert fusion("up", "x.yaml", *options).code == 2
     arguments = json.loads((home / "arguments.json").read_text())
     assert arguments == ["x.yaml", *options]
