@@ -85,7 +85,7 @@ class AgentCounters:
         self.registrations: Counter[Outcome] = Counter()
         self.reports: Counter[Outcome] = Counter()
         self.answers: Counter[Outcome] = Counter()  # of guests to clients
-        self.notices: Counter[str] = Counter(dict.fromkeys(NOTICES, 0))
+        self.notices: Counter[str] = Counter()  # of what hosts did by themselves, by kind
         self.renewals: Counter[tuple[str, Outcome]] = Counter()  # by array
         self.lateness = Distribution(LATENESS_BOUNDS_S)  # of heartbeats, after their due instants
         self.migrations = MigrationCounters()
@@ -142,7 +142,7 @@ class AgentMetrics(Collector):
             "fusion_agent_notices",
             "What hosts did by themselves: VMs frozen, resumed and discarded, isolation",
         )
-        for kind, count in dict(self._counters.notices).items():
+        for kind, count in {**dict.fromkeys(NOTICES, 0), **self._counters.notices}.items():
             family.add_sample("fusion_agent_notices_total", {**self._labels, "kind": kind}, count)
         return family
 

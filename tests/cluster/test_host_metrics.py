@@ -195,6 +195,7 @@ def test_an_agent_counts_its_orders_reports_and_late_heartbeats() -> None:
     assert value("fusion_agent_guest_answers_total", outcome="done") == 5
     assert value("fusion_agent_guest_answers_total", outcome="refused") == 0
     assert value("fusion_agent_notices_total", kind="vm.held") == 6
+    assert value("fusion_agent_notices_total", kind="host.isolated") == 0
     assert value("fusion_agent_reports_total", outcome="failed") == 3
     assert value("fusion_agent_reports_total", outcome="done") == 0
     lateness = "fusion_agent_heartbeat_lateness_seconds"

@@ -10,8 +10,9 @@ from cluster.metrics.discovery import Target, discovery
 from cluster.metrics.vrm import Lateness, VrmMetrics, VrmView
 from cluster.metrics.vrm_entities import KnownHost, MovingVm, RestartedVm
 from fusion.spec import PlannedVm
+from tests.cluster.ha_world import disk_vm, ended, in_a_datacenter, place, stored
 from tests.cluster.virtual_time import in_virtual_time, until
-from tests.cluster.world import datacenter, host, launched, vm
+from tests.cluster.world import World, datacenter, host, launched, vm
 
 
 def scraped(view: VrmView) -> list[str]:
@@ -174,3 +175,31 @@ def test_a_running_vrm_shows_its_datacenter() -> None:
             assert [group["labels"]["process"] for group in groups] == ["vrm", "cna-01", "cna-02"]
 
     in_virtual_time(scenario())
+
+
+def test_when_a_vm_was_restarted_is_known_to_later_vrms_too() -> None:
+    def shown(world: World) -> list[tuple[dict[str, str], float]]:
+        registry = CollectorRegistry()
+        for collector in world.role.collectors():
+            registry.register(collector)
+        return [
+            (sample.labels, sample.value)
+            for metric in registry.collect()
+            for sample in metric.samples
+            if sample.name == "fusion_vrm_vm_restarted_seconds"
+        ]
+
+    async def scenario(world: World) -> None:
+        lost = await place(world, "web-0")
+        assert shown(world) == []
+        await world.off(lost)
+        (failover,) = await ended(world)
+        await until(lambda: len(shown(world)) == 1)
+        ((labels, at_s),) = shown(world)
+        assert (labels["vm_name"], labels["host"]) == ("web-0", failover.to_host)
+        assert at_s == failover.running_s
+        world.vrm.kill()
+        await world.vrm_on()
+        assert shown(world) == [(labels, at_s)]
+
+    in_a_datacenter(stored([disk_vm("web-0")]), scenario)
