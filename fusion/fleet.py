@@ -237,9 +237,8 @@ class Fleet:
             self._end_phases()
             self._processors.settle(due_s)
         if to_s > self.now_s:
-            self._processors.add_up(to_s - self.now_s)
+            self._processors.go_on(self.now_s, to_s)
             self.now_s = to_s
-            self._processors.pass_time(to_s)
 
     def next_change(self) -> float:
         """Return the next instant at which a boot or shutdown ends or a load steps, or infinity.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
 
 from fusion.arrays import Floats, Ints, sums
+from fusion.compute.outlook import NOTHING, Foreseen, Rates, foresee, instants
 from fusion.compute.sharing import Sharing, share_cpu
 from fusion.guest.workload import Loads, WorkloadBank
 from fusion.spec import HostSpec
@@ -43,13 +44,14 @@ class _Wants:
     loads: Loads
 
     def demand_mhz(self, load: Floats) -> Floats:
-        """Return the demand ``[N]`` at ``load`` ``[W]``, that of ``loads`` at some instant."""
+        """Return the demand ``[…, N]`` at ``load`` ``[…, W]``, that of ``loads``."""
         if self.added_load is not None:
             load = np.minimum(load + self.added_load, 1.0)
         if self.working is None:
             return load * self.full_mhz
-        demand = self.idle_mhz.copy()
-        demand[self.working] = load * self.full_mhz
+        demand = np.empty(load.shape[:-1] + self.idle_mhz.shape)
+        demand[...] = self.idle_mhz
+        demand[..., self.working] = load * self.full_mhz
         return demand
 
     def shared(self, capacity_mhz: Floats, demand_mhz: Floats) -> Sharing:
@@ -69,7 +71,7 @@ class Processors:
 
     Whoever changes a VM or a host *disturbs* that host; ``settle`` then asks demand and shares
     anew on disturbed hosts, and on those alone. In between, demand and shares stand still, until
-    ``pass_time`` asks all for their demand. Columns ``[H]`` are replaced by other arrays and never
+    ``go_on`` asks all for their demand. Columns ``[H]`` are replaced by other arrays and never
     written to, so that views hold them as they are.
     """
 
@@ -81,6 +83,8 @@ class Processors:
         self._any_disturbed = False
         self._wants: _Wants | None = None  # of all VMs; None: a host was disturbed
         self._load: Floats | None = None  # at which all VMs were last asked
+        self._step_s = 0.0  # how long the last call of ``go_on`` let pass
+        self._outlook = NOTHING  # what comes if only time passes
         #: vCPUs that want to run and do not, of each VM; None where there are none.
         self._waiting: Floats | None = None
         self.core_mhz = np.array([host.core_mhz for host in hosts], dtype=np.float64)
@@ -106,7 +110,7 @@ class Processors:
         """Say that something happened on a host, or on several."""
         self._disturbed[host_row] = True
         self._any_disturbed = True
-        self._wants = None
+        self._wants, self._outlook = None, NOTHING
 
     def next_change(self, now_s: float) -> float:
         """Return the first instant after ``now_s`` at which a step-like load changes."""
@@ -129,7 +133,7 @@ class Processors:
             return
         self._vms.begin_figures()
         if self._disturbed.all():  # as it always is with one host
-            self.pass_time(now_s)
+            self._ask_all(now_s)
         else:
             self._settle_some(now_s)
         self._disturbed[:] = False
@@ -153,7 +157,46 @@ class Processors:
         self._wait(vms.demand_mhz, vms.used_mhz)
         self._load = None
 
-    def pass_time(self, now_s: float) -> None:
+    def go_on(self, now_s: float, to_s: float) -> None:
+        """Let time pass from ``now_s``, and ask all for their demand at ``to_s``.
+
+        From the second step of one length on, the next ones are computed together.
+        """
+        foreseen = next(self._outlook, None)
+        if foreseen is None or foreseen[0] != to_s:
+            step_s = to_s - now_s
+            even, self._step_s = step_s == self._step_s, step_s
+            self._outlook = self._look_ahead(now_s) if even else NOTHING
+            foreseen = next(self._outlook, None)
+            if foreseen is None or foreseen[0] != to_s:
+                self._outlook = NOTHING
+                self.add_up(step_s)
+                self._ask_all(to_s)
+                return
+        vms = self._vms
+        _, vms.demand_mhz, vms.used_mhz_s, self.demand_mhz, self.used_mhz_s = foreseen
+        vms.used_mhz, self.used_mhz = vms.demand_mhz, self.demand_mhz
+
+    def _look_ahead(self, now_s: float) -> Iterator[Foreseen]:
+        """Compute the next instants, where there is anything to gain by it."""
+        wants, vms = self._wants_of_all(), self._vms
+        unlimited = vms.used_mhz is vms.demand_mhz and wants.most_mhz is None
+        if not (unlimited and wants.loads.waving):
+            return NOTHING
+        instants_s = instants(len(vms), now_s, self._step_s, wants.loads.next_change(now_s))
+        if not instants_s.size:
+            return NOTHING
+        return foresee(
+            Rates(vms.demand_mhz, vms.used_mhz_s),
+            Rates(self.demand_mhz, self.used_mhz_s),
+            now_s=now_s,
+            instants_s=instants_s,
+            demand_mhz=wants.demand_mhz(wants.loads.ahead(instants_s)),
+            host_row=wants.host_row,
+            capacity_mhz=self.capacity_mhz,
+        )
+
+    def _ask_all(self, now_s: float) -> None:
         """Ask demand at ``now_s`` and share processors on all hosts, where any load changed."""
         wants = self._wants_of_all()
         load = wants.loads.at(now_s)
