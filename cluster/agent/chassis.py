@@ -207,9 +207,9 @@ class Chassis:
         changed = changed_vms(before, after)
         if len(changed):
             self.vms_changed.set()
-        vms, hosts = after.vms, after.hosts
+        vms, hosts, tell = after.vms, after.hosts, log.info  # each look at it makes a new log
         for row in changed.tolist():
-            log.info(
+            tell(
                 "VM state",
                 host=hosts.names[vms.host_row[row]],
                 vm=vm_id(int(vms.number[row])),

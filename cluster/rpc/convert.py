@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 from cluster.rpc.v1 import common_pb2 as pb
 from fusion.errors import InvalidInput
@@ -34,6 +35,9 @@ HOST_STATES: dict[HostState, pb.HostState.ValueType] = {
 }
 HOST_STATE_OF: dict[int, HostState] = {number: state for state, number in HOST_STATES.items()}
 
+#: VMs of which both forms are kept: the same ones are read again by each host that they start on,
+#: by a VRM that comes back, and in each run of a simulation.
+VMS_KEPT = 4096
 
 RESTART_PRIORITIES: dict[RestartPriority, pb.RestartPriority.ValueType] = {
     priority: pb.RestartPriority.Value("RESTART_PRIORITY_" + priority.name)
@@ -117,7 +121,9 @@ def workload_from_message(message: pb.Workload) -> Workload:
             raise InvalidInput("workload: no kind; give one of constant, sine, step, bursts, trace")
 
 
+@lru_cache(VMS_KEPT)
 def vm_to_message(spec: VmSpec) -> pb.VmSpec:
+    """Return the message, not to be changed, for ``spec``."""
     return pb.VmSpec(
         name=spec.name,
         cluster=spec.cluster,
@@ -143,6 +149,12 @@ def vm_to_message(spec: VmSpec) -> pb.VmSpec:
 
 
 def vm_from_message(message: pb.VmSpec) -> VmSpec:
+    return vm_from_bytes(message.SerializeToString())
+
+
+@lru_cache(VMS_KEPT)
+def vm_from_bytes(written: bytes) -> VmSpec:
+    message = pb.VmSpec.FromString(written)
     return VmSpec(
         name=message.name,
         cluster=message.cluster,

@@ -77,8 +77,8 @@ class Events:
             self._store.write("DELETE FROM events WHERE number <= ?", (self._last - KEPT,))
         self.totals[severity] += 1
         names = {"cluster": cluster, "host": host, "vm": vm, "task": task}
-        tell = {Severity.INFO: log.info, Severity.WARNING: log.warning, Severity.ERROR: log.error}
-        tell[severity](message, kind=kind, **{what: name for what, name in names.items() if name})
+        tell = getattr(log, severity.value)  # each look at a method of a log makes a new log
+        tell(message, kind=kind, **{what: name for what, name in names.items() if name})
         self._fresh.notify()
 
     async def watch(self, after: int, last: int, follow: bool) -> AsyncIterator[Event]:

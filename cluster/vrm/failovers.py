@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from enum import StrEnum
+from operator import attrgetter
 
 from cluster.clock import Clock
 from cluster.vrm.records import Vm
@@ -76,6 +77,7 @@ class Failover:
 
 
 _COLUMNS = tuple(field.name for field in fields(Failover))
+_FACTS = attrgetter(*_COLUMNS)
 _WRITE = (
     f"INSERT OR REPLACE INTO failovers ({', '.join(_COLUMNS)}) "
     f"VALUES ({', '.join('?' * len(_COLUMNS))})"
@@ -124,7 +126,7 @@ class Failovers:
 
     def write(self, failover: Failover) -> None:
         """Make what was recorded of ``failover`` durable."""
-        self._store.write(_WRITE, [getattr(failover, column) for column in _COLUMNS])
+        self._store.write(_WRITE, _FACTS(failover))
 
     def fenced(self, failover: Failover) -> None:
         """Nothing old of its VM can act any more; what comes next has yet to come."""

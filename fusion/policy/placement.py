@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -42,6 +43,7 @@ class PlacementRequest:
     reservation_mhz: float
 
     @staticmethod
+    @lru_cache(4096)  # a queue of restarts asks for all that wait whenever a host has room for one
     def of(spec: VmSpec) -> PlacementRequest:
         most_mhz = max(min(spec.cpu_mhz, spec.cpu.limit_mhz), spec.cpu.reservation_mhz)
         return PlacementRequest(
