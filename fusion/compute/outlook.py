@@ -59,9 +59,9 @@ def foresee(
     places, count = np.arange(len(instants_s))[:, None], len(capacity_mhz)
     rows = (places * count + host_row).ravel()
     host_mhz = sums(rows, demand_mhz.ravel(), places.size * count).reshape(-1, count)
-    contended = np.flatnonzero((host_mhz > capacity_mhz).any(axis=1))
+    contended, _ = (host_mhz > capacity_mhz).nonzero()
     last = int(contended[0]) if contended.size else len(instants_s)
-    lasting_s = np.diff(instants_s, prepend=now_s)[:, None]
+    lasting_s = (instants_s - np.concatenate([[now_s], instants_s[:-1]]))[:, None]
     return zip(
         instants_s[:last].tolist(),
         demand_mhz,

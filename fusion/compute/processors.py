@@ -24,6 +24,9 @@ class Guest(IntEnum):
     WORKING = 2  # what its workload says, while it shuts down too
 
 
+_BOOTING, _WORKING = int(Guest.BOOTING), int(Guest.WORKING)  # a member takes long to look up
+
+
 @dataclass(frozen=True, slots=True)
 class _Wants:
     """What certain VMs want, by what can change only with their state or configuration.
@@ -227,8 +230,8 @@ class Processors:
     def _wants_of(self, rows: Ints) -> _Wants:
         vms = self._vms
         host_row, guest, vcpu_mhz = vms.host_row[rows], vms.guest[rows], vms.vcpu_mhz[rows]
-        booting = guest == Guest.BOOTING
-        working = np.flatnonzero(guest == Guest.WORKING)
+        booting = guest == _BOOTING
+        (working,) = (guest == _WORKING).nonzero()
         vcpus = np.where(booting, 1, vms.vcpus[rows])
         at_work = rows[working]
         added_load = vms.added_load[at_work]
@@ -236,13 +239,15 @@ class Processors:
         full_mhz = vcpus[working] * vcpu_mhz[working]
         # A vCPU runs on one core at a time.
         most_mhz = np.minimum(vms.limit_mhz[rows], vcpus * self.core_mhz[host_row])
-        limited = bool((idle_mhz > most_mhz).any() or (full_mhz > most_mhz[working]).any())
+        limited = np.count_nonzero(idle_mhz > most_mhz) or np.count_nonzero(
+            full_mhz > most_mhz[working]
+        )
         return _Wants(
             host_row=host_row,
             idle_mhz=idle_mhz,
             working=None if len(working) == len(rows) else working,
             full_mhz=full_mhz,
-            added_load=added_load if added_load.any() else None,
+            added_load=added_load if np.count_nonzero(added_load) else None,
             most_mhz=most_mhz if limited else None,
             reservation_mhz=vms.reservation_mhz[rows],
             shares=vms.shares[rows],

@@ -104,7 +104,7 @@ class WorkloadBank:
 
     def waves(self, slots: Ints) -> tuple[Ints, Floats, Floats, Floats]:
         """Return which of ``slots`` are smooth, and their amplitudes, frequencies and phases."""
-        smooth = np.flatnonzero(self._amplitude_percent[slots])
+        (smooth,) = self._amplitude_percent[slots].nonzero()
         of = slots[smooth]
         return smooth, self._amplitude_percent[of], self._radians_per_s[of], self._phase_s[of]
 
