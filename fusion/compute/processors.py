@@ -84,6 +84,7 @@ class Processors:
         self._built_mhz = np.array([max(host.vm_cpu_mhz, 0.0) for host in hosts], dtype=np.float64)
         self._disturbed = np.zeros(len(hosts), dtype=np.bool_)
         self._any_disturbed = False
+        self._asked = True  # whether demand is that of the instant that time has come to
         self._wants: _Wants | None = None  # of all VMs; None: a host was disturbed
         self._load: Floats | None = None  # at which all VMs were last asked
         self._step_s = 0.0  # how long the last call of ``go_on`` let pass
@@ -131,12 +132,13 @@ class Processors:
         self.used_mhz_s = self.used_mhz_s + self.used_mhz * lasting_s
 
     def settle(self, now_s: float) -> None:
-        """Ask demand at ``now_s`` and share processors on the disturbed hosts."""
-        if not self._any_disturbed:
+        """Ask demand at ``now_s`` and share processors on the disturbed hosts, or on all."""
+        if self._asked and not self._any_disturbed:
             return
         self._vms.begin_figures()
-        if self._disturbed.all():  # as it always is with one host
+        if not self._asked or self._disturbed.all():  # as it always is with one host
             self._ask_all(now_s)
+            self._asked = True
         else:
             self._settle_some(now_s)
         self._disturbed[:] = False
@@ -161,7 +163,7 @@ class Processors:
         self._load = None
 
     def go_on(self, now_s: float, to_s: float) -> None:
-        """Let time pass from ``now_s``, and ask all for their demand at ``to_s``.
+        """Let time pass from ``now_s``, and ask all for their demand at ``to_s``: ``settle`` does.
 
         From the second step of one length on, the next ones are computed together.
         """
@@ -174,7 +176,7 @@ class Processors:
             if foreseen is None or foreseen[0] != to_s:
                 self._outlook = NOTHING
                 self.add_up(step_s)
-                self._ask_all(to_s)
+                self._asked = False
                 return
         vms = self._vms
         _, vms.demand_mhz, vms.used_mhz_s, self.demand_mhz, self.used_mhz_s = foreseen
