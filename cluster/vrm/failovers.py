@@ -137,14 +137,21 @@ class Failovers:
 
     def turned(self, failover: Failover, why_not: str = "") -> None:
         """The turn of its VM has come, and there was no host where there is a ``why_not``."""
-        if failover.queued_s < 0:
-            failover.queued_s = self._clock.now()
+        if self._queued(failover):
             self.write(failover)
         self._tasks.wait(self.task(failover), why_not)
 
+    def _queued(self, failover: Failover) -> bool:
+        """Note that its turn has come; return whether that is news, and yet to be written."""
+        first = failover.queued_s < 0
+        if first:
+            failover.queued_s = self._clock.now()
+        return first
+
     def placed(self, failover: Failover, host: str) -> None:
         """Its VM was given to ``host``."""
-        self.turned(failover)
+        self._queued(failover)
+        self._tasks.wait(self.task(failover), "")
         failover.placed_s, failover.started_s = self._clock.now(), NOT_YET
         failover.to_host = host
         failover.attempts += 1
