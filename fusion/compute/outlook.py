@@ -18,6 +18,7 @@ from fusion.arrays import Floats, Ints, sums
 MOST_INSTANTS = 16
 LEAST_INSTANTS = 8
 MOST_ENTRIES = 2048
+MOST_VMS = MOST_ENTRIES // LEAST_INSTANTS
 
 NO_INSTANTS: Floats = np.zeros(0)
 

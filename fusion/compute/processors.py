@@ -9,7 +9,7 @@ from enum import IntEnum
 import numpy as np
 
 from fusion.arrays import Floats, Ints, sums
-from fusion.compute.outlook import NOTHING, Foreseen, Rates, foresee, instants
+from fusion.compute.outlook import MOST_VMS, NOTHING, Foreseen, Rates, foresee, instants
 from fusion.compute.sharing import Sharing, share_cpu
 from fusion.guest.workload import Loads, WorkloadBank
 from fusion.spec import HostSpec
@@ -186,7 +186,7 @@ class Processors:
         """Compute the next instants, where there is anything to gain by it."""
         wants, vms = self._wants_of_all(), self._vms
         unlimited = vms.used_mhz is vms.demand_mhz and wants.most_mhz is None
-        if not (unlimited and wants.loads.waving):
+        if len(vms) > MOST_VMS or not (unlimited and wants.loads.waving):
             return NOTHING
         instants_s = instants(len(vms), now_s, self._step_s, wants.loads.next_change(now_s))
         if not instants_s.size:
