@@ -354,6 +354,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         self._timers.clear()
         self._instants.clear()
         self.after_instant.clear()
+        self._guard.lift()
         if self._resume_gc:
             self._resume_gc = False
             gc.enable()
