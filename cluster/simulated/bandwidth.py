@@ -7,12 +7,9 @@ import math
 from asyncio import TimerHandle
 from collections import deque
 from collections.abc import Callable
-from contextvars import Context
 
 from cluster.simulated.loop import VirtualLoop
-
-#: What travels belongs to no party: it arrives whether or not its sender still lives.
-NOBODY = Context()
+from cluster.simulated.party import NOBODY
 
 
 class Flow:

@@ -7,9 +7,8 @@ import math
 from contextvars import copy_context
 from typing import TYPE_CHECKING
 
-from cluster.simulated.bandwidth import NOBODY
 from cluster.simulated.loop import VirtualLoop
-from cluster.simulated.party import PARTY, Party
+from cluster.simulated.party import NOBODY, PARTY, Party
 
 if TYPE_CHECKING:
     from cluster.simulated.exchange import Exchange

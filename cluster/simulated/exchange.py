@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from cluster.simulated.bandwidth import NOBODY
 from cluster.simulated.inbox import Inbox
+from cluster.simulated.party import NOBODY
 from cluster.simulated.wires import KEEPALIVE_S, Lane, LinkKey
 
 if TYPE_CHECKING:
