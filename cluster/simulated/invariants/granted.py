@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cluster.simulated.invariants.scene import HELD, Scene, Seat
-from fusion.arrays import Bools, Floats, Ints, sums
+from fusion.arrays import Bools, Floats, Ints, some, sums
 from fusion.fleet_view import CODE_OF, STATES, FleetView
 from fusion.vm import VmState
 
@@ -125,7 +125,7 @@ class Frames:
         return self.frames[int(np.searchsorted(sizes, host, side="right"))].at_s
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Published:
     """A view as it was published at an instant."""
 
@@ -161,7 +161,7 @@ def granted(published: Sequence[Published], frames: Frames) -> Granted:
 
     most_mhz = np.minimum(wanted_mhz, frames.vm_ceiling_mhz)
     least_mhz = np.minimum(most_mhz, frames.vm_floor_mhz)
-    if short.any():
+    if some(short):
         least_mhz[short[frames.vm_host]] = 0.0
     return Granted(
         frames=frames,
