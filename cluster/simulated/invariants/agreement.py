@@ -173,8 +173,10 @@ def _truth(scene: Scene, numbers: int) -> tuple[Ints, Ints]:
     state = np.full(numbers, _STOPPED)
     host_row = np.full(numbers, NOWHERE)
     instances = scene.instances
-    ours = (instances.number < numbers) & ~scene.void
-    number, host_row_of, state_of = instances.columns[:, ours]
+    number, state_of, host_row_of = instances.number, instances.state, instances.host_row
+    if len(scene.misplaced):  # else the VRM knows them all, and none is void
+        ours = (number < numbers) & ~scene.void
+        number, state_of, host_row_of = number[ours], state_of[ours], host_row_of[ours]
     state[number] = state_of
     host_row[number] = host_row_of
     return state, host_row
