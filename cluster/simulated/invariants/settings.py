@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from cluster.simulated.invariants.agreement import grace_s
-from cluster.simulated.invariants.scene import Scene
+from cluster.simulated.invariants.scene import HELD, Scene
 from cluster.simulated.invariants.violation import Report
 from cluster.vrm.facts import Facts
 from fusion.fleet_view import FleetView
 from fusion.host import HostState
-from fusion.spec import CpuQos, VmSpec
-from fusion.vm import ON_HOST, VmState, vm_id
+from fusion.spec import VmSpec
+from fusion.vm import vm_id
 
 
 class Settings:
@@ -126,23 +126,33 @@ class _Seen:
         )
 
 
+#: A VM's number, and the host that holds it.
 Key = tuple[int, str]
-_Settings = tuple[CpuQos, int, int]
+
+
+class _Settings(NamedTuple):
+    shares: int
+    limit_mhz: float
+    reservation_mhz: float
+    vcpus: int
+    memory_bytes: int
 
 
 def _wanted(spec: VmSpec) -> _Settings:
-    return spec.cpu, spec.vcpus, spec.memory_bytes
+    cpu = spec.cpu
+    return _Settings(cpu.shares, cpu.limit_mhz, cpu.reservation_mhz, spec.vcpus, spec.memory_bytes)
 
 
 def _held(view: FleetView) -> Iterator[tuple[Key, _Settings]]:
-    vms = view.vms
-    for row, number in enumerate(vms.number.tolist()):
-        state: VmState = vms.state_of(row)
-        if state in ON_HOST:
-            cpu = CpuQos(
-                shares=int(vms.cpu_shares[row]),
-                limit_mhz=float(vms.cpu_limit_mhz[row]),
-                reservation_mhz=float(vms.cpu_reservation_mhz[row]),
-            )
-            where = view.hosts.names[vms.host_row[row]]
-            yield (number, where), (cpu, int(vms.vcpus[row]), int(vms.memory_bytes[row]))
+    vms, names, there = view.vms, view.hosts.names, HELD[view.vms.state]
+    settings = (
+        vms.cpu_shares,
+        vms.cpu_limit_mhz,
+        vms.cpu_reservation_mhz,
+        vms.vcpus,
+        vms.memory_bytes,
+    )
+    hosts = [names[row] for row in vms.host_row[there].tolist()]
+    keys = zip(vms.number[there].tolist(), hosts, strict=True)
+    rows = zip(*(column[there].tolist() for column in settings), strict=True)
+    return zip(keys, map(_Settings._make, rows), strict=True)
