@@ -60,11 +60,11 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         self._collecting = False
         self._resume_gc = False
         #: What runs next, in its order. Only timers can be cancelled, and are there with handles.
-        self._ready: deque[Step | _TimerHandle] = deque()
+        self._ready: deque[Step | Timer] = deque()
         # Instants with timers, as a heap, and the timers of each in the order of their setting:
         # hosts keep time together, so that most instants have one timer of each.
         self._instants: list[float] = []
-        self._timers: dict[float, list[Step | _TimerHandle]] = {}
+        self._timers: dict[float, list[Step | Timer]] = {}
         self._pending_timers = 0  # those that were cancelled among them
         self._cancelled_timers = 0
         self._running = False
@@ -95,7 +95,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
         step = (callback, args, copy_context() if context is None else context)
-        handle = _TimerHandle(when, step, self)
+        handle = Timer(when, step, self)
         self._set(when, handle)
         return handle
 
@@ -103,7 +103,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         """Have ``arrive`` called at ``when`` whatever happens, in the name of nobody."""
         self._set(when, (arrive, (), NOBODY))
 
-    def _set(self, when: float, timer: Step | _TimerHandle) -> None:
+    def _set(self, when: float, timer: Step | Timer) -> None:
         self._pending_timers += 1
         timers = self._timers.get(when)
         if timers is None:
@@ -227,13 +227,15 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         ready = self._ready
         while not self._stopping:
             if ready:
-                step = ready.popleft()
-                if not isinstance(step, tuple):
-                    if step._cancelled:
-                        continue
-                    step = step.step
+                due = ready.popleft()
+                if isinstance(due, tuple):
+                    step = due
+                elif due._cancelled:
+                    continue
+                else:
+                    step = due.step
                 callback, args, context = step
-                if self.frozen and self._put_aside(step):
+                if self.frozen and self._put_aside(due, context):
                     continue
                 try:
                     context.run(callback, *args)
@@ -323,11 +325,11 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         self.thaw(party)  # a wake-up that was put aside is how a cancelled task ends
         party.end_tasks()
 
-    def _put_aside(self, step: Step) -> bool:
-        party = step[2].get(PARTY)
+    def _put_aside(self, due: Step | Timer, context: Context) -> bool:
+        party = context.get(PARTY)
         if party is None or not party.frozen:
             return False
-        party.backlog.append(step)
+        party.backlog.append(due)  # a timer can still be cancelled
         return True
 
     # --- failures
@@ -394,14 +396,14 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         raise RuntimeError("the simulated world has no threads; do the work in the loop")
 
 
-class _TimerHandle(asyncio.TimerHandle):
+class Timer(asyncio.TimerHandle):
     """asyncio's, made at half its cost: there is no debug mode to ask after."""
 
     __slots__ = ("step",)
     _loop: VirtualLoop
 
     def __init__(self, when: float, step: Step, loop: VirtualLoop) -> None:
-        self.step = step
+        self.step = step  # nothing else of a handle is there: the loop runs steps
         self._when = when
         self._loop = loop
         self._cancelled = False

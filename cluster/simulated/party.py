@@ -8,7 +8,7 @@ from contextvars import Context, ContextVar
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cluster.simulated.loop import Step
+    from cluster.simulated.loop import Step, Timer
 
 
 class Party:
@@ -22,7 +22,7 @@ class Party:
         self.name = name
         self.frozen = False
         self.dead = False
-        self.backlog: deque[Step] = deque()
+        self.backlog: deque[Step | Timer] = deque()
         self._tasks: dict[asyncio.Task[Any], None] = {}
 
     def __repr__(self) -> str:

@@ -233,6 +233,25 @@ def test_a_frozen_party_catches_up_in_order(loop: VirtualLoop) -> None:
     assert seen[2:] == [(5.0, "due 2.0"), (5.0, "due 3.0"), (9.0, "due 9.0")]
 
 
+def test_a_timer_of_a_frozen_party_can_be_cancelled_after_it_fell_due(loop: VirtualLoop) -> None:
+    party = Party("cna-01")
+    seen: list[str] = []
+
+    def start() -> None:
+        PARTY.set(party)
+        loop.call_at(2.0, lambda: second.cancel())
+        second = loop.call_at(3.0, seen.append, "in vain")
+        loop.call_at(4.0, seen.append, "in time")
+
+    loop.call_soon(start)
+    loop.run_until(1.0)
+    loop.freeze(party)
+    loop.run_until(5.0)
+    loop.thaw(party)
+    loop.run_until(6.0)
+    assert seen == ["in time"]
+
+
 def test_the_dead_fail_no_run(loop: VirtualLoop) -> None:
     party = Party("cna-01")
 
