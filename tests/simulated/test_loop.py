@@ -239,8 +239,8 @@ def test_a_timer_of_a_frozen_party_can_be_cancelled_after_it_fell_due(loop: Virt
 
     def start() -> None:
         PARTY.set(party)
-        loop.call_at(2.0, lambda: second.cancel())
         second = loop.call_at(3.0, seen.append, "in vain")
+        loop.call_at(2.0, second.cancel)
         loop.call_at(4.0, seen.append, "in time")
 
     loop.call_soon(start)
