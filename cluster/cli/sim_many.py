@@ -47,6 +47,7 @@ def run_many(
     work = run if out is None else partial(_record, out, asked.origin(request))
     began_s = time.monotonic()
     campaign = Campaign(request.with_seed, seeds, jobs or len(os.sched_getaffinity(0)), work)
+    campaign.start()  # before the bar, which is a thread
     outcomes: list[RunOutcome] = []
     with first_interrupt() as interrupted, _Bar(len(seeds)) as bar:
         for outcome in campaign.outcomes(interrupted):
