@@ -11,6 +11,7 @@ import structlog
 
 from cluster.agent.holdings import Holding
 from cluster.agent.migration.facilities import Facilities
+from cluster.agent.migration.framing import Frame
 from cluster.agent.migration.guest_state import GuestState
 from cluster.agent.migration.interruption import Interruption
 from cluster.agent.migration.pages import PageReader
@@ -100,10 +101,11 @@ class Incoming:
         """Take pages in until the guest is paused and all were sent."""
         taken = acknowledged = 0
         while True:
-            message = await self._heard(call)
+            message, data = await self._heard(call)
             match message.WhichOneof("what"):
                 case "pages":
-                    await self._take_in(message.pages)
+                    await self._ingress.carry(self.migration, message.pages.wire_bytes)
+                    self._reader.read(message.pages, data)
                     taken += 1
                     due = taken - acknowledged == ACKNOWLEDGED
                 case "round_end":
@@ -118,21 +120,17 @@ class Incoming:
                 answer = pb.Taken(messages=taken, checked_pages=self._reader.checked_pages)
                 await call.write(pb.Incoming(taken=answer))
 
-    async def _take_in(self, pages: pb.Pages) -> None:
-        await self._ingress.carry(self.migration, pages.wire_bytes)
-        self._reader.read(pages)
-
-    async def _heard(self, call: Any) -> pb.Outgoing:
+    async def _heard(self, call: Any) -> Frame:
         silence_s = self._facilities.silence_s
         try:
             async with self._clock.timeout(silence_s):
-                message = await call.read()
+                frame = await call.read()
         except TimeoutError:
             raise Refused(f"host {self.source} sent nothing for {silence_s:g} s") from None
-        if message is grpc.aio.EOF:
+        if frame is grpc.aio.EOF:
             raise Refused(f"host {self.source} ended the migration before the hand-over")
-        outgoing: pb.Outgoing = message
-        return outgoing
+        heard: Frame = frame
+        return heard
 
     def _checked(self, final: pb.Final) -> GuestState:
         """Return the guest; raise ``Refused`` unless its memory is here as it was there."""

@@ -1,8 +1,5 @@
 """The migrations of a process: which are under way, and those that come in."""
 
-# The generated service names the methods.
-# ruff: noqa: N802
-
 from __future__ import annotations
 
 import asyncio
@@ -15,12 +12,12 @@ import structlog
 
 from cluster.agent.chassis import PoweredOff
 from cluster.agent.migration.facilities import Facilities
+from cluster.agent.migration.framing import Frame, add_to_server
 from cluster.agent.migration.incoming import Incoming
 from cluster.agent.migration.order import Order
 from cluster.agent.migration.outgoing import Outgoing
 from cluster.rpc.errors import status_of
-from cluster.rpc.v1 import agent_pb2, migration_pb2_grpc
-from cluster.rpc.v1 import migration_pb2 as pb
+from cluster.rpc.v1 import agent_pb2
 from fusion.errors import FusionError, InvalidInput, NotFound, Refused
 from fusion.vm import VmState, vm_id
 
@@ -30,7 +27,7 @@ log = structlog.get_logger()
 KEPT = 1024
 
 
-class Migrations(migration_pb2_grpc.MigrationServicer):
+class Migrations:
     """Runs what is ordered, remembers how it ended, and takes VMs in. Each runs in a task of the
     agent, so that nobody who stops waiting ends it.
     """
@@ -107,9 +104,12 @@ class Migrations(migration_pb2_grpc.MigrationServicer):
 
     # At the destination
 
-    async def Receive(  # type: ignore[override]  # it reads and writes by the context
-        self, requests: AsyncIterator[pb.Outgoing], context: Any
-    ) -> None:
+    def register(self, server: grpc.aio.Server) -> None:
+        """Answer ``Migration.Receive`` on ``server``."""
+        add_to_server(self.receive, server)
+
+    async def receive(self, _: AsyncIterator[Frame], context: Any) -> None:
+        """Take a VM in, over a call that its source made."""
         try:
             await self._receive(context)
         except FusionError as error:
@@ -121,9 +121,9 @@ class Migrations(migration_pb2_grpc.MigrationServicer):
                 first = await call.read()
         except TimeoutError:
             raise InvalidInput("a migration did not begin with an offer in time") from None
-        if first is grpc.aio.EOF or not first.HasField("begin"):
+        if first is grpc.aio.EOF or not first.message.HasField("begin"):
             raise InvalidInput("a migration has to begin with an offer")
-        incoming = Incoming(first.begin, self._facilities, self._spawn)
+        incoming = Incoming(first.message.begin, self._facilities, self._spawn)
         incoming.keep_room()
         key = incoming.host, incoming.vm
         self._incoming[key] = incoming
