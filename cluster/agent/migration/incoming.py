@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -24,7 +25,6 @@ from cluster.rpc.v1 import migration_pb2 as pb
 from cluster.rpc.v1 import service_pb2, storage_pb2
 from fusion.errors import FusionError, InvalidInput, Refused
 from fusion.migration.settings import HANDOVER_S
-from fusion.migration.wire import DEVICE_STATE_BYTES
 from fusion.vm import vm_id
 
 log = structlog.get_logger()
@@ -87,7 +87,9 @@ class Incoming:
         """Take the VM in over ``call``, for which room is kept. Raises ``FusionError``."""
         try:
             with self._interruption:
-                await call.write(pb.Incoming(accepted=pb.Accepted()))
+                bytes_s = self._facilities.links.bytes_s[self.host]
+                accepted = pb.Accepted(bytes_s=0.0 if math.isinf(bytes_s) else bytes_s)
+                await call.write(pb.Incoming(accepted=accepted))
                 final = await self._take_pages(call)
                 guest = self._checked(final)
         except BaseException:
@@ -100,6 +102,7 @@ class Incoming:
     async def _take_pages(self, call: Any) -> pb.Final:
         """Take pages in until the guest is paused and all were sent."""
         taken = acknowledged = 0
+        acknowledged_s, patience_s = self._clock.now(), self._facilities.silence_s / 4
         while True:
             message, data = await self._heard(call)
             match message.WhichOneof("what"):
@@ -107,16 +110,16 @@ class Incoming:
                     await self._ingress.carry(self.migration, message.pages.wire_bytes)
                     self._reader.read(message.pages, data)
                     taken += 1
-                    due = taken - acknowledged == ACKNOWLEDGED
+                    late = self._clock.now() - acknowledged_s > patience_s
+                    due = late or taken - acknowledged == ACKNOWLEDGED
                 case "round_end":
                     due = taken > acknowledged
                 case "final":
-                    await self._ingress.carry(self.migration, DEVICE_STATE_BYTES)
                     return message.final
                 case other:
                     raise InvalidInput(f"a migration went on with {other or 'nothing'}")
             if due:
-                acknowledged = taken
+                acknowledged, acknowledged_s = taken, self._clock.now()
                 answer = pb.Taken(messages=taken, checked_pages=self._reader.checked_pages)
                 await call.write(pb.Incoming(taken=answer))
 

@@ -52,6 +52,11 @@ class Rounds:
         self._written_s = self._clock.now()  # up to when the guest's writes are counted
         self._forecast_s = -math.inf
 
+    def limit(self, bytes_s: float) -> None:
+        """Note that the network of the destination carries no more than that."""
+        self._goodput_bytes_s = min(self._goodput_bytes_s, bytes_s)
+        self._rate_bytes_s = self._goodput_bytes_s
+
     def count_writes(self) -> float:
         """Count what the guest wrote up to now; return its pace, as it is without a throttle."""
         self._check()
