@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The tour: launch 8 hosts and 40 VMs, look at them, use them, kill a host, shut down.
+# The tour: launch 8 hosts and 40 VMs, look at them, use them, move one, kill a host, shut down.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PATH="$PWD/.venv/bin:$PATH"
@@ -43,6 +43,15 @@ show vm delete guest-01 -d demo
 
 step "Clients append to the ledgers of VMs; what they are told is on disk must never be lost"
 show client list -d demo
+
+step "Move a VM while its clients write: planned first, then done; forecasts stand in brackets"
+show vm migrate web-01 -d demo --dry-run
+show vm migrate web-01 -d demo
+
+step "Empty a host by migration, and take it back into use with its VMs"
+show host maintenance enter cna-08 -d demo
+show host maintenance exit cna-08 -d demo --return
+show migration list -d demo
 
 host=cna-03
 pid=$(fusion host show "$host" -d demo --json | python -c 'import json, sys; print(json.load(sys.stdin)["pid"])')

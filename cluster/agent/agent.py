@@ -38,7 +38,6 @@ from cluster.role import Endpoint
 from cluster.rpc.v1 import (
     agent_pb2_grpc,
     arbiter_pb2_grpc,
-    migration_pb2_grpc,
     power_pb2_grpc,
     service_pb2_grpc,
 )
@@ -231,5 +230,5 @@ class Agent:
         power_pb2_grpc.add_PowerServicer_to_server(buttons, server)
         guests = Guests(self._ledgers, self.counters)
         service_pb2_grpc.add_GuestServicer_to_server(guests, server)
-        migration_pb2_grpc.add_MigrationServicer_to_server(self.migrations, server)
+        self.migrations.register(server)
         arbiter_pb2_grpc.add_ArbiterServicer_to_server(Peer(self._chassis), server)

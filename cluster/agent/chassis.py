@@ -59,6 +59,7 @@ class Chassis:
         self.vms_changed = News()
         self._timers_changed = News()
         self._clock = clock
+        self._log = log.bind()  # which else is made anew for every line
         self._fleet = Fleet(self.specs, clock.now())
         self._incarnation = {spec.name: incarnation for spec, incarnation in hosts}
         self._last_incarnation = dict(self._incarnation)
@@ -213,7 +214,7 @@ class Chassis:
             self.vms_changed.set()
         vms, hosts = after.vms, after.hosts
         for row in changed.tolist():
-            log.info(
+            self._log.info(
                 "VM state",
                 host=hosts.names[vms.host_row[row]],
                 vm=vm_id(int(vms.number[row])),

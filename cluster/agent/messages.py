@@ -60,6 +60,7 @@ class ReportMessage:
     def __init__(self) -> None:
         self._request = registry_pb2.ReportRequest()
         self._states: object = None
+        self._ready_s: object = None
         self._incarnations: Mapping[str, int] = {}
         self._sessions: Mapping[str, int] = {}
 
@@ -83,6 +84,7 @@ class ReportMessage:
         ):
             self._states, self._incarnations, self._sessions = vms.state, incarnations, sessions
             self._request = report_request(view, incarnations, sessions, sequence)
+            self._ready_s = None
             return self._request
         # With the states, VMs and what they hold of the memory are as they were.
         request = self._request
@@ -90,9 +92,12 @@ class ReportMessage:
         request.cpu_demand_mhz[:] = hosts.cpu_demand_mhz.tolist()
         request.cpu_used_mhz[:] = hosts.cpu_used_mhz.tolist()
         rows = request.vms
-        rows.cpu_demand_mhz = figures.to_message(vms.cpu_demand_mhz)
-        rows.cpu_used_mhz = figures.to_message(vms.cpu_used_mhz)
-        rows.cpu_ready_s = figures.to_message(vms.cpu_ready_s)
+        rows.cpu_demand_mhz = demand = figures.to_message(vms.cpu_demand_mhz)
+        all_get_it = vms.cpu_used_mhz is vms.cpu_demand_mhz
+        rows.cpu_used_mhz = demand if all_get_it else figures.to_message(vms.cpu_used_mhz)
+        if vms.cpu_ready_s is not self._ready_s:  # nobody has waited for a core since
+            self._ready_s = vms.cpu_ready_s
+            rows.cpu_ready_s = figures.to_message(vms.cpu_ready_s)
         return request
 
 

@@ -48,12 +48,14 @@ def run_many(
     began_s = time.monotonic()
     campaign = Campaign(request.with_seed, seeds, jobs or len(os.sched_getaffinity(0)), work)
     outcomes: list[RunOutcome] = []
-    with first_interrupt() as interrupted, _Bar(len(seeds)) as bar:
-        for outcome in campaign.outcomes(interrupted):
-            outcomes.append(outcome)
-            bar.ended(outcome)
-            for line in _lines(asked, outcome):
-                bar.tell(line, to_stderr=json)
+    with first_interrupt() as interrupted:
+        campaign.start()  # before the bar, which is a thread
+        with _Bar(len(seeds)) as bar:
+            for outcome in campaign.outcomes(interrupted):
+                outcomes.append(outcome)
+                bar.ended(outcome)
+                for line in _lines(asked, outcome):
+                    bar.tell(line, to_stderr=json)
         stopped = interrupted() and len(outcomes) < len(seeds)
     wall_s = time.monotonic() - began_s
     if json:

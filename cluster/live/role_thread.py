@@ -12,6 +12,7 @@ from typing import TypeVar
 import structlog
 
 from cluster.live import logs
+from cluster.live.allocator import keep_freed_memory
 from cluster.role import Role
 
 R = TypeVar("R", bound=Role)
@@ -22,6 +23,7 @@ def start_role(name: str, make: Callable[[], R]) -> R:
 
     Raises what kept it from answering. An exception later is a crash of the whole process.
     """
+    keep_freed_memory()
     serving: Future[R] = Future()
 
     async def run() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, Literal, get_args
 
 from cluster.rpc.v1 import common_pb2 as pb
@@ -45,6 +46,9 @@ HOST_STATES: dict[HostState, pb.HostState.ValueType] = {
 }
 HOST_STATE_OF: dict[int, HostState] = {number: state for state, number in HOST_STATES.items()}
 
+#: VMs of which both forms are kept: the same ones are read again by each host that they start on,
+#: by a VRM that comes back, and in each run of a simulation.
+VMS_KEPT = 4096
 
 RESTART_PRIORITIES: dict[RestartPriority, pb.RestartPriority.ValueType] = {
     priority: pb.RestartPriority.Value("RESTART_PRIORITY_" + priority.name)
@@ -155,7 +159,9 @@ def workload_from_message(message: pb.Workload) -> Workload:
             raise InvalidInput("workload: no kind; give one of constant, sine, step, bursts, trace")
 
 
+@lru_cache(VMS_KEPT)
 def vm_to_message(spec: VmSpec) -> pb.VmSpec:
+    """Return the message, not to be changed, for ``spec``."""
     return pb.VmSpec(
         name=spec.name,
         cluster=spec.cluster,
@@ -185,6 +191,12 @@ def vm_to_message(spec: VmSpec) -> pb.VmSpec:
 
 
 def vm_from_message(message: pb.VmSpec) -> VmSpec:
+    return vm_from_bytes(message.SerializeToString())
+
+
+@lru_cache(VMS_KEPT)
+def vm_from_bytes(written: bytes) -> VmSpec:
+    message = pb.VmSpec.FromString(written)
     return VmSpec(
         name=message.name,
         cluster=message.cluster,

@@ -5,13 +5,10 @@ from __future__ import annotations
 import math
 from asyncio import TimerHandle
 from collections.abc import Callable
-from contextvars import Context
 
 from cluster.simulated.loop import VirtualLoop
+from cluster.simulated.party import NOBODY
 from fusion.network import fair_share
-
-#: What travels belongs to no party: it arrives whether or not its sender still lives.
-NOBODY = Context()
 
 
 class Flow:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
+import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -12,8 +14,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkContext, SpawnContext
 from multiprocessing.process import BaseProcess
-from threading import Thread
 from typing import Any
 
 from cluster.simulated.run import Failure, RunOutcome, RunRequest, never, run
@@ -52,11 +54,19 @@ class Campaign:
     def __post_init__(self) -> None:
         self._waiting = deque(self.seeds)
 
+    def start(self) -> None:
+        """Start the workers, if that has not been done.
+
+        They are copies of this process, which has loaded everything, unless it has other threads:
+        locks that those hold would be held for ever in a copy.
+        """
+        while len(self._workers) < min(self.jobs, len(self.seeds)):
+            self._workers.append(self._start())
+
     def outcomes(self, interrupted: Callable[[], bool] = never) -> Iterator[RunOutcome]:
         """Yield what came of every seed, as they end; fewer where ``interrupted`` says stop."""
         try:
-            for _ in range(min(self.jobs, len(self.seeds))):
-                self._workers.append(self._start())
+            self.start()
             for worker in self._workers:
                 self._give(worker)
             while self._busy() and not interrupted():
@@ -68,10 +78,15 @@ class Campaign:
         return any(worker.seed is not None for worker in self._workers)
 
     def _start(self) -> _Worker:
-        """Start a process, which loads everything once for all its seeds."""
-        context = multiprocessing.get_context("spawn")
+        """Start a process for many seeds; one that is no copy loads everything once for them."""
+        alone = threading.active_count() == 1
+        context: ForkContext | SpawnContext = ForkContext() if alone else SpawnContext()
         ours, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(theirs, self.work), daemon=True)
+        # A copy has our ends of all pipes, and while it does nobody sees that we hang up.
+        inherited = [ours, *(worker.pipe for worker in self._workers)] if alone else []
+        process: BaseProcess = context.Process(
+            target=_serve, args=(theirs, self.work, inherited), daemon=True
+        )
         with _deaf_to_interrupts():
             process.start()
         theirs.close()
@@ -125,9 +140,12 @@ def lost(seed: int, failure: Failure) -> RunOutcome:
     )
 
 
-def _serve(pipe: Connection, work: Work) -> None:
+def _serve(pipe: Connection, work: Work, inherited: Sequence[Connection]) -> None:
     """Run what comes until the campaign hangs up, or is killed."""
-    Thread(target=_end_with_parent, daemon=True).start()
+    for end in inherited:
+        end.close()
+    gc.freeze()  # what is there is there to stay
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     while True:
         try:
             request: RunRequest = pipe.recv()

@@ -331,12 +331,11 @@ class SimulatedChannel(grpc.aio.Channel):
     def exchange(self, method: str, timeout_s: float | None, metadata: Metadata) -> Exchange:
         """Begin a call; where the party that calls is dead, it is over already."""
         fabric = self._network.fabric
-        deadline_s = None if timeout_s is None else fabric.loop.now_s + timeout_s
         route = self._route
         if route is None or self._map != fabric.map:
             route, self._map = fabric.route(self._link), fabric.map
             self._route = route
-        exchange = Exchange(fabric, route, method, metadata, deadline_s)
+        exchange = Exchange(fabric, route, method, metadata, timeout_s)
         if self._network.dead:
             exchange.client_finish(StatusCode.CANCELLED, "Locally cancelled: its process died")
         else:

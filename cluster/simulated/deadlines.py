@@ -2,36 +2,42 @@
 
 from __future__ import annotations
 
-import heapq
 import math
+from collections import deque
 from contextvars import copy_context
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from cluster.simulated.bandwidth import NOBODY
 from cluster.simulated.loop import VirtualLoop
-from cluster.simulated.party import PARTY, Party
+from cluster.simulated.party import NOBODY, PARTY, Party
 
 if TYPE_CHECKING:
     from cluster.simulated.exchange import Exchange
+
+    _Watched = tuple[float, int, Exchange, Party | None]  # its deadline, which one it was, whose
 
 
 class Deadlines:
     """Ends calls whose time is up, in the order of their opening where that is one instant.
 
     A call that ends before is left where it is until those with earlier deadlines are gone: to
-    cancel a timer costs as much as to set it.
+    cancel a timer costs as much as to set it. Those with one time limit fall due in the order of
+    their opening.
     """
 
     def __init__(self, loop: VirtualLoop) -> None:
         self._loop = loop
-        self._calls: list[tuple[float, int, Exchange, Party | None]] = []  # a heap
+        self._calls: dict[float, deque[_Watched]] = {}  # by their time limits
         self._order = 0
         self._timer_s = math.inf  # when the next timer fires
 
-    def watch(self, call: Exchange, deadline_s: float) -> None:
-        """End ``call``, which the present party makes, at ``deadline_s``."""
+    def watch(self, call: Exchange, timeout_s: float, deadline_s: float) -> None:
+        """End ``call``, which the present party makes now, ``timeout_s`` on: at ``deadline_s``."""
         self._order += 1
-        heapq.heappush(self._calls, (deadline_s, self._order, call, PARTY.get()))
+        calls = self._calls.get(timeout_s)
+        if calls is None:
+            calls = self._calls[timeout_s] = deque()
+        calls.append((deadline_s, self._order, call, PARTY.get()))
         if deadline_s < self._timer_s:
             self._set_timer(deadline_s)
 
@@ -40,16 +46,21 @@ class Deadlines:
         self._loop.call_at(when_s, self._fall_due, context=NOBODY)
 
     def _fall_due(self) -> None:
-        calls, now_s = self._calls, self._loop.now_s
+        now_s = self._loop.now_s
         if now_s < self._timer_s:
             return  # another timer, of a later deadline, took its place since
         self._timer_s = math.inf
-        while calls and (calls[0][2].status is not None or calls[0][0] <= now_s):
-            _, _, call, party = heapq.heappop(calls)
+        due: list[_Watched] = []
+        for timeout_s, calls in list(self._calls.items()):
+            while calls and (calls[0][2].status is not None or calls[0][0] <= now_s):
+                due.append(calls.popleft())
+            if not calls:
+                del self._calls[timeout_s]
+        for _, _, call, party in sorted(due, key=itemgetter(0, 1)):
             if call.status is None:
                 self._expire(call, party)
-        if calls:
-            self._set_timer(calls[0][0])
+        if self._calls:
+            self._set_timer(min(calls[0][0] for calls in self._calls.values()))
 
     def _expire(self, call: Exchange, party: Party | None) -> None:
         if party is None or not party.frozen:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from cluster.simulated.bandwidth import NOBODY
 from cluster.simulated.inbox import Inbox
+from cluster.simulated.party import NOBODY
 from cluster.simulated.wires import KEEPALIVE_S, Lane, LinkKey
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ class Exchange:
         "silent_since_s",
         "status",
         "task",
+        "timeout_s",
         "unary",
         "wait_for_ready",
     )
@@ -67,16 +68,17 @@ class Exchange:
         route: Route,
         method: str,
         metadata: Metadata,
-        deadline_s: float | None,
+        timeout_s: float | None,
     ) -> None:
         self.fabric = fabric
         self.loop = fabric.loop
         self.method = method
         self.metadata = metadata
-        self.deadline_s = deadline_s
         self.unary = False  # whether one answer is all that the client waits for
         self.wait_for_ready = False  # whether its peer may be down for the time being
-        self.opened_s = self.loop.now_s
+        self.opened_s = opened_s = fabric.loop.now_s
+        self.timeout_s = timeout_s
+        self.deadline_s = None if timeout_s is None else opened_s + timeout_s
         self.silent_since_s: float | None = None
         self._route = route
         self._out = Lane()
@@ -139,11 +141,11 @@ class Exchange:
         self.first, self._half_close = first, half_close
         now_s = self.loop.now_s
         fabric.trace.note(now_s, f"{self._route.there} {self.method}", first or b"")
-        if self.deadline_s is not None:
+        if self.timeout_s is not None and self.deadline_s is not None:
             if self.deadline_s <= now_s:
                 self.client_finish(*_TOO_LATE)
                 return
-            fabric.deadlines.watch(self, self.deadline_s)
+            fabric.deadlines.watch(self, self.timeout_s, self.deadline_s)
         quality = self._route.out_link.quality
         if quality.loss and wires.chance(quality.loss):
             self._lost()
@@ -157,7 +159,7 @@ class Exchange:
 
     def _twin(self) -> Exchange:
         """The same call once more, as a duplicate: the work is done, nobody reads the answer."""
-        twin = Exchange(self.fabric, self._route, self.method, self.metadata, self.deadline_s)
+        twin = Exchange(self.fabric, self._route, self.method, self.metadata, self.timeout_s)
         twin.first, twin._half_close = self.first, self._half_close
         return twin
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cluster.simulated.bandwidth import NOBODY
 from cluster.simulated.deadlines import Deadlines
 from cluster.simulated.edge import Edge
 from cluster.simulated.exchange import Exchange
 from cluster.simulated.loop import VirtualLoop
-from cluster.simulated.party import Party
+from cluster.simulated.party import NOBODY, Party
 from cluster.simulated.serving import Service
 from cluster.simulated.trace import Trace
 from cluster.simulated.wires import KEEPALIVE_S, Link, LinkKey, Wires

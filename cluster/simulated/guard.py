@@ -68,50 +68,83 @@ class Guard:
     """Refuses, in the thread that entered it, what has no place in a simulated run.
 
     ``report`` is told of every refusal, for whoever asked may handle the error and go on.
-    Other threads (a progress bar's) are left alone. It replaces module attributes, so that what
-    was imported by name before escapes it; the linter's banned-api sees to that in our own code.
+    Outside of its block, and in other threads (a progress bar's), everything works as ever. It
+    replaces module attributes, so that what was imported by name before escapes it; the linter's
+    banned-api sees to that in our own code. They stay replaced until ``lift``: a run enters and
+    leaves its guard with every look at it.
     """
 
     def __init__(self, now: Callable[[], float], report: Callable[[BaseException], None]) -> None:
-        self._now = now
-        self._report = report
-        self._thread = 0
-        self._originals: list[tuple[Any, str, Any]] = []
-        self._replacements = [
-            (owner, name, self._refusal(getattr(owner, name), what, seam))
-            for owner, name, what, seam in _targets()
-        ]
+        self.now = now
+        self.report = report
+        self._raised = False
 
     def __enter__(self) -> None:
-        self._thread = threading.get_ident()
-        for owner, name, replacement in self._replacements:
-            self._originals.append((owner, name, getattr(owner, name)))
-            setattr(owner, name, replacement)
+        if not self._raised:
+            self._raised = True
+            _BARRIER.raise_()
+        _ON_GUARD[threading.get_ident()] = self
 
     def __exit__(self, *_: object) -> None:
-        for owner, name, original in self._originals:
-            setattr(owner, name, original)
-        self._originals.clear()
+        del _ON_GUARD[threading.get_ident()]
 
-    def _refusal(self, original: Any, what: str, seam: str) -> Any:
-        get_ident = threading.get_ident
+    def lift(self) -> None:
+        """Nothing will run under it any more."""
+        if self._raised:
+            self._raised = False
+            _BARRIER.lower()
 
-        def refuse(*args: Any, **kwargs: Any) -> Any:
-            if get_ident() != self._thread:
-                return original(*args, **kwargs)
-            frame = sys._getframe(1)
-            while _package(frame) in _BETWEEN and frame.f_back is not None:
-                frame = frame.f_back
-            if what == "time.time" and _package(frame) in _LOGGING:
-                return self._now()
-            where = f"{frame.f_globals.get('__name__')}.{frame.f_code.co_qualname}"
-            error = Forbidden(
-                f"{where} (line {frame.f_lineno}) calls {what} in the simulated world; {seam}"
-            )
-            self._report(error)  # the run fails, whoever handles it
-            raise error
 
-        return refuse
+#: The guard of the simulated code that runs, by its thread.
+_ON_GUARD: dict[int, Guard] = {}
+
+
+class _Barrier:
+    """The replacements, in their places for as long as there is a guard that needs them."""
+
+    def __init__(self) -> None:
+        self._guards = 0
+        self._originals: list[tuple[Any, str, Any]] = []
+
+    def raise_(self) -> None:
+        self._guards += 1
+        if self._guards == 1:
+            for owner, name, what, seam in _targets():
+                original = getattr(owner, name)
+                self._originals.append((owner, name, original))
+                setattr(owner, name, _refusal(original, what, seam))
+
+    def lower(self) -> None:
+        self._guards -= 1
+        if not self._guards:
+            for owner, name, original in self._originals:
+                setattr(owner, name, original)
+            self._originals.clear()
+
+
+_BARRIER = _Barrier()
+
+
+def _refusal(original: Any, what: str, seam: str) -> Any:
+    get_ident = threading.get_ident
+
+    def refuse(*args: Any, **kwargs: Any) -> Any:
+        guard = _ON_GUARD.get(get_ident())
+        if guard is None:
+            return original(*args, **kwargs)
+        frame = sys._getframe(1)
+        while _package(frame) in _BETWEEN and frame.f_back is not None:
+            frame = frame.f_back
+        if what == "time.time" and _package(frame) in _LOGGING:
+            return guard.now()
+        where = f"{frame.f_globals.get('__name__')}.{frame.f_code.co_qualname}"
+        error = Forbidden(
+            f"{where} (line {frame.f_lineno}) calls {what} in the simulated world; {seam}"
+        )
+        guard.report(error)  # the run fails, whoever handles it
+        raise error
+
+    return refuse
 
 
 def _package(frame: Any) -> str:

@@ -18,9 +18,12 @@ from contextvars import Context, copy_context
 from typing import Any, NoReturn, TypeVar
 
 from cluster.simulated.guard import Guard
-from cluster.simulated.party import PARTY, Party
+from cluster.simulated.party import NOBODY, PARTY, Party
 
 T = TypeVar("T")
+
+#: What is called, with what, and in whose context.
+Step = tuple[Callable[..., object], Sequence[Any], Context]
 
 #: Callbacks between two collections of young garbage, and of all.
 COLLECT_EVERY = 100_000
@@ -56,11 +59,12 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         self._buried = 0
         self._collecting = False
         self._resume_gc = False
-        self._ready: deque[Any] = deque()  # handles
+        #: What runs next, in its order. Only timers can be cancelled, and are there with handles.
+        self._ready: deque[Step | Timer] = deque()
         # Instants with timers, as a heap, and the timers of each in the order of their setting:
         # hosts keep time together, so that most instants have one timer of each.
         self._instants: list[float] = []
-        self._timers: dict[float, list[_TimerHandle]] = {}
+        self._timers: dict[float, list[Step | Timer]] = {}
         self._pending_timers = 0  # those that were cancelled among them
         self._cancelled_timers = 0
         self._running = False
@@ -76,10 +80,12 @@ class VirtualLoop(asyncio.AbstractEventLoop):
 
     def call_soon(  # type: ignore[override]
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
-    ) -> asyncio.Handle:
-        handle = _Handle(callback, args, self, context)
-        self._ready.append(handle)
-        return handle
+    ) -> None:
+        """Have ``callback`` called within this instant.
+
+        There is no handle to cancel that by: asyncio itself never does, and calls this often.
+        """
+        self._ready.append((callback, args, copy_context() if context is None else context))
 
     def call_at(  # type: ignore[override]
         self,
@@ -88,15 +94,23 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         *args: Any,
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
-        handle = _TimerHandle(when, callback, args, self, context)
+        step = (callback, args, copy_context() if context is None else context)
+        handle = Timer(when, step, self)
+        self._set(when, handle)
+        return handle
+
+    def deliver(self, when: float, arrive: Callable[[], object]) -> None:
+        """Have ``arrive`` called at ``when`` whatever happens, in the name of nobody."""
+        self._set(when, (arrive, (), NOBODY))
+
+    def _set(self, when: float, timer: Step | Timer) -> None:
         self._pending_timers += 1
         timers = self._timers.get(when)
         if timers is None:
-            self._timers[when] = [handle]
+            self._timers[when] = [timer]
             heapq.heappush(self._instants, when)
         else:
-            timers.append(handle)
-        return handle
+            timers.append(timer)
 
     def call_later(  # type: ignore[override]
         self,
@@ -115,7 +129,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     def _sweep(self) -> None:
         """Let go of all timers that were cancelled."""
         for when, timers in list(self._timers.items()):
-            left = [handle for handle in timers if not handle._cancelled]
+            left = [timer for timer in timers if isinstance(timer, tuple) or not timer._cancelled]
             if left:
                 self._timers[when] = left
             else:
@@ -148,8 +162,9 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         done with it never goes through the queue, nor need anybody keep it referenced.
         """
         if len(self._ready) == 1 and not self.frozen:
-            handle = self._ready.pop()
-            handle._context.run(handle._callback)
+            step = self._ready.pop()
+            assert isinstance(step, tuple), "a task's step is no timer"
+            step[2].run(step[0])
             if task.done():
                 return
         (party or self.world).owns(task)
@@ -212,17 +227,22 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         ready = self._ready
         while not self._stopping:
             if ready:
-                handle = ready.popleft()
-                if handle._cancelled:
+                due = ready.popleft()
+                if isinstance(due, tuple):
+                    step = due
+                elif due._cancelled:
                     continue
-                if self.frozen and self._put_aside(handle):
+                else:
+                    step = due.step
+                callback, args, context = step
+                if self.frozen and self._put_aside(due, context):
                     continue
-                try:  # as handle._run() does, which is one more call
-                    handle._context.run(handle._callback, *handle._args)
+                try:
+                    context.run(callback, *args)
                 except (SystemExit, KeyboardInterrupt):
                     raise
                 except BaseException as error:
-                    self._tell(handle, error)
+                    self._tell(step, error)
                 self.callbacks += 1
                 if not self.callbacks % COLLECT_EVERY:
                     self._look_after()
@@ -233,19 +253,21 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         """Let time go on to the next timer; return False where there is none."""
         for look in self.after_instant:
             look()
-        if self._ready:
-            return True  # a look made work
         instants, ready = self._instants, self._ready
+        if ready:
+            return True  # a look made work
         while instants and (not ready or instants[0] <= self.now_s):
             when = heapq.heappop(instants)
             timers = self._timers.pop(when)
             self._pending_timers -= len(timers)
-            for handle in timers:
-                if handle._cancelled:
+            for timer in timers:
+                if isinstance(timer, tuple):
+                    ready.append(timer)
+                elif timer._cancelled:
                     self._cancelled_timers -= 1
                 else:
-                    handle._scheduled = False
-                    ready.append(handle)
+                    timer._scheduled = False
+                    ready.append(timer)
             if ready and when > self.now_s:
                 self.now_s = when
                 self._instant_began = self.callbacks
@@ -264,10 +286,14 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         for _ in range(SAMPLE):
             if not self._ready and not self._end_instant():
                 break
-            handle = self._ready.popleft()
-            ran[_described(handle)] += 1
-            if not handle._cancelled:
-                handle._run()
+            step = self._ready.popleft()
+            if not isinstance(step, tuple):
+                step = step.step
+            ran[_described(step)] += 1
+            try:
+                step[2].run(step[0], *step[1])
+            except Exception as error:
+                self._tell(step, error)
         most = "; ".join(f"{count} x {what}" for what, count in ran.most_common(5))
         self.fail(
             Stuck(
@@ -299,33 +325,31 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         self.thaw(party)  # a wake-up that was put aside is how a cancelled task ends
         party.end_tasks()
 
-    def _put_aside(self, handle: asyncio.Handle) -> bool:
-        party = handle._context.get(PARTY)  # type: ignore[attr-defined]
+    def _put_aside(self, due: Step | Timer, context: Context) -> bool:
+        party = context.get(PARTY)
         if party is None or not party.frozen:
             return False
-        party.backlog.append(handle)
+        party.backlog.append(due)  # a timer can still be cancelled
         return True
 
     # --- failures
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
-        if self._by_the_dead(context):
+        if self._by_the_dead():
             return
         error = context.get("exception")
         failure = RunFailed(f"at {self.now_s:.3f} s: {context.get('message')}: {error!r}")
         failure.__cause__ = error
         self.fail(failure)
 
-    def _tell(self, handle: asyncio.Handle, error: BaseException) -> None:
-        message = f"Exception in callback {_described(handle)}"
-        context = {"message": message, "exception": error, "handle": handle}
-        self.call_exception_handler(context)
+    def _tell(self, step: Step, error: BaseException) -> None:
+        message = f"Exception in callback {_described(step)}"
+        step[2].run(self.call_exception_handler, {"message": message, "exception": error})
 
-    def _by_the_dead(self, context: dict[str, Any]) -> bool:
+    def _by_the_dead(self) -> bool:
         if self._collecting and self._buried:
             return True  # whose garbage it was cannot be told any more
-        handle = context.get("handle")
-        party = PARTY.get() if handle is None else handle._context.get(PARTY)
+        party = PARTY.get()
         return party is not None and party.dead
 
     def fail(self, failure: BaseException) -> None:
@@ -339,8 +363,8 @@ class VirtualLoop(asyncio.AbstractEventLoop):
 
     # --- what an event loop is asked for besides
 
-    def get_debug(self) -> bool:
-        return False
+    #: Every future and task asks: ``bool()`` is False, and takes no call of Python to say so.
+    get_debug = staticmethod(bool)
 
     def is_running(self) -> bool:
         return self._running
@@ -354,6 +378,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         self._timers.clear()
         self._instants.clear()
         self.after_instant.clear()
+        self._guard.lift()
         if self._resume_gc:
             self._resume_gc = False
             gc.enable()
@@ -371,66 +396,38 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         raise RuntimeError("the simulated world has no threads; do the work in the loop")
 
 
-def _nothing() -> None:
-    """Stands in for what a cancelled timer would have called, so that it is let go of."""
-
-
-class _Handle(asyncio.Handle):
+class Timer(asyncio.TimerHandle):
     """asyncio's, made at half its cost: there is no debug mode to ask after."""
 
-    __slots__ = ()
-    _repr = None
-    _source_traceback = None
+    __slots__ = ("step",)
+    _loop: VirtualLoop
 
-    def __init__(
-        self,
-        callback: Callable[..., object],
-        args: Sequence[Any],
-        loop: VirtualLoop,
-        context: Context | None,
-    ) -> None:
-        self._context = copy_context() if context is None else context
-        self._loop = loop
-        self._callback = callback
-        self._args = args
-        self._cancelled = False
-
-
-class _TimerHandle(asyncio.TimerHandle):
-    """The same for timers."""
-
-    __slots__ = ()
-    _repr = None
-    _source_traceback = None
-
-    def __init__(
-        self,
-        when: float,
-        callback: Callable[..., object],
-        args: Sequence[Any],
-        loop: VirtualLoop,
-        context: Context | None,
-    ) -> None:
-        self._context = copy_context() if context is None else context
-        self._loop = loop
-        self._callback = callback
-        self._args = args
-        self._cancelled = False
+    def __init__(self, when: float, step: Step, loop: VirtualLoop) -> None:
+        self.step = step  # nothing else of a handle is there: the loop runs steps
         self._when = when
+        self._loop = loop
+        self._cancelled = False
         self._scheduled = True
+
+    def __repr__(self) -> str:
+        return f"<timer at {self._when:.6f} s: {_described(self.step)}>"
 
     def cancel(self) -> None:
         if not self._cancelled:
             self._cancelled = True
-            self._callback, self._args = _nothing, ()
+            self.step = _NOTHING
             if self._scheduled:
                 self._loop._timer_handle_cancelled(self)
 
 
-def _described(handle: asyncio.Handle) -> str:
-    """Say what ``handle`` runs: a task by its coroutine, whose it is, or else the function."""
-    callback: Any = handle._callback  # type: ignore[attr-defined]
-    party = handle._context.get(PARTY)  # type: ignore[attr-defined]
+#: Stands in for what a cancelled timer would have called, so that it is let go of.
+_NOTHING: Step = (lambda: None, (), NOBODY)
+
+
+def _described(step: Step) -> str:
+    """Say what ``step`` runs: a task by its coroutine, whose it is, or else the function."""
+    callback: Any = step[0]
+    party = step[2].get(PARTY)
     owner = f" of {party.name}" if party is not None else ""
     task = getattr(callback, "__self__", None)
     if isinstance(task, asyncio.Task):

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from contextvars import ContextVar
-from typing import Any
+from contextvars import Context, ContextVar
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cluster.simulated.loop import Step, Timer
 
 
 class Party:
@@ -19,7 +22,7 @@ class Party:
         self.name = name
         self.frozen = False
         self.dead = False
-        self.backlog: deque[asyncio.Handle] = deque()
+        self.backlog: deque[Step | Timer] = deque()
         self._tasks: dict[asyncio.Task[Any], None] = {}
 
     def __repr__(self) -> str:
@@ -54,3 +57,6 @@ def _forget_outcome(task: asyncio.Task[Any]) -> None:
 
 #: The party in whose name the present code runs.
 PARTY: ContextVar[Party | None] = ContextVar("party", default=None)
+
+#: What travels belongs to no party: it arrives whether or not its sender still lives.
+NOBODY = Context()

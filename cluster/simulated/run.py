@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -118,6 +119,22 @@ def run(
 
     Whatever goes wrong in the simulated world is in the outcome; nothing of it is raised.
     """
+    # While the world can still be reached, to look for garbage in it would be in vain.
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        return _run(request, journal, onlookers, interrupted)
+    finally:
+        if collects:
+            gc.enable()
+
+
+def _run(
+    request: RunRequest,
+    journal: Journal | None,
+    onlookers: Sequence[Onlooker],
+    interrupted: Callable[[], bool],
+) -> RunOutcome:
     began_s = time.perf_counter()
     world = SimulatedWorld(request.datacenter, request.seed)
     found: list[Violation] = []

@@ -80,8 +80,8 @@ class Service:
     def take(self, exchange: Exchange) -> None:
         self._open[exchange] = None
         loop = self._fabric.loop
-        exchange.task = asyncio.Task(
-            self._answer(exchange), loop=loop, context=self._context.copy()
+        exchange.task = asyncio.Task(  # with a name, or asyncio makes one up
+            self._answer(exchange), loop=loop, name=exchange.method, context=self._context.copy()
         )
         loop.begin(exchange.task, self.party)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from cluster.network import Plane
-from cluster.simulated.bandwidth import NOBODY, FairShare, Flow
+from cluster.simulated.bandwidth import FairShare, Flow
 from cluster.simulated.loop import VirtualLoop
 
 #: An idle connection is probed after 10 s and given up 5 s later (cluster/live/network.py).
@@ -158,7 +158,7 @@ class Wires:
         arrival_s = self._loop.now_s + quality.latency_s + quality.jitter_s * drawn
         arrival_s = max(arrival_s, lane.last_arrival_s)
         lane.last_arrival_s = arrival_s
-        self._loop.call_at(arrival_s, arrive, context=NOBODY)
+        self._loop.deliver(arrival_s, arrive)
 
     def link(self, key: LinkKey) -> Link:
         """Return the link of ``key``, for ever the same object."""

@@ -268,11 +268,12 @@ def _check_lengths(rows: int, *columns: Sequence[object]) -> None:
 def _locks_of(vm_number: Sequence[int], epoch: Sequence[int]) -> tuple[Ints, Ints]:
     """Return VM numbers and their epochs as columns."""
     _check_lengths(len(vm_number), epoch)
-    return np.array(vm_number, dtype=np.int64), _epochs(epoch)
+    return np.fromiter(vm_number, np.int64, len(vm_number)), _epochs(epoch)
 
 
 def _epochs(epoch: Sequence[int]) -> Ints:
-    epochs: Ints = np.array(epoch, dtype=np.uint64).astype(np.int64)  # too high: below 0
+    # np.array looks at every entry of a message's column twice, and takes ten times as long.
+    epochs: Ints = np.fromiter(epoch, np.uint64, len(epoch)).astype(np.int64)  # too high: below 0
     if (epochs < 1).any():
         raise InvalidInput("epoch: the first that a VM is given is 1, the last 2^63 - 1")
     return epochs

@@ -13,6 +13,7 @@ from cluster.vrm.inventory import Inventory
 from cluster.vrm.orders import Orders
 from cluster.vrm.records import Host, Vm
 from cluster.vrm.spawn import Spawn
+from cluster.vrm.usage import integers
 from fusion.errors import FusionError
 
 
@@ -49,8 +50,7 @@ class VoidCopies:
         if not rows.epoch:
             return
         figures = self._inventory.vm_figures
-        number = np.array(rows.vm_number, dtype=np.int64)
-        epoch = np.array(rows.epoch, dtype=np.int64)
+        number, epoch = integers(rows.vm_number), integers(rows.epoch)
         known = number < len(figures.state)
         known[known] &= figures.state[number[known]] != NO_VM
         older = known.copy()

@@ -21,6 +21,7 @@ _TRIM_EVERY = 1_000
 _PAGE = 500
 
 _COLUMNS = "number, time_s, severity, kind, message, cluster, host, vm, task"
+_INSERT = f"INSERT INTO events ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 class Severity(StrEnum):
@@ -53,6 +54,7 @@ class Events:
         self._store = store
         self._clock = clock
         self._fresh = Broadcast()
+        self._log = log.bind()  # which else is made anew for every event
         ((self._last,),) = store.read("SELECT ifnull(max(number), 0) FROM events")
         self.totals = dict.fromkeys(Severity, 0)
 
@@ -70,15 +72,15 @@ class Events:
         """Record an event, tell those who follow, and log it."""
         self._last += 1
         self._store.write(
-            f"INSERT INTO events ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            _INSERT,
             (self._last, self._clock.now(), severity, kind, message, cluster, host, vm, task),
         )
         if self._last % _TRIM_EVERY == 0:
             self._store.write("DELETE FROM events WHERE number <= ?", (self._last - KEPT,))
         self.totals[severity] += 1
         names = {"cluster": cluster, "host": host, "vm": vm, "task": task}
-        tell = {Severity.INFO: log.info, Severity.WARNING: log.warning, Severity.ERROR: log.error}
-        tell[severity](message, kind=kind, **{what: name for what, name in names.items() if name})
+        tell = getattr(self._log, severity.value)
+        tell(message, kind=kind, **{what: name for what, name in names.items() if name})
         self._fresh.notify()
 
     async def watch(self, after: int, last: int, follow: bool) -> AsyncIterator[Event]:

@@ -65,7 +65,6 @@ class Known:
     generation: int
     revision: int
     host_state: NDArray[np.int8]
-    host_incarnation: NDArray[np.int64]
     host_memory_committed_bytes: NDArray[np.int64]
     vm_state: NDArray[np.int8]
     vm_host_row: NDArray[np.int64]
@@ -104,7 +103,6 @@ class Facts:
             generation=self.generation,
             revision=self._inventory.revision,
             host_state=hosts.state.copy(),
-            host_incarnation=np.array([host.incarnation for host in self._inventory.hosts]),
             host_memory_committed_bytes=hosts.memory_committed_bytes.copy(),
             vm_state=vms.state.copy(),
             vm_host_row=vms.host_row.copy(),
@@ -131,6 +129,13 @@ class Facts:
                 _under_way(vm),
             )
             for vm in self._inventory.vms.values()
+        ]
+
+    def specs(self) -> list[tuple[int, VmSpec, str]]:
+        """Return number, specification and host of every VM: of ``vms`` what takes no time."""
+        return [
+            (number, vm.spec, vm.host.name if vm.host is not None else "")
+            for number, vm in self._inventory.vms.items()
         ]
 
     def tasks(self) -> list[TaskFact]:

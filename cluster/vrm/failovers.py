@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from enum import StrEnum
+from operator import attrgetter
 
 from cluster.clock import Clock
 from cluster.vrm.records import Vm
@@ -76,6 +77,7 @@ class Failover:
 
 
 _COLUMNS = tuple(field.name for field in fields(Failover))
+_FACTS = attrgetter(*_COLUMNS)
 _WRITE = (
     f"INSERT OR REPLACE INTO failovers ({', '.join(_COLUMNS)}) "
     f"VALUES ({', '.join('?' * len(_COLUMNS))})"
@@ -125,7 +127,7 @@ class Failovers:
 
     def write(self, failover: Failover) -> None:
         """Make what was recorded of ``failover`` durable."""
-        self._store.write(_WRITE, [getattr(failover, column) for column in _COLUMNS])
+        self._store.write(_WRITE, _FACTS(failover))
 
     def fenced(self, failover: Failover) -> None:
         """Nothing old of its VM can act any more; what comes next has yet to come."""
@@ -136,14 +138,21 @@ class Failovers:
 
     def turned(self, failover: Failover, why_not: str = "") -> None:
         """The turn of its VM has come, and there was no host where there is a ``why_not``."""
-        if failover.queued_s < 0:
-            failover.queued_s = self._clock.now()
+        if self._queued(failover):
             self.write(failover)
         self._tasks.wait(self.task(failover), why_not)
 
+    def _queued(self, failover: Failover) -> bool:
+        """Note that its turn has come; return whether that is news, and yet to be written."""
+        first = failover.queued_s < 0
+        if first:
+            failover.queued_s = self._clock.now()
+        return first
+
     def placed(self, failover: Failover, host: str) -> None:
         """Its VM was given to ``host``."""
-        self.turned(failover)
+        self._queued(failover)
+        self._tasks.wait(self.task(failover), "")
         failover.placed_s, failover.started_s = self._clock.now(), NOT_YET
         failover.to_host = host
         failover.attempts += 1

@@ -80,7 +80,7 @@ class Inventory:
         state = VmState.CREATING if creating else state
         vm = Vm(
             number=number,
-            spec=convert.vm_from_message(common_pb2.VmSpec.FromString(spec)),
+            spec=convert.vm_from_bytes(spec),
             group=group,
             desired=Desired(desired),
             state=state,

@@ -155,7 +155,7 @@ class Restarts:
         )
 
     def _next_turns(self, cluster_name: str, avoided: tuple[str, ...]) -> list[Turn]:
-        cluster = self._inventory.cluster(cluster_name)
+        cluster, now_s = self._inventory.cluster(cluster_name), self._clock.now()
         waiting = [
             Waiting(
                 vm_number=entry.vm.number,
@@ -164,8 +164,12 @@ class Restarts:
                 not_before_s=entry.not_before_s,
             )
             for entry in self._waiting.values()
-            if entry.vm.spec.cluster == cluster_name and tuple(entry.avoided) == avoided
+            if entry.not_before_s <= now_s
+            and entry.vm.spec.cluster == cluster_name
+            and tuple(entry.avoided) == avoided
         ]
+        if not waiting:
+            return []
         kept_back = self._placing.kept_back(but_spares=True, avoided=avoided)
         return next_turns(
             waiting,
@@ -173,7 +177,7 @@ class Restarts:
             self._booting,
             policy=self._placing.policy_of(cluster),
             restarts_per_host=cluster.restarts_per_host,
-            now_s=self._clock.now(),
+            now_s=now_s,
         )
 
     def _place(self, entry: _Entry, host: Host) -> _Start:

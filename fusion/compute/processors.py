@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
 
 from fusion.arrays import Floats, Ints, sums
+from fusion.compute.outlook import MOST_VMS, NOTHING, Foreseen, Rates, foresee, instants
 from fusion.compute.sharing import EXACTNESS_MHZ, Sharing, share_cpu
 from fusion.guest.workload import Loads, WorkloadBank
 from fusion.spec import HostSpec
@@ -21,6 +22,9 @@ class Guest(IntEnum):
     IDLE = 0  # nothing: its VM is stopped or paused
     BOOTING = 1  # one full vCPU
     WORKING = 2  # what its workload says, while it shuts down too
+
+
+_BOOTING, _WORKING = int(Guest.BOOTING), int(Guest.WORKING)  # a member takes long to look up
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +47,14 @@ class _Wants:
     loads: Loads
 
     def demand_mhz(self, load: Floats) -> Floats:
-        """Return the demand ``[N]`` at ``load`` ``[W]``, that of ``loads`` at some instant."""
+        """Return the demand ``[…, N]`` at ``load`` ``[…, W]``, that of ``loads``."""
         if self.added_load is not None:
             load = np.minimum(load + self.added_load, 1.0)
         if self.working is None:
             return load * self.full_mhz
-        demand = self.idle_mhz.copy()
-        demand[self.working] = load * self.full_mhz
+        demand = np.empty(load.shape[:-1] + self.idle_mhz.shape)
+        demand[...] = self.idle_mhz
+        demand[..., self.working] = load * self.full_mhz
         return demand
 
     def shared(self, capacity_mhz: Floats, demand_mhz: Floats) -> Sharing:
@@ -69,7 +74,7 @@ class Processors:
 
     Whoever changes a VM or a host *disturbs* that host; ``settle`` then asks demand and shares
     anew on disturbed hosts, and on those alone. In between, demand and shares stand still, until
-    ``pass_time`` asks all for their demand. Columns ``[H]`` are replaced by other arrays and never
+    ``go_on`` asks all for their demand. Columns ``[H]`` are replaced by other arrays and never
     written to, so that views hold them as they are.
     """
 
@@ -79,8 +84,11 @@ class Processors:
         self._built_mhz = np.array([max(host.vm_cpu_mhz, 0.0) for host in hosts], dtype=np.float64)
         self._disturbed = np.zeros(len(hosts), dtype=np.bool_)
         self._any_disturbed = False
+        self._asked = True  # whether demand is that of the instant that time has come to
         self._wants: _Wants | None = None  # of all VMs; None: a host was disturbed
         self._load: Floats | None = None  # at which all VMs were last asked
+        self._step_s = 0.0  # how long the last call of ``go_on`` let pass
+        self._outlook = NOTHING  # what comes if only time passes
         #: vCPUs that want to run and do not, of each VM; None where there are none.
         self._waiting: Floats | None = None
         self._stolen_mhz = np.zeros(len(hosts))
@@ -125,7 +133,7 @@ class Processors:
         """Say that something happened on a host, or on several."""
         self._disturbed[host_row] = True
         self._any_disturbed = True
-        self._wants = None
+        self._wants, self._outlook = None, NOTHING
 
     def next_change(self, now_s: float) -> float:
         """Return the first instant after ``now_s`` at which a step-like load changes."""
@@ -143,12 +151,13 @@ class Processors:
         self.used_mhz_s = self.used_mhz_s + self.used_mhz * lasting_s
 
     def settle(self, now_s: float) -> None:
-        """Ask demand at ``now_s`` and share processors on the disturbed hosts."""
-        if not self._any_disturbed:
+        """Ask demand at ``now_s`` and share processors on the disturbed hosts, or on all."""
+        if self._asked and not self._any_disturbed:
             return
         self._vms.begin_figures()
-        if self._disturbed.all():  # as it always is with one host
-            self.pass_time(now_s)
+        if not self._asked or self._disturbed.all():  # as it always is with one host
+            self._ask_all(now_s)
+            self._asked = True
         else:
             self._settle_some(now_s)
         self._disturbed[:] = False
@@ -172,7 +181,46 @@ class Processors:
         self._wait(vms.demand_mhz, vms.used_mhz)
         self._load = None
 
-    def pass_time(self, now_s: float) -> None:
+    def go_on(self, now_s: float, to_s: float) -> None:
+        """Let time pass from ``now_s``, and ask all for their demand at ``to_s``: ``settle`` does.
+
+        From the second step of one length on, the next ones are computed together.
+        """
+        foreseen = next(self._outlook, None)
+        if foreseen is None or foreseen[0] != to_s:
+            step_s = to_s - now_s
+            even, self._step_s = step_s == self._step_s, step_s
+            self._outlook = self._look_ahead(now_s) if even else NOTHING
+            foreseen = next(self._outlook, None)
+            if foreseen is None or foreseen[0] != to_s:
+                self._outlook = NOTHING
+                self.add_up(step_s)
+                self._asked = False
+                return
+        vms = self._vms
+        _, vms.demand_mhz, vms.used_mhz_s, self.demand_mhz, self.used_mhz_s = foreseen
+        vms.used_mhz, self.used_mhz = vms.demand_mhz, self.demand_mhz
+
+    def _look_ahead(self, now_s: float) -> Iterator[Foreseen]:
+        """Compute the next instants, where there is anything to gain by it."""
+        wants, vms = self._wants_of_all(), self._vms
+        unlimited = vms.used_mhz is vms.demand_mhz and wants.most_mhz is None
+        if len(vms) > MOST_VMS or not (unlimited and wants.loads.waving):
+            return NOTHING
+        instants_s = instants(len(vms), now_s, self._step_s, wants.loads.next_change(now_s))
+        if not instants_s.size:
+            return NOTHING
+        return foresee(
+            Rates(vms.demand_mhz, vms.used_mhz_s),
+            Rates(self.demand_mhz, self.used_mhz_s),
+            now_s=now_s,
+            instants_s=instants_s,
+            demand_mhz=wants.demand_mhz(wants.loads.ahead(instants_s)),
+            host_row=wants.host_row,
+            capacity_mhz=self.capacity_mhz,
+        )
+
+    def _ask_all(self, now_s: float) -> None:
         """Ask demand at ``now_s`` and share processors on all hosts, where any load changed."""
         wants = self._wants_of_all()
         load = wants.loads.at(now_s)
@@ -203,8 +251,8 @@ class Processors:
     def _wants_of(self, rows: Ints) -> _Wants:
         vms = self._vms
         host_row, guest, vcpu_mhz = vms.host_row[rows], vms.guest[rows], vms.vcpu_mhz[rows]
-        booting = guest == Guest.BOOTING
-        working = np.flatnonzero(guest == Guest.WORKING)
+        booting = guest == _BOOTING
+        (working,) = (guest == _WORKING).nonzero()
         vcpus = np.where(booting, 1, vms.vcpus[rows])
         at_work = rows[working]
         added_load = vms.added_load[at_work]
@@ -213,13 +261,15 @@ class Processors:
         # A vCPU runs on one core at a time.
         most_mhz = np.minimum(vms.limit_mhz[rows], vcpus * self.core_mhz[host_row])
         most_mhz *= 1.0 - vms.throttle[rows]
-        limited = bool((idle_mhz > most_mhz).any() or (full_mhz > most_mhz[working]).any())
+        limited = np.count_nonzero(idle_mhz > most_mhz) or np.count_nonzero(
+            full_mhz > most_mhz[working]
+        )
         return _Wants(
             host_row=host_row,
             idle_mhz=idle_mhz,
             working=None if len(working) == len(rows) else working,
             full_mhz=full_mhz,
-            added_load=added_load if added_load.any() else None,
+            added_load=added_load if np.count_nonzero(added_load) else None,
             most_mhz=most_mhz if limited else None,
             reservation_mhz=vms.reservation_mhz[rows],
             shares=vms.shares[rows],

@@ -104,7 +104,7 @@ class WorkloadBank:
 
     def waves(self, slots: Ints) -> tuple[Ints, Floats, Floats, Floats]:
         """Return which of ``slots`` are smooth, and their amplitudes, frequencies and phases."""
-        smooth = np.flatnonzero(self._amplitude_percent[slots])
+        (smooth,) = self._amplitude_percent[slots].nonzero()
         of = slots[smooth]
         return smooth, self._amplitude_percent[of], self._radians_per_s[of], self._phase_s[of]
 
@@ -154,6 +154,8 @@ class Loads:
         self._slots = slots
         self._smooth, self._amplitude, self._radians_per_s, self._phase_s = bank.waves(slots)
         self._all_smooth = len(self._smooth) == len(slots)
+        #: Whether they change at every look.
+        self.waving = bool(self._smooth.size)
         self._percent = np.empty(0)
         self._fraction = np.empty(0)
         self._stays_inside = False  # whatever the waves do, no load leaves 0 to 100 %
@@ -167,17 +169,24 @@ class Loads:
         self._step_to(at_s)
         if not self._smooth.size:
             return self._fraction
+        return self._waving(at_s, self._percent)
+
+    def ahead(self, instants_s: Floats) -> Floats:
+        """Return the loads at K instants before the next change ``[K, N]``."""
+        return self._waving(instants_s[:, None], np.tile(self._percent, (len(instants_s), 1)))
+
+    def _waving(self, at_s: float | Floats, level: Floats) -> Floats:
         # In place where that is possible: on few values, making an array costs as much as a sum.
         wave = self._phase_s + at_s
         wave *= self._radians_per_s
         np.sin(wave, wave)
         wave *= self._amplitude
         if self._all_smooth:
-            wave += self._percent
+            wave += level
             percent = wave
         else:
-            percent = self._percent.copy()
-            percent[self._smooth] += wave
+            percent = level.copy()
+            percent[..., self._smooth] += wave
         percent /= 100.0
         return percent if self._stays_inside else _bounded(percent)
 

@@ -78,9 +78,13 @@ def next_turns(
     ready.state[(hosts.state == NORMAL) & (booting >= restarts_per_host)] = _BUSY
     booting = booting.copy()
     row_of = {name: row for row, name in enumerate(hosts.names)}
+    all_busy: dict[str, bool] = {}  # by cluster, since the last time that a host became busy
     turns = []
-    for vm in queue(waiting):
-        if vm.not_before_s > now_s or _all_busy(vm.request, ready):
+    for vm in queue([each for each in waiting if each.not_before_s <= now_s]):
+        cluster = vm.request.cluster
+        if cluster not in all_busy:
+            all_busy[cluster] = _all_busy(cluster, ready)
+        if all_busy[cluster]:
             continue
         host = policy.place(vm.request, ready).host
         if host is not None:
@@ -89,6 +93,7 @@ def next_turns(
             booting[row] += 1
             if booting[row] >= restarts_per_host:
                 ready.state[row] = _BUSY
+                all_busy.clear()
             turns.append(Turn(vm, host))
             continue
         decision = policy.place(vm.request, everywhere)
@@ -97,9 +102,9 @@ def next_turns(
     return turns
 
 
-def _all_busy(request: PlacementRequest, hosts: HostsSnapshot) -> bool:
-    """Whether hosts of the cluster are in use, and each boots as many as it may."""
-    states = hosts.state[hosts.of_cluster(request.cluster)]
+def _all_busy(cluster: str, hosts: HostsSnapshot) -> bool:
+    """Whether hosts of ``cluster`` are in use, and each boots as many as it may."""
+    states = hosts.state[hosts.of_cluster(cluster)]
     return bool((states == _BUSY).any() and not (states == NORMAL).any())
 
 

@@ -3,7 +3,7 @@
 Two agents, each a process, and an array in a third; every page of a guest whose memory cannot be
 packed is made, sent over loopback TCP, made again and compared, with nothing to slow it down. The
 bare stream carries as many bytes in messages of the same size between two processes, and does
-nothing with them. Both go in turns, in one run: ``python -m tests.benchmarks.bench_migration_path``.
+nothing with them. Both go in turns: ``python -m tests.benchmarks.bench_migration_path``.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ import structlog
 from cluster.agent.agent import Agent
 from cluster.agent.migration.pages import DATA_BYTES
 from cluster.agent.surroundings import Surroundings
+from cluster.live.allocator import keep_freed_memory
 from cluster.live.clock import LiveClock
 from cluster.live.network import CHANNEL_OPTIONS, SERVER_OPTIONS, LiveNetwork
 from cluster.live.stores import LiveStores
@@ -124,7 +125,7 @@ async def _swallow(messages: AsyncIterator[bytes], _: Any) -> bytes:
 
 
 async def _serve_bare(port: int) -> None:
-    handler = grpc.stream_unary_rpc_method_handler(_swallow)
+    handler: Any = grpc.stream_unary_rpc_method_handler(_swallow)
     server = grpc.aio.server(options=SERVER_OPTIONS)
     server.add_generic_rpc_handlers(
         (grpc.method_handlers_generic_handler("bare", {"Send": handler}),)
@@ -146,7 +147,7 @@ async def bare_bytes_s(port: int) -> float:
             yield message
 
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=CHANNEL_OPTIONS) as channel:
-        send = channel.stream_unary("/bare/Send")
+        send: Any = channel.stream_unary("/bare/Send")
         began_s = time.perf_counter()
         await send(messages())
         return MEMORY_BYTES / (time.perf_counter() - began_s)
@@ -207,8 +208,7 @@ class Datacenter:
             )
         )
         request = agent_pb2.WatchMigrationRequest(migration=migration)
-        async for outcome in self._agents[source].WatchMigration(request):
-            pass
+        outcome = [each async for each in self._agents[source].WatchMigration(request)][-1]
         assert outcome.phase == agent_pb2.MIGRATION_PHASE_MOVED, outcome
         assert outcome.checked_pages * 4096 == outcome.raw_bytes == MEMORY_BYTES, outcome
         self._at, self._epoch = destination, self._epoch + 1
@@ -253,6 +253,7 @@ def main() -> float:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     if len(sys.argv) > 1:
         name, folder, *told = sys.argv[1:]
         silent: Callable[..., Any] = structlog.PrintLoggerFactory(file=sys.stderr)

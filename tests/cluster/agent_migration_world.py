@@ -97,6 +97,8 @@ class MigrationWorld(StorageWorld):
         self._sample = sample
         specs = hosts or (migration_host(SOURCE),)
         super().__init__(*((spec, 1) for spec in specs), arrays=arrays)
+        self._surroundings = self._around()
+        self.agent = self.make_agent(self.process.network, *((spec, 1) for spec in specs))
         for spec in specs:
             self.fabric.place(spec.name, "chassis-1")
         self._destinations = destinations or (migration_host(DESTINATION),)

@@ -88,6 +88,24 @@ def test_refusals_pass_through_the_scaled_context(address: str) -> None:
     with_server(LiveNetwork(lambda _: address, SPEED), play)
 
 
+def test_whoever_asks_often_whether_a_server_lives_is_not_cut_off(address: str) -> None:
+    """By itself a server of gRPC bears three pings that come within five minutes."""
+    pings_s = 4.5  # no client sends more than one a second
+    impatient = [
+        ("grpc.keepalive_time_ms", 1000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.max_pings_without_data", 0),
+    ]
+
+    async def play(_: LiveNetwork) -> None:
+        async with grpc.aio.insecure_channel(address, options=impatient) as channel:
+            unanswered = power_pb2_grpc.PowerStub(channel).Off(power_pb2.PowerRequest())
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(unanswered, timeout=pings_s)
+
+    with_server(LiveNetwork(lambda _: address), play)
+
+
 def test_a_taken_port_is_told(address: str) -> None:
     async def play(network: LiveNetwork) -> None:
         with pytest.raises(FusionError, match=f"{address}: the port is taken"):

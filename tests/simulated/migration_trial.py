@@ -5,10 +5,8 @@ from __future__ import annotations
 from fusion.faults import FaultPlan
 from fusion.faults.distributions import Exponential, LogNormal
 from fusion.faults.plan import (
-    ArrayCrash,
     Between,
     HostCrash,
-    HostHang,
     LossyLink,
     Partition,
     SlowLink,
@@ -106,24 +104,23 @@ def migrating_datacenter() -> Datacenter:
     )
 
 
-#: Everything that can come in the way of a migration: its ends, its array and the VRM die or stand
-#: still, and its network, or the others, are cut, slow or lossy.
+#: What goes on besides what is aimed at migrations: links that are slow, lossy or cut, and a VRM
+#: that dies now and then.
 PLAN = FaultPlan(
-    host_crash=HostCrash(after=Exponential(120.0), lasts=LogNormal(3.0, 1.0)),
-    host_hang=HostHang(after=Exponential(60.0), lasts=LogNormal(3.0, 0.8)),
-    vrm_crash=VrmCrash(after=Exponential(25.0), lasts=LogNormal(1.5, 1.0)),
-    array_crash=ArrayCrash(after=Exponential(40.0), lasts=LogNormal(1.5, 1.0)),
+    host_crash=HostCrash(after=Exponential(400.0), lasts=LogNormal(3.0, 1.0)),
+    vrm_crash=VrmCrash(after=Exponential(60.0), lasts=LogNormal(1.0, 1.0)),
     partition=Partition(
-        after=Exponential(25.0),
+        after=Exponential(100.0),
         lasts=LogNormal(2.0, 1.0),
-        between=(Between.HOST_HOST, Between.HOST_HOST, Between.HOST_ARRAY, Between.HOST_VRM),
+        planes=("migration", "storage"),
+        between=(Between.HOST_HOST, Between.HOST_ARRAY),
         one_way_share=0.6,
     ),
     slow_link=SlowLink(
-        after=Exponential(40.0), lasts=LogNormal(10.0, 0.5), latency_s=0.3, jitter_s=1.0
+        after=Exponential(80.0), lasts=LogNormal(10.0, 0.5), latency_s=0.3, jitter_s=1.0
     ),
     lossy_link=LossyLink(
-        after=Exponential(60.0), lasts=LogNormal(10.0, 0.5), loss=0.3, duplication=0.3
+        after=Exponential(80.0), lasts=LogNormal(10.0, 0.5), loss=0.3, duplication=0.3
     ),
     heal_s=0.0,
 )

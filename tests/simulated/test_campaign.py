@@ -112,3 +112,23 @@ def _runs(pid: int) -> bool:
         return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def test_workers_are_copies_of_a_process_without_other_threads() -> None:
+    """It takes none of the time to load everything, and they end as soon as they are hung up on."""
+    program = """
+import sys, time
+from cluster.simulated.campaign import GOODBYE_S, Campaign
+from tests.simulated.test_campaign import REQUEST, tells_what_it_has
+sys.modules["loaded here"] = sys
+began_s = time.monotonic()
+outcomes = list(Campaign(REQUEST.with_seed, range(1, 9), 3, tells_what_it_has).outcomes())
+assert all(outcome.digest == "a copy" for outcome in outcomes), outcomes
+assert time.monotonic() - began_s < GOODBYE_S
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+def tells_what_it_has(request: RunRequest) -> RunOutcome:
+    copy = "loaded here" in sys.modules
+    return RunOutcome(request.seed, "a copy" if copy else "", 5.0, 0.1, 1, os.getpid())

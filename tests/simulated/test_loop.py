@@ -233,6 +233,25 @@ def test_a_frozen_party_catches_up_in_order(loop: VirtualLoop) -> None:
     assert seen[2:] == [(5.0, "due 2.0"), (5.0, "due 3.0"), (9.0, "due 9.0")]
 
 
+def test_a_timer_of_a_frozen_party_can_be_cancelled_after_it_fell_due(loop: VirtualLoop) -> None:
+    party = Party("cna-01")
+    seen: list[str] = []
+
+    def start() -> None:
+        PARTY.set(party)
+        second = loop.call_at(3.0, seen.append, "in vain")
+        loop.call_at(2.0, second.cancel)
+        loop.call_at(4.0, seen.append, "in time")
+
+    loop.call_soon(start)
+    loop.run_until(1.0)
+    loop.freeze(party)
+    loop.run_until(5.0)
+    loop.thaw(party)
+    loop.run_until(6.0)
+    assert seen == ["in time"]
+
+
 def test_the_dead_fail_no_run(loop: VirtualLoop) -> None:
     party = Party("cna-01")
 
@@ -374,12 +393,27 @@ def test_log_records_bear_the_emulated_instant(
     assert [record.created for record in caplog.records] == [42.0]
 
 
-def test_everything_is_put_back_also_after_a_failure(loop: VirtualLoop) -> None:
-    before = (time.time, os.urandom, socket.socket.__init__, sys.get_asyncgen_hooks())
+def test_what_is_refused_works_between_two_runs_of_a_loop(loop: VirtualLoop) -> None:
+    before_s, hooks = time.time(), sys.get_asyncgen_hooks()
     loop.call_soon(_raise)
     with pytest.raises(RunFailed):
         loop.run_until(1.0)
-    assert before == (time.time, os.urandom, socket.socket.__init__, sys.get_asyncgen_hooks())
+    assert time.time() >= before_s
+    assert len(os.urandom(4)) == 4
+    assert sys.get_asyncgen_hooks() == hooks
+
+
+def test_everything_is_put_back_once_the_last_loop_is_closed() -> None:
+    before = (time.time, os.urandom, socket.socket.__init__)
+    loops = [VirtualLoop(), VirtualLoop()]  # type: ignore[abstract]
+    for loop in loops:
+        loop.run_until(1.0)
+    loops[0].close()
+    with pytest.raises(Forbidden):
+        loops[1].call_soon(time.time)
+        loops[1].run_until(2.0)
+    loops[1].close()
+    assert before == (time.time, os.urandom, socket.socket.__init__)
 
 
 def test_there_are_no_executors(loop: VirtualLoop) -> None:

@@ -25,6 +25,7 @@ def test_a_planted_bug_is_found(name: str) -> None:
             plan=plan,
             gap_s=gap_s,
             kinds=getattr(bug, "KINDS", None),
+            aimed=getattr(bug, "AIMED", False),
             bug=bug.planted,
         )
         assert not trial.failure, f"not a checker found it, the run failed: {trial.failure}"

@@ -50,6 +50,7 @@ from fusion.spec import (
     VmSpec,
     VolumeSpec,
 )
+from tests.simulated.aimed import Marksman
 
 #: Faults and orders end at that instant; what is left of the run is for all to come to rest.
 BUSY_UNTIL_S = 120.0
@@ -101,7 +102,8 @@ class Trial:
     checks: int = 0
     failovers: int = 0
     attempts: int = 0  # of clients
-    migrations: dict[str, int] = field(default_factory=dict)  # by what came of them
+    migrations: Counter[str] = field(default_factory=Counter)  # by what came of them
+    shots: int = 0  # at migrations
     history: list[str] = field(default_factory=list)
     failure: str = ""
 
@@ -256,12 +258,14 @@ def run_trial(
     plan: FaultPlan = PLAN,
     gap_s: float = GAP_S,
     kinds: Mapping[str, int] | None = None,
+    aimed: bool = False,
     watched: bool = True,
     bug: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Trial:
     """Run a trial from ``seed`` until its end or the first violation.
 
-    ``bug`` is planted for its duration.
+    Where faults are ``aimed``, there are others besides those of the plan, at migrations at their
+    worst moments. ``bug`` is planted for its duration.
     """
     datacenter = datacenter or small_datacenter()
     trial = Trial(seed)
@@ -276,13 +280,22 @@ def run_trial(
             kinds=kinds,
         )
         chaos = Chaos(world, draw(plan, datacenter, BUSY_UNTIL_S, seed))
+        generator = seeds.generator(seed, "marksman")
+        marksman = Marksman(world, chaos, generator, BUSY_UNTIL_S) if aimed else None
         world.launch()
         world.spawn(operations.run(BUSY_UNTIL_S))
         world.spawn(chaos.run())
+
+        def calm_since_s() -> float:
+            assert chaos.healed_at_s is not None
+            aimed_s = marksman.healed_at_s if marksman is not None else 0.0
+            return max(operations.last_order_s, chaos.healed_at_s, aimed_s)
+
         try:
-            _run(world, watch, trial, operations, chaos)
+            _run(world, watch, trial, calm_since_s)
         except RunFailed as failure:
             trial.failure = f"{failure} <- {failure.__cause__!r}"
+        trial.shots = marksman.shots if marksman is not None else 0
         if watch is not None:
             trial.checks = watch.checks
             trial.history = watch.history(trial.violations[0].entities if trial.violations else ())
@@ -298,7 +311,10 @@ def run_trial(
 
 
 def _run(
-    world: SimulatedWorld, watch: Watch | None, trial: Trial, operations: Operations, chaos: Chaos
+    world: SimulatedWorld,
+    watch: Watch | None,
+    trial: Trial,
+    calm_since_s: Callable[[], float],
 ) -> None:
     end_s = BUSY_UNTIL_S + 20.0 + settling_s(world.datacenter)
     for instant_s in [*np.arange(1.0, end_s, 1.0).tolist(), end_s]:
@@ -306,5 +322,4 @@ def _run(
         if trial.violations:
             return
     if watch is not None:
-        assert chaos.healed_at_s is not None
-        watch.finish(max(operations.last_order_s, chaos.healed_at_s))
+        watch.finish(calm_since_s())

@@ -26,7 +26,9 @@ def pack(data: bytes, compression: Compression) -> bytes:
             return _zstd_compressor().compress(data)
 
 
-def unpack(packed: bytes, compression: Compression, size_bytes: int) -> bytes:
+def unpack(
+    packed: bytes | memoryview, compression: Compression, size_bytes: int
+) -> bytes | memoryview:
     """Return the ``size_bytes`` that were packed; raises ``FusionError`` where they are damaged."""
     try:
         data = _unpacked(packed, compression, size_bytes)
@@ -40,7 +42,9 @@ def unpack(packed: bytes, compression: Compression, size_bytes: int) -> bytes:
     return data
 
 
-def _unpacked(packed: bytes, compression: Compression, size_bytes: int) -> bytes:
+def _unpacked(
+    packed: bytes | memoryview, compression: Compression, size_bytes: int
+) -> bytes | memoryview:
     """Return what is in a frame, without ever making more than is expected of it."""
     match compression:
         case Compression.NONE:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -11,6 +12,7 @@ import structlog
 
 from cluster.agent.holdings import Holding
 from cluster.agent.migration.facilities import Facilities
+from cluster.agent.migration.framing import Frame
 from cluster.agent.migration.guest_state import GuestState
 from cluster.agent.migration.interruption import Interruption
 from cluster.agent.migration.pages import PageReader
@@ -23,7 +25,6 @@ from cluster.rpc.v1 import migration_pb2 as pb
 from cluster.rpc.v1 import service_pb2, storage_pb2
 from fusion.errors import FusionError, InvalidInput, Refused
 from fusion.migration.settings import HANDOVER_S
-from fusion.migration.wire import DEVICE_STATE_BYTES
 from fusion.vm import vm_id
 
 log = structlog.get_logger()
@@ -86,7 +87,9 @@ class Incoming:
         """Take the VM in over ``call``, for which room is kept. Raises ``FusionError``."""
         try:
             with self._interruption:
-                await call.write(pb.Incoming(accepted=pb.Accepted()))
+                bytes_s = self._facilities.links.bytes_s[self.host]
+                accepted = pb.Accepted(bytes_s=0.0 if math.isinf(bytes_s) else bytes_s)
+                await call.write(pb.Incoming(accepted=accepted))
                 final = await self._take_pages(call)
                 guest = self._checked(final)
         except BaseException:
@@ -99,40 +102,38 @@ class Incoming:
     async def _take_pages(self, call: Any) -> pb.Final:
         """Take pages in until the guest is paused and all were sent."""
         taken = acknowledged = 0
+        acknowledged_s, patience_s = self._clock.now(), self._facilities.silence_s / 4
         while True:
-            message = await self._heard(call)
+            message, data = await self._heard(call)
             match message.WhichOneof("what"):
                 case "pages":
-                    await self._take_in(message.pages)
+                    await self._ingress.carry(self.migration, message.pages.wire_bytes)
+                    self._reader.read(message.pages, data)
                     taken += 1
-                    due = taken - acknowledged == ACKNOWLEDGED
+                    late = self._clock.now() - acknowledged_s > patience_s
+                    due = late or taken - acknowledged == ACKNOWLEDGED
                 case "round_end":
                     due = taken > acknowledged
                 case "final":
-                    await self._ingress.carry(self.migration, DEVICE_STATE_BYTES)
                     return message.final
                 case other:
                     raise InvalidInput(f"a migration went on with {other or 'nothing'}")
             if due:
-                acknowledged = taken
+                acknowledged, acknowledged_s = taken, self._clock.now()
                 answer = pb.Taken(messages=taken, checked_pages=self._reader.checked_pages)
                 await call.write(pb.Incoming(taken=answer))
 
-    async def _take_in(self, pages: pb.Pages) -> None:
-        await self._ingress.carry(self.migration, pages.wire_bytes)
-        self._reader.read(pages)
-
-    async def _heard(self, call: Any) -> pb.Outgoing:
+    async def _heard(self, call: Any) -> Frame:
         silence_s = self._facilities.silence_s
         try:
             async with self._clock.timeout(silence_s):
-                message = await call.read()
+                frame = await call.read()
         except TimeoutError:
             raise Refused(f"host {self.source} sent nothing for {silence_s:g} s") from None
-        if message is grpc.aio.EOF:
+        if frame is grpc.aio.EOF:
             raise Refused(f"host {self.source} ended the migration before the hand-over")
-        outgoing: pb.Outgoing = message
-        return outgoing
+        heard: Frame = frame
+        return heard
 
     def _checked(self, final: pb.Final) -> GuestState:
         """Return the guest; raise ``Refused`` unless its memory is here as it was there."""

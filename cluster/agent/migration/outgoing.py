@@ -69,7 +69,7 @@ class Outgoing:
             ) as stream:
                 try:
                     with self._interruption:
-                        await stream.offer(self._begin())
+                        self._rounds.limit(await stream.offer(self._begin()))
                         await self._pre_copy(stream)
                         self._check_fit()
                     final = await self._pause(stream)

@@ -25,6 +25,9 @@ PACKED_DATA_BYTES = 1 << 20
 
 _ZERO = CONTENTS.index(Content.ZERO)
 
+#: A product of floats may be that much above the whole number that it stands for.
+_ROUNDING = 1e-6
+
 
 class PageWriter:
     """Makes messages of pages of one VM; ``sample`` is the share of them that is made for real."""
@@ -94,13 +97,13 @@ class PageReader:
         self.ram = ReceivedRam(len(self._content))
         self.checked_pages = 0
 
-    def read(self, message: pb.Pages) -> None:
+    def read(self, message: pb.Pages, data: memoryview) -> None:
         """Take pages in. Raises ``FusionError`` where they are not what they should be."""
-        self.ram.take_in(message.group, message.version, message.pages)
-        if message.data:
-            self._compare(message)
+        self.ram.take_in(message.group[:], message.version[:], message.pages[:])
+        if data:
+            self._compare(message, data)
 
-    def _compare(self, message: pb.Pages) -> None:
+    def _compare(self, message: pb.Pages, packed: memoryview) -> None:
         counts = message.data_pages
         if len(counts) != len(message.group):
             raise InvalidInput("data_pages: one number for each group is needed")
@@ -108,7 +111,7 @@ class PageReader:
         if compression is None:
             raise InvalidInput(f"compression: {message.compression} is none that is known here")
         size_bytes = sum(counts) * PAGE_BYTES
-        data = codec.unpack(message.data, compression, size_bytes)
+        data = codec.unpack(packed, compression, size_bytes)
         arrived, row = np.frombuffer(data, np.uint64).reshape(-1, content.PAGE_WORDS), 0
         for group, version, count in zip(message.group, message.version, counts, strict=True):
             if not count:
@@ -126,16 +129,13 @@ class PageReader:
 
 def sampled(pages: Ints, contents: Codes, share: float) -> Ints:
     """Return how many pages of each row are made for real: ``share`` of those that are not zero,
-    at least one of them all where there are any, and none for a share of 0.
+    all in all rounded up.
     """
     wanted = np.where(contents == _ZERO, 0, pages)
-    if share <= 0 or not wanted.any():
-        return np.zeros_like(wanted)
-    upto = np.floor(np.cumsum(wanted) * share + 1e-9).astype(np.int64)
-    counts: Ints = np.diff(upto, prepend=0)
-    if not counts.any():
-        counts[np.flatnonzero(wanted)[0]] = 1
-    return counts
+    if share >= 1:
+        return wanted
+    upto = np.ceil(np.cumsum(wanted) * share - _ROUNDING).astype(np.int64)
+    return np.diff(upto, prepend=0)
 
 
 def _framing_bytes(part: Taken) -> int:

@@ -19,6 +19,8 @@ from fusion.migration.wire import Cost, Path
 
 #: Pages of one message occupy the link for about so long.
 MESSAGE_S = 0.1
+#: What a guest writes is counted in steps of so long at least: real messages may be faster.
+LEAST_STEP_S = 0.01
 #: The end of a migration is forecast anew so often.
 FORECAST_S = 1.0
 
@@ -50,6 +52,11 @@ class Rounds:
         self._written_s = self._clock.now()  # up to when the guest's writes are counted
         self._forecast_s = -math.inf
 
+    def limit(self, bytes_s: float) -> None:
+        """Note that the network of the destination carries no more than that."""
+        self._goodput_bytes_s = min(self._goodput_bytes_s, bytes_s)
+        self._rate_bytes_s = self._goodput_bytes_s
+
     def count_writes(self) -> float:
         """Count what the guest wrote up to now; return its pace, as it is without a throttle."""
         self._check()
@@ -71,8 +78,10 @@ class Rounds:
             part = self.ram.without_hot(piece) if skip_hot else piece
             sent += await self._send_part(stream, part, step.rate_bytes_s)
             passed += piece.total_pages
-            pace = self.count_writes()
-            self._note(step, due, passed, Sent(self._clock.now() - began_s, sent), pace)
+            self._check()
+            now_s = self._clock.now()
+            if now_s >= self._written_s + LEAST_STEP_S:
+                self._note(step, due, passed, Sent(now_s - began_s, sent), self.count_writes())
         await self._end_round(stream)
         self.count_writes()
         return self._facts(step, Sent(self._clock.now() - began_s, sent))

@@ -1,26 +1,24 @@
 """The migrations of a process: which are under way, and those that come in."""
 
-# The generated service names the methods.
-# ruff: noqa: N802
-
 from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Coroutine, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 import structlog
 
 from cluster.agent.chassis import PoweredOff
 from cluster.agent.migration.facilities import Facilities
+from cluster.agent.migration.framing import Frame, add_to_server
 from cluster.agent.migration.incoming import Incoming
 from cluster.agent.migration.order import Order
 from cluster.agent.migration.outgoing import Outgoing
+from cluster.agent.migration.progress import Progress
 from cluster.rpc.errors import status_of
-from cluster.rpc.v1 import agent_pb2, migration_pb2_grpc
-from cluster.rpc.v1 import migration_pb2 as pb
+from cluster.rpc.v1 import agent_pb2
 from fusion.errors import FusionError, InvalidInput, NotFound, Refused
 from fusion.vm import VmState, vm_id
 
@@ -30,7 +28,16 @@ log = structlog.get_logger()
 KEPT = 1024
 
 
-class Migrations(migration_pb2_grpc.MigrationServicer):
+class _Known(NamedTuple):
+    """What is remembered of a migration out of a host: without its memory."""
+
+    host: str
+    vm: int
+    progress: Progress
+    task: asyncio.Task[None]
+
+
+class Migrations:
     """Runs what is ordered, remembers how it ended, and takes VMs in. Each runs in a task of the
     agent, so that nobody who stops waiting ends it.
     """
@@ -38,8 +45,8 @@ class Migrations(migration_pb2_grpc.MigrationServicer):
     def __init__(self, facilities: Facilities) -> None:
         self._facilities = facilities
         self._tasks: asyncio.TaskGroup | None = None
-        self._outgoing: OrderedDict[str, Outgoing] = OrderedDict()  # by migration
-        self._running: dict[str, asyncio.Task[None]] = {}  # of those that have not ended
+        self._known: OrderedDict[str, _Known] = OrderedDict()  # by migration, also what has ended
+        self._outgoing: dict[str, Outgoing] = {}  # by migration
         self._incoming: dict[tuple[str, int], Incoming] = {}  # by host and VM
 
     def run_in(self, tasks: asyncio.TaskGroup) -> None:
@@ -51,7 +58,7 @@ class Migrations(migration_pb2_grpc.MigrationServicer):
     @property
     def outgoing(self) -> Sequence[Outgoing]:
         """Those under way out of hosts of this process."""
-        return [self._outgoing[migration] for migration in self._running]
+        return list(self._outgoing.values())
 
     @property
     def incoming(self) -> Sequence[Incoming]:
@@ -65,8 +72,8 @@ class Migrations(migration_pb2_grpc.MigrationServicer):
 
         Raises ``FusionError`` where it cannot be: then nothing has changed.
         """
-        if request.migration in self._outgoing:
-            return self._state(request.command.host, self._outgoing[request.migration].order.vm)
+        if request.migration in self._known:
+            return self._state(self._known[request.migration])
         order = Order.of(request)
         holding = self._facilities.copies.of(order.host, order.vm)
         if holding is None:
@@ -81,7 +88,8 @@ class Migrations(migration_pb2_grpc.MigrationServicer):
         with self._facilities.chassis.change() as fleet:
             state = fleet.begin_migration(order.host, order.vm)
         outgoing = self._outgoing[order.migration] = Outgoing(order, holding, self._facilities)
-        task = self._running[order.migration] = self._spawn(outgoing.run())
+        task = self._spawn(outgoing.run())
+        self._known[order.migration] = _Known(order.host, order.vm, outgoing.progress, task)
         task.add_done_callback(lambda _: self._ended(order.migration))
         self._count()
         return state
@@ -90,26 +98,31 @@ class Migrations(migration_pb2_grpc.MigrationServicer):
         """End a migration and return once it has. Raises ``NotFound``, and ``Refused`` where it is
         too late for that.
         """
-        outgoing = self._known(request.migration)
+        known = self._find(request.migration)
+        outgoing = self._outgoing.get(request.migration)
+        if outgoing is None:
+            raise Refused(f"migration {request.migration} has ended; there is nothing to cancel")
         outgoing.cancel()
-        await asyncio.wait([self._running[request.migration]])
-        return self._state(outgoing.order.host, outgoing.order.vm)
+        await asyncio.wait([known.task])
+        return self._state(known)
 
     async def watch(self, migration: str) -> AsyncIterator[agent_pb2.MigrationProgress]:
         """Yield how a migration goes until its outcome. Raises ``NotFound``, also where the host
         loses its power meanwhile.
         """
-        outgoing = self._known(migration)
         clock, interval_s = self._facilities.clock, self._facilities.interval_s
-        async for message in outgoing.progress.follow(clock, interval_s):
-            self._known(migration)
+        async for message in self._find(migration).progress.follow(clock, interval_s):
+            self._find(migration)
             yield message
 
     # At the destination
 
-    async def Receive(  # type: ignore[override]  # it reads and writes by the context
-        self, requests: AsyncIterator[pb.Outgoing], context: Any
-    ) -> None:
+    def register(self, server: grpc.aio.Server) -> None:
+        """Answer ``Migration.Receive`` on ``server``."""
+        add_to_server(self.receive, server)
+
+    async def receive(self, _: AsyncIterator[Frame], context: Any) -> None:
+        """Take a VM in, over a call that its source made."""
         try:
             await self._receive(context)
         except FusionError as error:
@@ -121,20 +134,19 @@ class Migrations(migration_pb2_grpc.MigrationServicer):
                 first = await call.read()
         except TimeoutError:
             raise InvalidInput("a migration did not begin with an offer in time") from None
-        if first is grpc.aio.EOF or not first.HasField("begin"):
+        if first is grpc.aio.EOF or not first.message.HasField("begin"):
             raise InvalidInput("a migration has to begin with an offer")
-        incoming = Incoming(first.begin, self._facilities, self._spawn)
+        incoming = Incoming(first.message.begin, self._facilities, self._spawn)
         incoming.keep_room()
-        key = incoming.host, incoming.vm
-        self._incoming[key] = incoming
+        self._incoming[incoming.host, incoming.vm] = incoming
         self._count()
         try:
             await incoming.run(call)
         finally:
             if incoming.deciding is None or incoming.deciding.done():
-                self._came(key)
+                self._came(incoming)
             else:  # its source has stopped listening
-                incoming.deciding.add_done_callback(lambda _: self._came(key))
+                incoming.deciding.add_done_callback(lambda _: self._came(incoming))
 
     # What ends them from outside
 
@@ -146,12 +158,12 @@ class Migrations(migration_pb2_grpc.MigrationServicer):
 
     def end(self, host: str) -> None:
         """``host`` has lost its power: nothing is left of what went out of it or came in."""
-        for migration, outgoing in list(self._outgoing.items()):
-            if outgoing.order.host == host:
-                del self._outgoing[migration]
-                outgoing.progress.changed()
-                if migration in self._running:
-                    self._running.pop(migration).cancel()
+        for migration, known in list(self._known.items()):
+            if known.host == host:
+                del self._known[migration]
+                self._outgoing.pop(migration, None)
+                known.task.cancel()
+                known.progress.changed()
         for incoming in self.incoming:
             if incoming.host == host:
                 incoming.drop(PoweredOff(host))
@@ -159,15 +171,15 @@ class Migrations(migration_pb2_grpc.MigrationServicer):
 
     # Within
 
-    def _known(self, migration: str) -> Outgoing:
-        outgoing = self._outgoing.get(migration)
-        if outgoing is None:
+    def _find(self, migration: str) -> _Known:
+        known = self._known.get(migration)
+        if known is None:
             raise NotFound(f"no migration {migration!r} is known here; its home array knows more")
-        return outgoing
+        return known
 
-    def _state(self, host: str, vm: int) -> VmState:
+    def _state(self, known: _Known) -> VmState:
         try:
-            return self._facilities.chassis.guest(host, vm)[0]
+            return self._facilities.chassis.guest(known.host, known.vm)[0]
         except NotFound:
             return VmState.STOPPED
 
@@ -176,15 +188,16 @@ class Migrations(migration_pb2_grpc.MigrationServicer):
         return self._tasks.create_task(work)
 
     def _ended(self, migration: str) -> None:
-        self._running.pop(migration, None)
-        while len(self._outgoing) > KEPT and next(iter(self._outgoing)) not in self._running:
-            self._outgoing.popitem(last=False)
+        self._outgoing.pop(migration, None)
+        while len(self._known) > KEPT and next(iter(self._known)) not in self._outgoing:
+            self._known.popitem(last=False)
         self._count()
 
-    def _came(self, key: tuple[str, int]) -> None:
-        self._incoming.pop(key, None)
+    def _came(self, incoming: Incoming) -> None:
+        if self._incoming.get((incoming.host, incoming.vm)) is incoming:
+            del self._incoming[incoming.host, incoming.vm]
         self._count()
 
     def _count(self) -> None:
         under_way = self._facilities.counters.migrations.under_way
-        under_way["out"], under_way["in"] = len(self._running), len(self._incoming)
+        under_way["out"], under_way["in"] = len(self._outgoing), len(self._incoming)

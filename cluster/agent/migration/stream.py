@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from types import TracebackType
 from typing import Any
 
@@ -16,8 +17,8 @@ from fusion.errors import FusionError
 
 #: Messages with pages that may be on their way, unacknowledged.
 WINDOW = 8
-#: A destination acknowledges every so many, and what is left at the end of a round: an answer to
-#: each costs as much as sending it.
+#: A destination acknowledges so many at once, fewer where they come slowly, and at the end of a
+#: round what is left: an answer to each costs as much as sending it.
 ACKNOWLEDGED = WINDOW // 2
 
 
@@ -52,11 +53,13 @@ class Stream:
     ) -> None:
         self._call.cancel()
 
-    async def offer(self, begin: pb.Begin) -> None:
-        """Return once the destination has room for the copy."""
+    async def offer(self, begin: pb.Begin) -> float:
+        """Return what the destination's network carries a second, once it has room for the copy."""
         await self._write(pb.Outgoing(begin=begin))
-        if not (await self._read()).HasField("accepted"):
+        answer = await self._read()
+        if not answer.HasField("accepted"):
             raise StreamBroken(f"host {self._destination} answered an offer with something else")
+        return answer.accepted.bytes_s or math.inf
 
     async def send(self, pages: bytes) -> None:
         """Send pages, as soon as no more than a few messages are unacknowledged."""

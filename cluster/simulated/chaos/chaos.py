@@ -50,7 +50,7 @@ class Chaos:
             async with asyncio.TaskGroup() as faults:
                 for fault in self._schedule:
                     await clock.sleep(fault.at_s - clock.now())
-                    faults.create_task(self._happen(fault))
+                    faults.create_task(self.happen(fault))
         except ExceptionGroup as failures:  # whoever started this may not be waiting for it
             failure = RunFailed(f"at {clock.now():.3f} s: faults cannot be carried out: {failures}")
             failure.__cause__ = failures
@@ -59,7 +59,8 @@ class Chaos:
         self.healed_at_s = clock.now()
         self._world.trace.note(self.healed_at_s, "all faults have healed")
 
-    async def _happen(self, fault: Fault) -> None:
+    async def happen(self, fault: Fault) -> None:
+        """Let ``fault`` happen now, in or out of the schedule; return when it has ended."""
         self._tell("begins", fault)
         async with self._under(fault):
             await self._world.clock.sleep(fault.lasts_s)

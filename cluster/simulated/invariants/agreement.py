@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 import numpy as np
@@ -10,7 +11,7 @@ from cluster.rpc.convert import HOST_STATES, VM_STATE_OF, VM_STATES
 from cluster.simulated.invariants.scene import NOWHERE, Scene
 from cluster.simulated.invariants.violation import Report
 from cluster.vrm.facts import Facts, Known
-from fusion.arrays import Bools, Floats, Ints
+from fusion.arrays import Bools, Floats, Ints, places, some
 from fusion.host import HostState
 from fusion.vm import ON_HOST, VmState, vm_id
 
@@ -40,60 +41,50 @@ class Agreement:
     name: ClassVar[str] = "4 (agreement)"
 
     def __init__(self) -> None:
-        self._vm_since_s: Floats = np.zeros(0)
-        self._host_since_s: Floats = np.zeros(0)
-        #: Whether anything differed at the last look: while nothing changes, nothing else can.
-        self._vms_differ = self._hosts_differ = True
+        self._vms = _Differing()
+        self._hosts = _Differing()
+        self._places_wrong = True  # at the last look, though not for long enough to tell
 
     def check(self, scene: Scene, report: Report) -> None:
         known = scene.known
         if known is None:
             return
-        if scene.known_changed and scene.facts is not None:
-            _check_places(known, scene.facts, report)
+        changed = scene.known_vms_changed or (scene.known_changed and self._places_wrong)
+        if changed and scene.facts is not None:
+            self._places_wrong = _check_places(known, scene.facts, report)
         if not scene.vrm_up:
-            self._vm_since_s[:] = self._host_since_s[:] = np.inf
-            self._vms_differ = self._hosts_differ = True  # what it will know is not yet known
+            self._vms, self._hosts = _Differing(), _Differing()
             return
-        if scene.known_changed or scene.answers_changed or self._hosts_differ:
-            self._check_hosts(scene, known, report)
-        if scene.known_changed or scene.instances_changed or self._vms_differ:
-            self._check_vms(scene, known, report)
+        if scene.known_hosts_changed or scene.answers_changed or self._hosts.unknown:
+            self._hosts.are(_CONNECTED[known.host_state] & ~scene.answers, scene.now_s)
+        self._check_hosts(scene, report)
+        changed = scene.known_hosts_changed or scene.known_vms_changed or scene.instances_changed
+        if changed or self._vms.unknown:
+            self._vms.are(_differing(scene, known), scene.now_s)
+        self._check_vms(scene, known, report)
 
     def finish(self, scene: Scene, report: Report) -> None:
         self.check(scene, report)
 
-    def _check_hosts(self, scene: Scene, known: Known, report: Report) -> None:
-        differs = _CONNECTED[known.host_state] & ~scene.answers
-        self._hosts_differ = bool(differs.any())
-        since_s = self._host_since_s = _since(self._host_since_s, differs, scene)
-        for row in np.flatnonzero(since_s < scene.now_s - grace_s(scene)).tolist():
+    def _check_hosts(self, scene: Scene, report: Report) -> None:
+        for row in self._hosts.before(scene.now_s - grace_s(scene)):
             report(
                 scene.names[row],
                 text=f"the VRM still counts on host {scene.names[row]}, which has not answered "
-                f"since {since_s[row]:.3f} s",
+                f"since {self._hosts.since_s[row]:.3f} s",
             )
 
     def _check_vms(self, scene: Scene, known: Known, report: Report) -> None:
-        state, host_row = _truth(scene, len(known.vm_state))
-        believed = known.vm_state
-        exists = believed != _NOT_THERE
-        held = _ON_HOST[believed]
-        agrees = np.where(
-            held,
-            (believed == state) & (known.vm_host_row == host_row),
-            host_row == NOWHERE,
-        )
-        lost = (believed == _UNKNOWN) & ~_CONNECTED[known.host_state[known.vm_host_row]]
-        differs = exists & ~agrees & ~lost
-        self._vms_differ = bool(differs.any())
         assert scene.facts is not None
-        since_s = self._vm_since_s = _since(self._vm_since_s, differs, scene)
-        lately_s = scene.now_s - scene.datacenter.heartbeat_interval_s
-        for number in np.flatnonzero(since_s < lately_s).tolist():
+        for number in self._vms.before(scene.now_s - scene.datacenter.heartbeat_interval_s):
             if scene.facts.under_way(number):
-                since_s[number] = scene.now_s
-        for number in np.flatnonzero(since_s < scene.now_s - grace_s(scene)).tolist():
+                self._vms.since_s[number] = scene.now_s
+        overdue = self._vms.before(scene.now_s - grace_s(scene))
+        if not overdue:
+            return
+        since_s, believed = self._vms.since_s, known.vm_state
+        state, host_row = _truth(scene, len(believed))
+        for number in overdue:
             vm = vm_id(number)
             says = _told(scene, int(believed[number]), int(known.vm_host_row[number]))
             truth = _told(scene, int(state[number]), int(host_row[number]))
@@ -116,17 +107,63 @@ def grace_s(scene: Scene) -> float:
     return (datacenter.heartbeat_misses + 3) * datacenter.heartbeat_interval_s + datacenter.tick_s
 
 
-def _check_places(known: Known, facts: Facts, report: Report) -> None:
+class _Differing:
+    """What differs, each since when; infinite where it does not."""
+
+    def __init__(self) -> None:
+        self.unknown = True  # nothing has been compared yet
+        self.since_s: Floats = np.zeros(0)
+        self._first_s = math.inf
+
+    def are(self, differs: Bools, now_s: float) -> None:
+        """Note what differs now; until that may change, there is nothing to compare."""
+        self.unknown = False
+        if math.isinf(self._first_s) and not some(differs):
+            if len(self.since_s) != len(differs):
+                self.since_s = np.full(len(differs), np.inf)
+            return
+        before = np.full(len(differs), np.inf)
+        shared = min(len(before), len(self.since_s))
+        before[:shared] = self.since_s[:shared]
+        self.since_s = np.where(differs, np.minimum(before, now_s), np.inf)
+        self._first_s = float(self.since_s.min(initial=np.inf))
+
+    def before(self, instant_s: float) -> list[int]:
+        """Return what has differed since before ``instant_s``."""
+        if self._first_s >= instant_s:
+            return []
+        self._first_s = float(self.since_s.min(initial=np.inf))
+        overdue: list[int] = places(self.since_s < instant_s).tolist()
+        return overdue
+
+
+def _differing(scene: Scene, known: Known) -> Bools:
+    """Return, by number of VM, of which the VRM is mistaken."""
+    believed = known.vm_state
+    state, host_row = _truth(scene, len(believed))
+    agrees = np.where(
+        _ON_HOST[believed],
+        (believed == state) & (known.vm_host_row == host_row),
+        host_row == NOWHERE,
+    )
+    lost = (believed == _UNKNOWN) & ~_CONNECTED[known.host_state[known.vm_host_row]]
+    differing: Bools = (believed != _NOT_THERE) & ~agrees & ~lost
+    return differing
+
+
+def _check_places(known: Known, facts: Facts, report: Report) -> bool:
+    """Return whether any VM is where it cannot stay."""
     placed = known.vm_host_row != NOWHERE
     wrong = _ON_HOST[known.vm_state] != placed
-    if not wrong.any():
-        return
-    for number in np.flatnonzero(wrong).tolist():
+    if not some(wrong):
+        return False
+    for number in places(wrong).tolist():
         if known.vm_state[number] in _ON_THE_WAY and facts.under_way(number):
             continue  # of a large group, it has yet to be given a host, or was told to stop by then
         state = VM_STATE_OF.get(int(known.vm_state[number]), "gone")
         where = "on a host" if placed[number] else "on no host"
         report(vm_id(number), text=f"the VRM has VM {vm_id(number)} {state} and {where}")
+    return True
 
 
 def _truth(scene: Scene, numbers: int) -> tuple[Ints, Ints]:
@@ -136,18 +173,13 @@ def _truth(scene: Scene, numbers: int) -> tuple[Ints, Ints]:
     state = np.full(numbers, _STOPPED)
     host_row = np.full(numbers, NOWHERE)
     instances = scene.instances
-    ours = (instances.number < numbers) & ~scene.void
-    state[instances.number[ours]] = instances.state[ours]
-    host_row[instances.number[ours]] = instances.host_row[ours]
+    number, state_of, host_row_of = instances.number, instances.state, instances.host_row
+    if len(scene.misplaced):  # else the VRM knows them all, and none is void
+        ours = (number < numbers) & ~scene.void
+        number, state_of, host_row_of = number[ours], state_of[ours], host_row_of[ours]
+    state[number] = state_of
+    host_row[number] = host_row_of
     return state, host_row
-
-
-def _since(before: Floats, differs: Bools, scene: Scene) -> Floats:
-    """Return since when each has differed; infinite where it does not."""
-    since_s = np.full(len(differs), np.inf)
-    shared = min(len(before), len(differs))
-    since_s[:shared] = before[:shared]
-    return np.where(differs, np.minimum(since_s, scene.now_s), np.inf)
 
 
 def _told(scene: Scene, state: int, row: int) -> str:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from functools import partial
 from typing import ClassVar
 
-import numpy as np
-
 from cluster.simulated.invariants.scene import Scene
 from cluster.simulated.invariants.violation import Report
 from cluster.storage.facts import ArrayFacts
+from fusion.arrays import places
 from fusion.vm import vm_id
 
 
@@ -49,7 +48,7 @@ class ArrayEpochs:
             known = number < len(issued)
             number, epoch = number[known], epoch[known]
             exists = scene.known.vm_state[number] != 0
-            for k in np.flatnonzero((epoch > issued[number]) & exists).tolist():
+            for k in places((epoch > issued[number]) & exists).tolist():
                 vm = vm_id(int(number[k]))
                 report(
                     vm,

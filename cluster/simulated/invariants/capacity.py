@@ -10,7 +10,7 @@ from cluster.simulated.invariants.granted import Frame, Frames, Granted, Publish
 from cluster.simulated.invariants.scene import Scene, Seat
 from cluster.simulated.invariants.violation import Report
 from cluster.vrm.facts import Known
-from fusion.arrays import Bools, Floats, Ints
+from fusion.arrays import Bools, Floats, Ints, places, some
 from fusion.units import format_mhz, format_size
 from fusion.vm import vm_id
 
@@ -53,7 +53,7 @@ class Capacity:
                 self._published.append(Published(scene.now_s, frame, view))
         if len(self._published) >= TOGETHER:
             self._check_published(report)
-        if scene.known is not None and scene.known_changed:
+        if scene.known is not None and scene.known_hosts_changed:
             self._check_promises(scene, scene.known, report)
 
     def finish(self, scene: Scene, report: Report) -> None:
@@ -134,4 +134,4 @@ class Capacity:
 
 
 def _where(holds: Bools) -> list[int]:
-    return np.flatnonzero(holds).tolist() if holds.any() else []
+    return places(holds).tolist() if some(holds) else []

@@ -11,7 +11,7 @@ from cluster.simulated.invariants.scene import Scene
 from cluster.simulated.invariants.violation import Report
 from cluster.vrm.facts import Facts, VmFact
 from cluster.vrm.migrations import UNDER_WAY, Migration
-from fusion.arrays import Bools
+from fusion.arrays import Bools, places, some
 from fusion.vm import VmState, vm_id
 
 CREATING = VM_STATES[VmState.CREATING]
@@ -35,7 +35,7 @@ class NothingForgotten:
 
     def check(self, scene: Scene, report: Report) -> None:
         facts, known = scene.facts, scene.known
-        if facts is None or known is None or not scene.known_changed:
+        if facts is None or known is None or not scene.known_vms_changed:
             return
         if self._facts is not None and facts is not self._facts:
             _compare_vms(self._facts, facts, report)
@@ -46,9 +46,9 @@ class NothingForgotten:
         created = (known.vm_state != 0) & (known.vm_state != CREATING)
         before, self._exists = self._exists, created
         shared = min(len(before), len(self._exists))
-        gone = np.flatnonzero(before[:shared] & (known.vm_state[:shared] == 0))
-        if gone.size:
-            self._check_deleted(facts, [vm_id(number) for number in gone.tolist()], report)
+        gone = before[:shared] & (known.vm_state[:shared] == 0)
+        if some(gone):
+            self._check_deleted(facts, [vm_id(number) for number in places(gone).tolist()], report)
 
     def finish(self, scene: Scene, report: Report) -> None:
         if scene.facts is None:

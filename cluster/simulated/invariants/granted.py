@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from operator import is_
-from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cluster.simulated.invariants.scene import HELD, Scene, Seat
-from fusion.arrays import Bools, Floats, Ints, sums
+from fusion.arrays import Bools, Floats, Ints, some, sums
 from fusion.fleet_view import CODE_OF, STATES, FleetView
 from fusion.vm import VmState
-
-_Scalar = TypeVar("_Scalar", bound=np.generic)
 
 #: The code of the state in which a VM may be kept from what it reserved, so that it can migrate.
 MIGRATING = CODE_OF[VmState.MIGRATING]
@@ -32,45 +28,37 @@ BOOTS: Bools = np.isin(
 class Frame:
     """What a view says besides who uses how much, which lasts from view to view of a seat.
 
-    Columns of hosts ``[H]`` and of their VMs ``[N]``; ``at_s`` is when it was first published, and
-    ``row`` a host's in the inventory. A VM is granted no more than ``vm_ceiling_mhz`` whatever it
-    wants, and ``vm_floor_mhz`` where it wants so much.
+    Columns of hosts ``[H]`` and of their VMs ``[N]``, those of one type together as the rows of one
+    array, in the order in which ``Frames`` takes them apart; ``at_s`` is when it was first
+    published.
     """
 
     at_s: float
-    hosts: tuple[str, ...]
-    row: Ints
-    on: Bools
-    memory_bytes: Ints
-    memory_used_bytes: Ints  # by the host's own account
-    vms_memory_bytes: Ints  # with what is kept for VMs that are on their way
-    vm_number: Ints
-    vm_host: Ints  # index into the columns of hosts
-    vm_ceiling_mhz: Floats
-    vm_floor_mhz: Floats
-    state: object  # of its VMs, to be recognised by
+    view: FleetView
+    of_hosts: Ints
+    of_vms: Ints
+    bounds_mhz: Floats
 
     @staticmethod
     def of(seat: Seat, view: FleetView, scene: Scene) -> Frame:
         hosts, vms = view.hosts, view.vms
         core_mhz = scene.core_mhz[seat.rows[vms.host_row]]
         floor_mhz = np.where(vms.state == MIGRATING, 0.0, vms.cpu_reservation_mhz)
-        held_bytes = sums(
-            vms.host_row, np.where(HELD[vms.state], vms.memory_bytes, 0), len(hosts.names)
-        ).astype(np.int64)
+        held_bytes = np.where(HELD[vms.state], vms.memory_bytes, 0)
+        vms_bytes = sums(vms.host_row, held_bytes, len(hosts.names)).astype(np.int64)
+        due_bytes = (
+            vms_bytes + hosts.memory_expected_bytes
+        )  # with what is kept for VMs on their way
+        ceiling_mhz = np.minimum(vms.vcpus * core_mhz, vms.cpu_limit_mhz)
+        floor_mhz = np.where(BOOTS[vms.state], np.minimum(floor_mhz, core_mhz), floor_mhz)
         return Frame(
             at_s=scene.now_s,
-            hosts=hosts.names,
-            row=seat.rows,
-            on=hosts.on,
-            memory_bytes=hosts.memory_bytes,
-            memory_used_bytes=hosts.memory_used_bytes,
-            vms_memory_bytes=held_bytes + hosts.memory_expected_bytes,
-            vm_number=vms.number,
-            vm_host=vms.host_row,
-            vm_ceiling_mhz=np.minimum(vms.vcpus * core_mhz, vms.cpu_limit_mhz),
-            vm_floor_mhz=np.where(BOOTS[vms.state], np.minimum(floor_mhz, core_mhz), floor_mhz),
-            state=vms.state,
+            view=view,
+            of_hosts=np.array(
+                (seat.rows, hosts.on, hosts.memory_bytes, hosts.memory_used_bytes, due_bytes)
+            ),
+            of_vms=np.array((vms.number, vms.host_row)),
+            bounds_mhz=np.array((ceiling_mhz, floor_mhz)),
         )
 
     def frames(self, view: FleetView) -> bool:
@@ -78,47 +66,56 @@ class Frame:
 
         States of VMs are another object whenever anything but figures of them is.
         """
-        hosts = view.hosts
+        hosts, before = view.hosts, self.view.hosts
         return (
-            view.vms.state is self.state
-            and hosts.memory_used_bytes is self.memory_used_bytes
-            and hosts.on is self.on
-            and hosts.memory_bytes is self.memory_bytes
+            view.vms.state is self.view.vms.state
+            and hosts.memory_used_bytes is before.memory_used_bytes
+            and hosts.on is before.on
+            and hosts.memory_bytes is before.memory_bytes
         )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frames:
-    """Several frames side by side."""
+    """Several frames side by side.
+
+    ``row`` is a host's in the inventory. A VM is granted no more than ``vm_ceiling_mhz`` whatever
+    it wants, and ``vm_floor_mhz`` where it wants so much.
+    """
 
     frames: tuple[Frame, ...]
     hosts: tuple[str, ...]
     row: Ints
-    on: Bools
+    on: Ints  # 1 or 0
     memory_bytes: Ints
-    memory_used_bytes: Ints
+    memory_used_bytes: Ints  # by the host's own account
     vms_memory_bytes: Ints
     vm_number: Ints
-    vm_host: Ints
+    vm_host: Ints  # index into the columns of hosts
     vm_ceiling_mhz: Floats
     vm_floor_mhz: Floats
 
     @staticmethod
     def of(frames: Sequence[Frame]) -> Frames:
-        sizes = [len(frame.hosts) for frame in frames]
-        first = np.repeat(np.cumsum([0, *sizes[:-1]]), [len(each.vm_number) for each in frames])
+        names = [frame.view.hosts.names for frame in frames]
+        first = np.cumsum([0, *map(len, names[:-1])])
+        number, host = np.concatenate([frame.of_vms for frame in frames], axis=1)
+        row, on, memory_bytes, used_bytes, vms_bytes = np.concatenate(
+            [frame.of_hosts for frame in frames], axis=1
+        )
+        ceiling_mhz, floor_mhz = np.concatenate([frame.bounds_mhz for frame in frames], axis=1)
         return Frames(
             frames=tuple(frames),
-            hosts=tuple(chain.from_iterable(frame.hosts for frame in frames)),
-            row=_joined(frame.row for frame in frames),
-            on=_joined(frame.on for frame in frames),
-            memory_bytes=_joined(frame.memory_bytes for frame in frames),
-            memory_used_bytes=_joined(frame.memory_used_bytes for frame in frames),
-            vms_memory_bytes=_joined(frame.vms_memory_bytes for frame in frames),
-            vm_number=_joined(frame.vm_number for frame in frames),
-            vm_host=_joined(frame.vm_host for frame in frames) + first,
-            vm_ceiling_mhz=_joined(frame.vm_ceiling_mhz for frame in frames),
-            vm_floor_mhz=_joined(frame.vm_floor_mhz for frame in frames),
+            hosts=tuple(chain.from_iterable(names)),
+            row=row,
+            on=on,
+            memory_bytes=memory_bytes,
+            memory_used_bytes=used_bytes,
+            vms_memory_bytes=vms_bytes,
+            vm_number=number,
+            vm_host=host + np.repeat(first, [frame.of_vms.shape[1] for frame in frames]),
+            vm_ceiling_mhz=ceiling_mhz,
+            vm_floor_mhz=floor_mhz,
         )
 
     def are(self, frames: Sequence[Frame]) -> bool:
@@ -126,11 +123,11 @@ class Frames:
 
     def at_s(self, host: int) -> float:
         """Return when ``host`` first said that."""
-        sizes = np.cumsum([len(frame.hosts) for frame in self.frames])
+        sizes = np.cumsum([len(frame.view.hosts.names) for frame in self.frames])
         return self.frames[int(np.searchsorted(sizes, host, side="right"))].at_s
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Published:
     """A view as it was published at an instant."""
 
@@ -160,25 +157,21 @@ def granted(published: Sequence[Published], frames: Frames) -> Granted:
     """Return what the hosts of all these views, which have these frames, grant."""
     hosts = [each.view.hosts for each in published]
     vms = [each.view.vms for each in published]
-    used_mhz = _joined(columns.cpu_used_mhz for columns in vms)
-    wanted_mhz = _joined(columns.cpu_demand_mhz for columns in vms)
-    short = _joined(columns.short_of_reservations for columns in hosts)
+    used_mhz = np.concatenate([columns.cpu_used_mhz for columns in vms])
+    wanted_mhz = np.concatenate([columns.cpu_demand_mhz for columns in vms])
+    short = np.concatenate([columns.short_of_reservations for columns in hosts])
 
     most_mhz = np.minimum(wanted_mhz, frames.vm_ceiling_mhz)
     least_mhz = np.minimum(most_mhz, frames.vm_floor_mhz)
-    if short.any():
+    if some(short):
         least_mhz[short[frames.vm_host]] = 0.0
     return Granted(
         frames=frames,
         at_s=np.repeat([each.at_s for each in published], [len(each.names) for each in hosts]),
-        capacity_mhz=_joined(columns.cpu_capacity_mhz for columns in hosts),
-        used_mhz=_joined(columns.cpu_used_mhz for columns in hosts),
+        capacity_mhz=np.concatenate([columns.cpu_capacity_mhz for columns in hosts]),
+        used_mhz=np.concatenate([columns.cpu_used_mhz for columns in hosts]),
         vms_used_mhz=sums(frames.vm_host, used_mhz, len(frames.hosts)),
         vm_used_mhz=used_mhz,
         vm_most_mhz=most_mhz,
         vm_least_mhz=least_mhz,
     )
-
-
-def _joined(columns: Iterable[NDArray[_Scalar]]) -> NDArray[_Scalar]:
-    return np.concatenate(list(columns))

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
-
-import numpy as np
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from cluster.rpc.convert import VM_STATE_OF
 from cluster.simulated.invariants.scene import Instances, Scene
-from fusion.arrays import Ints
+from fusion.arrays import places
 from fusion.vm import vm_id
 
 #: So many happenings at agents are kept.
 KEPT = 4096
 
-#: Numbers of states are below this.
-STATES = max(VM_STATE_OF) + 1
+#: Whom a line is about, nobody where it concerns everything, and the line.
+Line = tuple[tuple[str, ...], str]
 
 
 class History:
@@ -24,10 +23,9 @@ class History:
 
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
-        self._instances = scene.instances
         self._answers = scene.answers
         self._vrm_up = False
-        self._lines: deque[tuple[float, tuple[str, ...], str]] = deque(maxlen=KEPT)
+        self._happened: deque[tuple[float, Line | _Move]] = deque(maxlen=KEPT)
 
     def look(self) -> None:
         """Take down what changed since the last look."""
@@ -36,23 +34,22 @@ class History:
             self._vrm_up = scene.vrm_up
             self._note((), f"the VRM {'answers' if scene.vrm_up else 'does not answer'}")
         if scene.answers_changed:
-            for row in np.flatnonzero(scene.answers != self._answers).tolist():
+            for row in places(scene.answers != self._answers).tolist():
                 does = "answers" if scene.answers[row] else "does not answer"
                 self._note((scene.names[row],), f"host {scene.names[row]} {does}")
             self._answers = scene.answers
-        if scene.instances_changed:
-            self._compare(self._instances, scene.instances)
-            self._instances = scene.instances
+        for seat, before in scene.moved.items():
+            self._happened.append((scene.now_s, _Move(before, seat.held)))
 
     def of(self, entities: Sequence[str], last: int) -> list[str]:
         """Return the last so many lines about any of ``entities``, or about everything."""
-        wanted = set(entities)
+        scene, wanted = self._scene, set(entities)
         lines = [
             (time_s, f"{time_s:12.6f}  {text}")
-            for time_s, about, text in self._lines
+            for time_s, what in self._happened
+            for about, text in (what.lines(scene.names) if isinstance(what, _Move) else (what,))
             if not about or wanted.intersection(about)
         ][-last:]
-        scene = self._scene
         if scene.facts is not None and self._vrm_can_be_read() and entities:
             lines += [
                 (event.time_s, f"{event.time_s:12.6f}  VRM: {event.message} [{event.kind}]")
@@ -68,30 +65,28 @@ class History:
         return alive and vrm is not None and vrm.facts is self._scene.facts
 
     def _note(self, about: tuple[str, ...], text: str) -> None:
-        self._lines.append((self._scene.now_s, about, text))
-
-    def _compare(self, before: Instances, after: Instances) -> None:
-        names = self._scene.names
-        was, now = self._places(before), self._places(after)
-        states = now * STATES + after.state
-        if np.array_equal(was, now):  # as nearly always: nothing came or went
-            news, gone = states[after.state != before.state], was[:0]
-        else:
-            news, gone = _without(states, was * STATES + before.state), _without(was, now)
-        for place, state in zip(*np.divmod(news, STATES), strict=True):
-            number, row = divmod(int(place), len(names))
-            text = f"VM {vm_id(number)} is {VM_STATE_OF[int(state)]} on host {names[row]}"
-            self._note((vm_id(number), names[row]), text)
-        for place in gone.tolist():
-            number, row = divmod(place, len(names))
-            text = f"VM {vm_id(number)} is no longer on host {names[row]}"
-            self._note((vm_id(number), names[row]), text)
-
-    def _places(self, instances: Instances) -> Ints:
-        """Return VM and host of each instance as one number."""
-        return instances.number * len(self._scene.names) + instances.host_row
+        self._happened.append((self._scene.now_s, (about, text)))
 
 
-def _without(some: Ints, others: Ints) -> Ints:
-    """Return what is in ``some`` and not in ``others``; within one nothing comes twice."""
-    return some[np.isin(some, others, assume_unique=True, invert=True)]
+@dataclass(frozen=True, slots=True)
+class _Move:
+    """What the hosts of one process held before a look and after it; told only if asked for."""
+
+    before: Instances
+    after: Instances
+
+    def lines(self, names: Sequence[str]) -> Iterator[Line]:
+        before, after = _states(self.before), _states(self.after)
+        for (number, row), state in after.items():
+            if before.get((number, row)) != state:
+                vm, host = vm_id(number), names[row]
+                yield (vm, host), f"VM {vm} is {VM_STATE_OF[state]} on host {host}"
+        for number, row in before:
+            if (number, row) not in after:
+                vm, host = vm_id(number), names[row]
+                yield (vm, host), f"VM {vm} is no longer on host {host}"
+
+
+def _states(instances: Instances) -> dict[tuple[int, int], int]:
+    """Return the state of each instance by its VM and host."""
+    return {(number, row): state for number, row, state in instances.columns.T.tolist()}

@@ -11,7 +11,7 @@ from cluster.agent.holdings import FREE
 from cluster.simulated.invariants.scene import Scene, Seat
 from cluster.simulated.invariants.violation import Report
 from cluster.vrm.facts import Known
-from fusion.arrays import Ints
+from fusion.arrays import Ints, places
 from fusion.vm import vm_id
 
 #: Timers may come a rounding error early.
@@ -37,14 +37,14 @@ class SingleInstance:
 
     def check(self, scene: Scene, report: Report) -> None:
         self._check_twins(scene, report)
-        if scene.instances_changed:
-            self._lease_ends_s.clear()
+        for seat in scene.moved:
+            self._lease_ends_s.pop(seat.name, None)
         for seat in scene.fresh:
             if seat.answers and self._lease_ends_s.get(seat.name, 0.0) < scene.now_s:
                 self._lease_ends_s[seat.name] = _check_leases(scene, seat, report)
-        if scene.known is not None and (scene.instances_changed or scene.known_changed):
+        if scene.known is not None and (scene.instances_changed or scene.known_vms_changed):
             _check_owners(scene, scene.known, report)
-        if scene.known is not None and scene.known_changed:
+        if scene.known is not None and scene.known_vms_changed:
             self._check_epochs(scene.known, report)
 
     def finish(self, scene: Scene, report: Report) -> None:
@@ -66,7 +66,7 @@ class SingleInstance:
         before, self._epoch = self._epoch, known.vm_epoch
         shared = min(len(before), len(self._epoch))
         exists = known.vm_state[:shared] != 0
-        for number in np.flatnonzero((self._epoch[:shared] < before[:shared]) & exists).tolist():
+        for number in places((self._epoch[:shared] < before[:shared]) & exists).tolist():
             report(
                 vm_id(number),
                 text=f"the epoch of VM {vm_id(number)} went back from {before[number]} to "

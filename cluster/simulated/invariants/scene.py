@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cluster.agent.agent import Agent
 from cluster.agent.holdings import Holding
@@ -15,7 +15,7 @@ from cluster.parties import VRM
 from cluster.rpc.convert import VM_STATES
 from cluster.simulated.world import SimulatedWorld
 from cluster.vrm.facts import Facts, Known
-from fusion.arrays import Bools, Codes, Floats, Ints
+from fusion.arrays import Bools, Codes, Floats, Ints, places, same
 from fusion.fleet_view import STATES, FleetView
 from fusion.vm import ON_HOST
 
@@ -27,18 +27,20 @@ HELD: Bools = np.array([state in ON_HOST for state in STATES])
 NOWHERE = -1
 
 
-@dataclass(frozen=True, slots=True)
 class Instances:
     """Every VM that a powered host holds, in no particular order; states as in the protocol."""
 
-    number: Ints
-    host_row: Ints
-    state: Codes
+    __slots__ = ("columns", "host_row", "number", "state")
+
+    def __init__(self, columns: Ints) -> None:
+        self.columns = columns
+        self.number: Ints
+        self.host_row: Ints
+        self.state: Ints
+        self.number, self.host_row, self.state = columns
 
 
-NOTHING = Instances(
-    np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int8)
-)
+NOTHING = Instances(np.empty((3, 0), dtype=np.int64))
 
 
 @dataclass(slots=True, eq=False)
@@ -50,14 +52,15 @@ class Seat:
     agent: Agent | None = None
     view: FleetView | None = None
     answers: bool = False  # it lives, and does not hang
-    held: Instances = NOTHING  # as of the view
+    held: Instances = NOTHING  # as of the view; nothing while there is none
 
 
 class Scene:
     """The world as seen from outside, brought up to date by ``look``.
 
-    ``fresh`` are the seats with a view that was not there at the last look. ``known`` is what the
-    VRM knows, or knew when it died (``vrm_up``), and ``instances`` what there is.
+    ``fresh`` are the seats with a view that was not there at the last look, ``moved`` those whose
+    instances are others, with what they were. ``known`` is what the VRM knows, or knew when it died
+    (``vrm_up``), and ``instances`` what there is.
     """
 
     def __init__(self, world: SimulatedWorld) -> None:
@@ -70,6 +73,7 @@ class Scene:
         #: Since when nothing has been done to the world from outside, said at the end.
         self.calm_since_s = 0.0
         self.fresh: list[Seat] = []
+        self.moved: dict[Seat, Instances] = {}
         self.known: Known | None = None
         self.facts: Facts | None = None
         self.vrm_up = False
@@ -82,10 +86,13 @@ class Scene:
         self.twins: list[int] = []
         #: Which hosts have power and answer, by their row; another object whenever that changes.
         self.answers: Bools = np.zeros(len(self.hosts), dtype=np.bool_)
-        #: Whether the last look found something else than the one before.
+        #: Whether the last look may have found something else than the one before: of what the VRM
+        #: knows anything at all, its columns of hosts, and those of VMs or whose copies are void.
         self.instances_changed = False
-        self.known_changed = False
         self.answers_changed = False
+        self.known_changed = False
+        self.known_hosts_changed = False
+        self.known_vms_changed = False
         self._population = self._revision = -1
         self._seats = _seats(world)
         self._seat_of = {int(row): seat for seat in self._seats.values() for row in seat.rows}
@@ -101,16 +108,15 @@ class Scene:
         """Whether anything has been published, or the VRM has changed, since the last look."""
         # Asked at every instant of a run.
         world, facts = self._world, self.facts
-        if self._published or world.fabric.population != self._population:
-            return True
         vrm = world.vrm
-        if vrm is None or vrm.facts is not facts:
-            return True
-        if facts is not None and facts.revision != self._revision:
-            return True
-        if world.gateway is None and not self._position:
-            return False
-        return self._acknowledged() != self._position
+        return bool(
+            self._published
+            or world.fabric.population != self._population
+            or vrm is None
+            or vrm.facts is not facts
+            or (facts is not None and facts.revision != self._revision)
+            or (world.gateway is not None and self._acknowledged() != self._position)
+        )
 
     def look(self) -> None:
         """See everything as it is now."""
@@ -119,8 +125,8 @@ class Scene:
         self._look_at_vrm()
         self._position = self._acknowledged()
         if self.instances_changed:
-            self.twins = np.flatnonzero(np.bincount(self.instances.number) > 1).tolist()
-        if self.instances_changed or self.known_changed:
+            self.twins = places(np.bincount(self.instances.number) > 1).tolist()
+        if self.instances_changed or self.known_vms_changed:
             self._compare_owners()
 
     def holding(self, number: int, row: int) -> Holding | None:
@@ -149,28 +155,35 @@ class Scene:
     # Agents
 
     def _look_at_agents(self) -> None:
-        changed = self._look_at_processes()
+        self.moved = {}
+        population_changed = self._look_at_processes()
         self.fresh = []
         for seat in self._published:
             if seat.agent is not None:
                 self.fresh.append(seat)
                 last, seat.view = seat.view, seat.agent.view
                 if not _same_instances(last, seat.view):
-                    changed, seat.held = True, _held(seat.rows, seat.view)
+                    self._move(seat, _held(seat.rows, seat.view))
         self._published.clear()
-        self.instances_changed, self.answers_changed = changed, False
-        if changed:
-            self.instances = _instances(self._seats.values())
-            answers = self._answering()
-            if not np.array_equal(answers, self.answers):
+        self.instances_changed = population_changed or bool(self.moved)
+        self.answers_changed = False
+        if self.instances_changed:
+            held = [seat.held.columns for seat in self._seats.values()]
+            self.instances = Instances(np.concatenate(held, axis=1))
+            answers = self._answering(self._seats.values() if population_changed else self.moved)
+            if not same(answers, self.answers):
                 self.answers_changed, self.answers = True, answers
 
-    def _answering(self) -> Bools:
-        """Return which hosts have power and answer."""
-        answers = np.zeros(len(self.hosts), dtype=np.bool_)
-        for seat in self._seats.values():
-            if seat.view is not None and seat.answers:
-                answers[seat.rows] = seat.view.hosts.on
+    def _move(self, seat: Seat, held: Instances) -> None:
+        self.moved.setdefault(seat, seat.held)
+        seat.held = held
+
+    def _answering(self, seats: Iterable[Seat]) -> Bools:
+        """Return which hosts have power and answer, which is new for those of ``seats``."""
+        answers = self.answers.copy()
+        for seat in seats:
+            view = seat.view if seat.answers else None
+            answers[seat.rows] = view.hosts.on if view is not None else False
         return answers
 
     def _look_at_processes(self) -> bool:
@@ -185,6 +198,7 @@ class Scene:
             seat.answers = process is not None and not process.party.frozen
             if agent is not seat.agent:
                 seat.agent, seat.view = agent, None
+                self._move(seat, NOTHING)
                 if agent is not None:
                     self._follow(seat, agent)
         return True
@@ -203,8 +217,8 @@ class Scene:
             return
         number, owner_of = self.instances.number, self.known.vm_host_row
         known = number < len(owner_of)
-        owner = np.where(known, owner_of[np.where(known, number, 0)], NOWHERE)
-        self.misplaced = np.flatnonzero(owner != self.instances.host_row)
+        owner = owner_of[number * known]  # any, of a number that is not known
+        self.misplaced = places((owner != self.instances.host_row) | ~known)
         self.void = np.zeros(len(number), dtype=np.bool_)
         for k in self.misplaced.tolist():
             holding = self.holding(int(number[k]), int(self.instances.host_row[k]))
@@ -227,11 +241,25 @@ class Scene:
         if facts is None:
             up = False  # it lives, but has yet to read its store
         self.vrm_up = up
-        self.known_changed = False
-        if facts is not None and (facts is not self.facts or facts.revision != self._revision):
-            self.facts, self.known = facts, facts.known()
-            self._revision = facts.revision
-            self.known_changed = True
+        self.known_changed = self.known_hosts_changed = self.known_vms_changed = False
+        if facts is None or (facts is self.facts and facts.revision == self._revision):
+            return
+        before = self.known if facts is self.facts else None
+        self.facts, self.known, self._revision = facts, facts.known(), facts.revision
+        self.known_changed = True
+        self.known_hosts_changed = not _same_columns(before, self.known, _HOST_COLUMNS)
+        # Whose copies are void is told by what hosts hold as well.
+        self.known_vms_changed = bool(len(self.misplaced)) or not _same_columns(
+            before, self.known, _VM_COLUMNS
+        )
+
+
+_HOST_COLUMNS = attrgetter("host_state", "host_memory_committed_bytes")
+_VM_COLUMNS = attrgetter("vm_state", "vm_host_row", "vm_epoch")
+
+
+def _same_columns(before: Known | None, after: Known, columns: attrgetter[Any]) -> bool:
+    return before is not None and all(map(same, columns(before), columns(after)))
 
 
 def _seats(world: SimulatedWorld) -> dict[str, Seat]:
@@ -250,21 +278,8 @@ def _same_instances(before: FleetView | None, after: FleetView) -> bool:
     return (
         before is not None
         and before.vms.names is after.vms.names
-        and _same(before.vms.state, after.vms.state)
-        and _same(before.hosts.on, after.hosts.on)
-    )
-
-
-def _same(before: NDArray[Any], after: NDArray[Any]) -> bool:
-    return before is after or np.array_equal(before, after)
-
-
-def _instances(seats: Iterable[Seat]) -> Instances:
-    held = [NOTHING, *(seat.held for seat in seats if seat.view is not None)]
-    return Instances(
-        np.concatenate([each.number for each in held]),
-        np.concatenate([each.host_row for each in held]),
-        np.concatenate([each.state for each in held]),
+        and same(before.vms.state, after.vms.state)
+        and same(before.hosts.on, after.hosts.on)
     )
 
 
@@ -272,4 +287,5 @@ def _held(rows: Ints, view: FleetView) -> Instances:
     """Return the instances on the hosts of ``rows``, which ``view`` is of."""
     vms = view.vms
     held = HELD[vms.state] & view.hosts.on[vms.host_row]
-    return Instances(vms.number[held], rows[vms.host_row[held]], NUMBER_OF[vms.state[held]])
+    columns = (vms.number[held], rows[vms.host_row[held]], NUMBER_OF[vms.state[held]])
+    return Instances(np.array(columns, dtype=np.int64))

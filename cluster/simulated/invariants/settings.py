@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from cluster.simulated.invariants.agreement import grace_s
-from cluster.simulated.invariants.scene import Scene
+from cluster.simulated.invariants.scene import HELD, Scene
 from cluster.simulated.invariants.violation import Report
-from cluster.vrm.facts import Facts, VmFact
+from cluster.vrm.facts import Facts
 from fusion.fleet_view import FleetView
 from fusion.host import HostState
-from fusion.spec import CpuQos, VmSpec
-from fusion.vm import ON_HOST, VmState, vm_id
+from fusion.spec import VmSpec
+from fusion.vm import vm_id
 
 
 class Settings:
@@ -35,7 +35,7 @@ class Settings:
         #: and the settings that went with them.
         self._held: dict[str, tuple[object, dict[Key, _Settings]]] = {}
         #: By VM: a specification and settings, the very objects, that were found to agree.
-        self._agreed: dict[int, tuple[VmSpec, _Settings]] = {}
+        self._agreed: dict[int, tuple[VmSpec | None, _Settings | None]] = {}
 
     def check(self, scene: Scene, report: Report) -> None:
         if scene.now_s < self._looked_s + scene.datacenter.heartbeat_interval_s:
@@ -53,14 +53,16 @@ class Settings:
         if not self._differing and self._seen is not None and seen.is_as(self._seen):
             return
         self._seen, self._differing = seen, False
-        connected = {host.name for host in scene.facts.hosts() if host.state is HostState.NORMAL}
-        held = self._all_held(scene)
         before, self._since_s = self._since_s, {}
+        differing = self._all_differing(scene, scene.facts)
+        if not differing:
+            return
+        self._differing = True
+        connected = {host.name for host in scene.facts.hosts() if host.state is HostState.NORMAL}
         for vm in scene.facts.vms():
-            there = held.get((vm.number, vm.host))
-            if there is None or self._agrees(vm, there):
+            there = differing.get(vm.number)
+            if there is None:
                 continue
-            self._differing = True
             if vm.under_way or vm.host not in connected:
                 continue
             since_s = self._since_s[vm.number] = before.get(vm.number, scene.now_s)
@@ -70,17 +72,25 @@ class Settings:
                     identity,
                     vm.host,
                     text=f"since {since_s:.3f} s VM {identity} has had other settings on host "
-                    f"{vm.host} than the VRM: {there}, not {_wanted(vm)}",
+                    f"{vm.host} than the VRM: {there}, not {_wanted(vm.spec)}",
                 )
 
-    def _agrees(self, vm: VmFact, there: _Settings) -> bool:
-        spec, held = self._agreed.get(vm.number, (None, None))
-        if spec is vm.spec and held is there:
-            return True
-        if there != _wanted(vm):
-            return False
-        self._agreed[vm.number] = vm.spec, there
-        return True
+    def _all_differing(self, scene: Scene, facts: Facts) -> dict[int, _Settings]:
+        """Return what hosts hold of the VMs that have other settings there than the VRM's."""
+        held, agreed, nothing = self._all_held(scene), self._agreed, (None, None)
+        differing: dict[int, _Settings] = {}
+        for number, spec, host in facts.specs():
+            there = held.get((number, host))
+            if there is None:
+                continue
+            spec_then, there_then = agreed.get(number, nothing)
+            if spec_then is spec and there_then is there:
+                continue
+            if there == _wanted(spec):
+                agreed[number] = spec, there
+            else:
+                differing[number] = there
+        return differing
 
     def _all_held(self, scene: Scene) -> dict[Key, _Settings]:
         """Return what the agents' views say, looking only at those that are not as they were."""
@@ -116,23 +126,33 @@ class _Seen:
         )
 
 
+#: A VM's number, and the host that holds it.
 Key = tuple[int, str]
-_Settings = tuple[CpuQos, int, int]
 
 
-def _wanted(vm: VmFact) -> _Settings:
-    return vm.spec.cpu, vm.spec.vcpus, vm.spec.memory_bytes
+class _Settings(NamedTuple):
+    shares: int
+    limit_mhz: float
+    reservation_mhz: float
+    vcpus: int
+    memory_bytes: int
+
+
+def _wanted(spec: VmSpec) -> _Settings:
+    cpu = spec.cpu
+    return _Settings(cpu.shares, cpu.limit_mhz, cpu.reservation_mhz, spec.vcpus, spec.memory_bytes)
 
 
 def _held(view: FleetView) -> Iterator[tuple[Key, _Settings]]:
-    vms = view.vms
-    for row, number in enumerate(vms.number.tolist()):
-        state: VmState = vms.state_of(row)
-        if state in ON_HOST:
-            cpu = CpuQos(
-                shares=int(vms.cpu_shares[row]),
-                limit_mhz=float(vms.cpu_limit_mhz[row]),
-                reservation_mhz=float(vms.cpu_reservation_mhz[row]),
-            )
-            where = view.hosts.names[vms.host_row[row]]
-            yield (number, where), (cpu, int(vms.vcpus[row]), int(vms.memory_bytes[row]))
+    vms, names, there = view.vms, view.hosts.names, HELD[view.vms.state]
+    settings = (
+        vms.cpu_shares,
+        vms.cpu_limit_mhz,
+        vms.cpu_reservation_mhz,
+        vms.vcpus,
+        vms.memory_bytes,
+    )
+    hosts = [names[row] for row in vms.host_row[there].tolist()]
+    keys = zip(vms.number[there].tolist(), hosts, strict=True)
+    rows = zip(*(column[there].tolist() for column in settings), strict=True)
+    return zip(keys, map(_Settings._make, rows), strict=True)

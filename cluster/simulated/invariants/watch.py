@@ -14,6 +14,7 @@ from cluster.simulated.invariants.history import History
 from cluster.simulated.invariants.instances import SingleInstance
 from cluster.simulated.invariants.invariant import Invariant
 from cluster.simulated.invariants.passages import MemoryPassed
+from cluster.simulated.invariants.promises import PromisedEpochs
 from cluster.simulated.invariants.scene import Scene
 from cluster.simulated.invariants.settings import Settings
 from cluster.simulated.invariants.violation import Violation
@@ -23,6 +24,7 @@ from cluster.simulated.world import SimulatedWorld
 INVARIANTS: tuple[Callable[[], Invariant], ...] = (
     SingleInstance,
     ArrayEpochs,
+    PromisedEpochs,
     DurableEntries,
     Capacity,
     Agreement,

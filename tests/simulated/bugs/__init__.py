@@ -3,5 +3,5 @@
 They replace methods for as long as a block lasts; the product knows nothing of them. Each module
 has ``planted()``, what it does in its docstring, and ``SEEDS``: within so many it must be found.
 Where that takes other faults, more orders or another datacenter than most, it has its own ``PLAN``,
-``GAP_S`` or ``DATACENTER``.
+``GAP_S``, ``KINDS`` of orders or ``DATACENTER``, and ``AIMED`` faults.
 """

@@ -1,0 +1,18 @@
+"""Migrations under faults that are aimed at them: every invariant holds, whatever the seed."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.simulated.migration_trial import GAP_S, KINDS, PLAN, migrating_datacenter
+from tests.simulated.trial import run_trial, trials
+
+
+@pytest.mark.parametrize("seed", range(201, 201 + trials(2)))
+def test_nothing_is_wrong_with_migration(seed: int) -> None:
+    trial = run_trial(seed, migrating_datacenter(), plan=PLAN, gap_s=GAP_S, kinds=KINDS, aimed=True)
+    assert not trial.found, "\n".join([trial.found, *trial.history])
+    assert trial.shots > 5, "nothing was aimed at"
+    assert trial.migrations["moved"] > 2
+    assert trial.migrations["stayed"] > 2
+    assert trial.attempts > 500, "clients had no chance"
