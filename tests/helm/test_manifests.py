@@ -17,6 +17,7 @@ from tests.helm.chart import (
     container,
     helm,
     kinds,
+    loaded,
     named,
     notes,
     pod_templates,
@@ -26,7 +27,7 @@ from tests.helm.chart import (
 kubernetes_validate = pytest.importorskip("kubernetes_validate")
 
 EVERY_SET = pytest.mark.parametrize("values", VALUE_SETS.values(), ids=VALUE_SETS)
-KUBERNETES = ["1.25", kubernetes_validate.latest_version()]
+OLDEST, NEWEST = "1.25", kubernetes_validate.latest_version()
 CUSTOM_KINDS = {"RayCluster", "ServiceMonitor", "PrometheusRule"}
 #: What values may name without rendering it.
 EXTERNAL_SECRETS = {"ours", "token-of-ours"}
@@ -40,9 +41,18 @@ def test_lint_finds_nothing_to_complain_about(values: Values) -> None:
 
 
 @EVERY_SET
-@pytest.mark.parametrize("version", KUBERNETES)
-def test_objects_are_what_kubernetes_takes(values: Values, version: str) -> None:
-    manifests = rendered(values)
+def test_objects_are_what_kubernetes_takes(values: Values) -> None:
+    validate(rendered(values), NEWEST)
+
+
+@pytest.mark.parametrize("name", ["default", "kuberay-and-prometheus-operator"])
+def test_objects_are_what_the_oldest_kubernetes_takes_that_the_chart_allows(name: str) -> None:
+    assert loaded().metadata["kubeVersion"] == f">={OLDEST}.0-0"
+    validate(rendered(VALUE_SETS[name]), OLDEST)
+
+
+def validate(manifests: list[Manifest], version: str) -> None:
+    """Hold every built-in object to its schema, and pods of other ones as pod templates."""
     for one in manifests:
         if one["kind"] not in CUSTOM_KINDS:
             kubernetes_validate.validate(one, version, strict=True)
@@ -58,7 +68,7 @@ def test_validation_can_fail() -> None:
     template["spec"]["containers"][0]["imagePolicy"] = "Never"
     wrapped = {"apiVersion": "v1", "kind": "PodTemplate", "template": template}
     with pytest.raises(kubernetes_validate.ValidationError, match="imagePolicy"):
-        kubernetes_validate.validate(wrapped, KUBERNETES[-1], strict=True)
+        kubernetes_validate.validate(wrapped, NEWEST, strict=True)
 
 
 @EVERY_SET

@@ -56,3 +56,13 @@ def test_a_long_release_name_leaves_room_for_what_is_appended() -> None:
 
 def test_the_schema_knows_every_value_and_no_other() -> None:
     assert set(loaded().schema["properties"]) == {*loaded().values, "global"}
+
+
+def test_every_value_is_explained() -> None:
+    text = (CHART.parents[1] / "docs" / "kubernetes.md").read_text(encoding="utf-8")
+    table = text.partition("## Values")[2].partition("\n\nValues of")[0]
+    for name, value in loaded().values.items():
+        # Of an image, `tag` is no value to look up by its whole path.
+        paths = [f"{name}.{key}" for key in value] if isinstance(value, dict) and value else []
+        assert name in table
+        assert name == "image" or all(path in table for path in paths), name
