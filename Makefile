@@ -15,7 +15,7 @@ demo: .venv/installed
 
 # What is live has the machine to itself; the rest shares it out, a process a core.
 test: .venv/installed
-	$(BIN)/python -m pytest tests/fusion tests/cluster tests/simulated -n auto --dist worksteal
+	$(BIN)/python -m pytest tests/fusion tests/cluster tests/simulated tests/helm -n auto --dist worksteal
 	$(BIN)/python -m pytest tests/live
 
 lint: .venv/installed

@@ -1,0 +1,79 @@
+"""Dashboards and rules that lie in the chart's files reach Grafana's sidecar and Prometheus."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.helm.chart import CHART, NAMESPACE, RELEASE, Manifest, Values, helm, named, objects
+
+DASHBOARD = {"title": "Hosts", "panels": [{"legendFormat": "{{host}}", "expr": 'a{b="$host"}'}]}
+RULES = {
+    "groups": [
+        {
+            "name": "hosts",
+            "rules": [
+                {
+                    "alert": "ProcessDown",
+                    "expr": 'up{job="fusion-@datacenter@"} == 0',
+                    "annotations": {"summary": "{{ $labels.process }} is silent"},
+                }
+            ],
+        }
+    ]
+}
+
+
+@pytest.fixture(scope="module")
+def chart(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The chart with one dashboard and one file of rules, whatever else it has."""
+    folder = tmp_path_factory.mktemp("chart") / "fusion"
+    shutil.copytree(CHART, folder)
+    lay(folder / "files" / "dashboards" / "sample-hosts.json", json.dumps(DASHBOARD))
+    lay(folder / "files" / "rules" / "sample.yaml", yaml.safe_dump(RULES))
+    return helm.Chart.load(folder)
+
+
+def lay(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+
+
+def rendered_from(chart: Any, values: Values) -> list[Manifest]:
+    pages = chart.render(values, name=RELEASE, namespace=NAMESPACE)
+    return objects(page for name, page in pages.items() if not name.endswith("NOTES.txt"))
+
+
+def test_a_dashboard_is_a_config_map_with_the_sidecars_label(chart: Any) -> None:
+    values = {"monitoring": {"dashboardLabels": {"grafana_dashboard": "1", "team": "chaos"}}}
+    one = named(rendered_from(chart, values), "ConfigMap", f"{RELEASE}-dashboard-sample-hosts")
+    labels = one["metadata"]["labels"]
+    assert (labels["grafana_dashboard"], labels["team"]) == ("1", "chaos")
+    assert json.loads(one["data"]["sample-hosts.json"]) == DASHBOARD
+
+
+def test_rules_are_the_operators_where_it_is(chart: Any) -> None:
+    values = {"monitoring": {"operator": True, "labels": {"release": "prometheus"}}}
+    one = named(rendered_from(chart, values), "PrometheusRule", f"{RELEASE}-rules-sample")
+    assert one["metadata"]["labels"]["release"] == "prometheus"
+    assert one["spec"] == about(RELEASE)
+
+
+def test_rules_are_a_file_otherwise(chart: Any) -> None:
+    values = {"datacenter": {"datacenter": "dc-7", "hosts": [{"name": "h"}]}}
+    one = named(rendered_from(chart, values), "ConfigMap", f"{RELEASE}-rules-sample")
+    assert yaml.safe_load(one["data"]["sample.yaml"]) == about("dc-7")
+
+
+def about(datacenter: str) -> Any:
+    return json.loads(json.dumps(RULES).replace("@datacenter@", datacenter))
+
+
+def test_without_monitoring_there_is_neither(chart: Any) -> None:
+    manifests = rendered_from(chart, {"monitoring": {"enabled": False}})
+    assert "sample" not in json.dumps(manifests)
