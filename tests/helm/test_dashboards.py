@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,18 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.helm.chart import CHART, NAMESPACE, RELEASE, Manifest, Values, helm, named, objects
+from tests.helm.chart import (
+    CHART,
+    CUSTOM_DATACENTER,
+    NAMESPACE,
+    RELEASE,
+    ROOT,
+    Manifest,
+    Values,
+    helm,
+    named,
+    objects,
+)
 
 DASHBOARD = {"title": "Hosts", "panels": [{"legendFormat": "{{host}}", "expr": 'a{b="$host"}'}]}
 RULES = {
@@ -77,3 +89,17 @@ def about(datacenter: str) -> Any:
 def test_without_monitoring_there_is_neither(chart: Any) -> None:
     manifests = rendered_from(chart, {"monitoring": {"enabled": False}})
     assert "sample" not in json.dumps(manifests)
+
+
+def test_the_charts_files_are_as_the_generator_writes_them() -> None:
+    generator = runpy.run_path(str(ROOT / "scripts" / "write_chart_files.py"))
+    for path, text in generator["chart_files"]().items():
+        stale = f"{path} is stale; run python scripts/write_chart_files.py"
+        assert (CHART / "files" / path).read_text(encoding="utf-8") == text, stale
+
+
+def test_the_charts_rules_are_of_its_own_datacenter() -> None:
+    rendered = rendered_from(helm.Chart.load(CHART), {"datacenter": CUSTOM_DATACENTER})
+    pages = "".join(json.dumps(one) for one in rendered)
+    assert "@datacenter@" not in pages
+    assert "fusion-custom-alerts" in pages
