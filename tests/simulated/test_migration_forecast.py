@@ -102,7 +102,9 @@ class Datacentre:
         return self.world.vrm.facts
 
     def migrate(self, vm: str, host: str, settings: common_pb2.MigrationSettings) -> None:
-        order = vrm_pb2.MigrateVmOrder(request_id=f"{vm}>{host}", vm=vm, host=host)
+        order = vrm_pb2.MigrateVmOrder(
+            request_id=f"{vm}>{host} at {self.world.loop.now_s}", vm=vm, host=host
+        )
         order.settings.CopyFrom(settings)
 
         async def give() -> vrm_pb2.Task:
