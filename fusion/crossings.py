@@ -125,14 +125,15 @@ class Crossings(Domains):
         """Return at which share of its full rates a guest writes its memory now, 0 to 1.
 
         See ``fusion.memory.spec.GuestMemory``: it follows the load, and how much of what the guest
-        wants of its processors it gets. 0 while it is frozen or paused.
+        wants of its processors it gets. Who is throttled writes less by that share at the least,
+        however little it wants: that is what it is throttled for. 0 while it is frozen or paused.
         """
         row, vms = self._vm(host, number), self._vms
         if vms.guest[row] == Guest.IDLE:
             return 0.0
         self._processors.settle(self.now_s)
         demand_mhz, idle_share = float(vms.demand_mhz[row]), float(vms.idle_share[row])
-        if demand_mhz <= 0:
-            return idle_share
-        busy = demand_mhz / float(vms.vcpus[row] * vms.vcpu_mhz[row])
-        return (idle_share + (1.0 - idle_share) * busy) * float(vms.used_mhz[row]) / demand_mhz
+        busy, most = demand_mhz / float(vms.vcpus[row] * vms.vcpu_mhz[row]), 1.0
+        if demand_mhz > 0:
+            most = float(vms.used_mhz[row]) / demand_mhz
+        return (idle_share + (1.0 - idle_share) * busy) * min(most, 1.0 - float(vms.throttle[row]))

@@ -45,6 +45,9 @@ MIGRATIONS = {
 PATIENCE_INTERVALS = 2.0
 REPEATS = 3
 
+#: So many of the hosts are emptied at times.
+EMPTIED_SHARE = 0.25
+
 #: So many migrations are thought of when one is to be cancelled.
 LATELY = 3
 
@@ -66,9 +69,10 @@ class Operations:
     """Gives orders at exponentially distributed intervals, however far earlier ones are.
 
     VMs are picked from those of the file and those it has created itself, at times the same one
-    twice in a row; hosts that are emptied get their VMs back in time. Refusals are taken as they
-    come; a call that broke is repeated under its id. ``kinds`` says how often they do what, in
-    proportion; without that they do everything.
+    twice in a row; the hosts that are emptied at times are always the same few, so that there is
+    room for all VMs whenever the orders end. Refusals are taken as they come; a call that broke is
+    repeated under its id. ``kinds`` says how often they do what, in proportion; without that they
+    do everything.
     ``outcomes`` counts the answers by kind of order and status.
     """
 
@@ -93,7 +97,7 @@ class Operations:
         self._last_picked = ""
         self._kinds = kinds or (KINDS | MIGRATIONS if datacenter.arrays else KINDS)
         self._hosts = [host.name for host in datacenter.hosts]
-        self._emptied: list[str] = []
+        self._emptied = self._hosts[: max(1, int(EMPTIED_SHARE * len(self._hosts)))]
         self._migrations: list[str] = []  # tasks, also of such as have ended
         self.outcomes: Counter[tuple[str, str]] = Counter()
         self.last_order_s = 0.0
@@ -135,11 +139,8 @@ class Operations:
     def _pick(self, order: Order) -> str:
         """Return what ``order`` is about."""
         match order.kind:
-            case "evacuate":
-                self._emptied.append(_one_of(self._hosts, order.pick))
-                return self._emptied[-1]
-            case "bring-back":
-                return self._emptied.pop(0) if self._emptied else self._hosts[0]
+            case "evacuate" | "bring-back":
+                return _one_of(self._emptied, order.pick)
             case _:
                 return self._pick_vm(order)
 

@@ -164,8 +164,8 @@ class TestWritePace:
         spec = replace(VM, memory=GuestMemory(idle_share=0.2), workload=Constant(50))
         fleet = migrating(spec)
         assert fleet.write_pace(SOURCE, 1) == pytest.approx(0.2 + 0.8 * 0.5)
-        fleet.throttle(SOURCE, 1, 0.75)  # it gets 500 of the 1,000 MHz that it wants
-        assert fleet.write_pace(SOURCE, 1) == pytest.approx((0.2 + 0.8 * 0.5) / 2)
+        fleet.throttle(SOURCE, 1, 0.75)  # it still gets 500 of the 1,000 MHz that it wants
+        assert fleet.write_pace(SOURCE, 1) == pytest.approx((0.2 + 0.8 * 0.5) / 4)
         fleet.add_load(SOURCE, 1, 50)
         assert fleet.write_pace(SOURCE, 1) == pytest.approx(0.25)
         fleet.suspend_for_hand_over(SOURCE, 1)

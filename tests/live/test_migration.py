@@ -138,9 +138,9 @@ def test_a_vm_whose_destination_dies_in_pre_copy_runs_on_at_its_source(up: Launc
     assert said.returncode == 1
     assert destination in said.stderr
     assert vms(up)["db"] == (source, "running")
+    becomes(lambda: {state for _, state in vms(up).values()}, {"running"}, within_s=60.0)
     (db,) = [vm["id"] for vm in up.told("vm", "list")["vms"] if vm["name"] == "db"]
     assert up.held()[db][0] == source
-    becomes(lambda: {state for _, state in vms(up).values()}, {"running"}, within_s=60.0)
     assert_nothing_is_lost(up, "lost_durable")  # of what the dead host had in memory, some is
 
 
