@@ -53,12 +53,13 @@ class Struck:
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """The way of one VM back, phase by phase: (phase, seconds)."""
+    """The way of one VM back, phase by phase: (phase, seconds), the first from ``began_s``."""
 
     vm: str
     from_host: str
     to_host: str
     cause: str
+    began_s: float
     phases: tuple[tuple[str, float], ...]
     outcome: str
 
