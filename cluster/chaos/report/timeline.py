@@ -1,0 +1,183 @@
+"""The picture of a run: what was done, what became of hosts and VMs, and what clients saw, on one
+time axis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cluster.chaos.report.axis import TimeAxis, united
+from cluster.chaos.report.elements import Child, Markup, element
+from cluster.chaos.report.gauges import gauge_lanes
+from cluster.chaos.report.lanes import Bar, Row, group, lane, marks, rows_as_lanes
+from cluster.chaos.report.phases import PhaseColours, phase_bars
+from cluster.chaos.report.plots import background, cloud, scale
+from cluster.chaos.report.words import counted, seconds
+from fusion.experiment.evidence import ClientSeen, Evidence, Moved, Run, Span, Struck
+
+#: States in which nothing is wrong.
+USUAL = frozenset({"normal", "running", "up", "on"})
+
+#: Classes of states, for their colours.
+_STYLES = {
+    **dict.fromkeys(USUAL, "well"),
+    **dict.fromkeys(("booting", "initialising", "starting", "migrating"), "coming"),
+    **dict.fromkeys(("disconnected", "isolated", "unknown", "fault-resuming"), "doubtful"),
+    **dict.fromkeys(("maintenance", "paused"), "wanted"),
+    **dict.fromkeys(("powered-off", "stopped"), "off"),
+}
+_SEVERITIES = ("error", "warning", "info")
+
+
+def timeline(evidence: Evidence, axis: TimeAxis) -> Markup:
+    """Return the picture; lanes of which there is nothing to tell are left out."""
+    run = evidence.run
+    colours = PhaseColours.of(run.recoveries)
+    hosts, quiet = _states(run.states)
+    struck = [(fault.began_s, _until(fault.ended_s, axis)) for fault in run.faults]
+    ended_s = run.looks[-1].at_s if run.aborted and run.looks else None
+    groups = [
+        group(
+            "Faults", rows_as_lanes(axis, [_fault(fault, axis) for fault in run.faults], "fault")
+        ),
+        group("States", rows_as_lanes(axis, hosts, "entity"), quiet),
+        group("Restarts", rows_as_lanes(axis, _restarts(run, colours), "restart")),
+        group("Migrations", rows_as_lanes(axis, _migrations(run.migrations), "migration")),
+        group("Clients", _clients(axis, run.clients)),
+        group("Figures", gauge_lanes(axis, evidence), _key_of_curves()),
+        group("Events of the platform", _events(axis, run)),
+    ]
+    return element(
+        "div",
+        background(axis, united(struck), ended_s),
+        lane("Time since the first look", scale(axis), "scale"),
+        groups,
+        class_="timeline",
+        data_end=f"{axis.end_s:g}",
+    )
+
+
+def axis_of(evidence: Evidence) -> TimeAxis:
+    """Return an axis from the first look to the end of the experiment, or of the run if later."""
+    last_s = max((look.at_s for look in evidence.run.looks), default=0.0)
+    return TimeAxis(max(evidence.experiment.duration_s, last_s, 1.0))
+
+
+def _until(to_s: float, axis: TimeAxis) -> float:
+    return min(to_s, axis.end_s)
+
+
+def _fault(fault: Struck, axis: TimeAxis) -> Row:
+    kind = fault.kind.replace("_", " ")
+    targets = ", ".join(fault.targets)
+    lasted = seconds(_until(fault.ended_s, axis) - fault.began_s)
+    title = f"{fault.name}: {kind} of {targets} from {seconds(fault.began_s)} for {lasted}"
+    notes = [] if fault.observed else ["not observed"]
+    notes += [f"not undone: {fault.unhealed}"] if fault.unhealed else []
+    bar = Bar(fault.began_s, _until(fault.ended_s, axis), "fault", title, fault.name)
+    return Row(f"{kind}: {targets}", [bar], "; ".join(notes))
+
+
+def _states(spans: Sequence[Span]) -> tuple[list[Row], str]:
+    """Return rows of what was ever troubled, and a sentence about the rest."""
+    of_entity: dict[str, list[Span]] = {}
+    for span in spans:
+        of_entity.setdefault(span.entity, []).append(span)
+    troubled = {
+        entity: found
+        for entity, found in of_entity.items()
+        if any(span.state not in USUAL for span in found)
+    }
+    rows = [Row(entity, [_state(span) for span in found]) for entity, found in troubled.items()]
+    quiet = len(of_entity) - len(troubled)
+    return rows, f"{counted(quiet, 'other')} as usual all the time" if quiet else ""
+
+
+def _state(span: Span) -> Bar:
+    title = f"{span.entity} {span.state} from {seconds(span.from_s)} to {seconds(span.to_s)}"
+    style = _STYLES.get(span.state, "broken")
+    return Bar(span.from_s, span.to_s, style, title, "" if span.state in USUAL else span.state)
+
+
+def _restarts(run: Run, colours: PhaseColours) -> list[Row]:
+    ordered = sorted(run.recoveries, key=lambda recovery: (recovery.began_s, recovery.vm))
+    return [
+        Row(recovery.vm, phase_bars(recovery, colours, recovery.began_s), recovery.to_host)
+        for recovery in ordered
+    ]
+
+
+def _migrations(migrations: Sequence[Moved]) -> list[Row]:
+    return [
+        Row(
+            moved.vm,
+            [
+                Bar(
+                    moved.began_s,
+                    moved.ended_s,
+                    "moved" if moved.downtime_s else "unmoved",
+                    f"{moved.vm} from {moved.source} to {moved.destination}: {moved.outcome}, "
+                    f"in {seconds(moved.ended_s - moved.began_s)}, "
+                    f"paused for {seconds(moved.downtime_s)}",
+                    moved.outcome,
+                )
+            ],
+            moved.destination,
+        )
+        for moved in migrations
+    ]
+
+
+def _clients(axis: TimeAxis, clients: Sequence[ClientSeen]) -> list[Markup]:
+    missed = sorted((c for c in clients if c.gaps), key=lambda c: (-c.longest_gap_s, c.name))
+    gaps = [
+        Row(
+            client.name,
+            [
+                Bar(from_s, _until(to_s, axis), "gap", _gap(client, from_s, to_s))
+                for from_s, to_s in client.gaps
+            ],
+            seconds(client.longest_gap_s),
+        )
+        for client in missed
+    ]
+    lanes = rows_as_lanes(axis, gaps, "client", "with gaps")
+    points = [point for client in clients for point in client.latencies]
+    if any(value_s > 0 for _, value_s in points):
+        label = f"Latency of {counted(len(clients), 'client')}"
+        note = element("small", "every answer is a dot; the scale is logarithmic")
+        lanes.append(lane([label, note], cloud(axis, label, points)))
+    return lanes
+
+
+def _gap(client: ClientSeen, from_s: float, to_s: float) -> str:
+    return f"{client.name} had no answer for {seconds(to_s - from_s)}, from {seconds(from_s)}"
+
+
+def _key_of_curves() -> Child:
+    return [
+        element("i", class_="key run"),
+        "this run ",
+        element("i", class_="key control"),
+        "without faults ",
+        element("i", class_="key bound"),
+        "bound",
+    ]
+
+
+def _events(axis: TimeAxis, run: Run) -> list[Markup]:
+    lanes = []
+    for severity in _SEVERITIES:
+        found = [
+            Bar(
+                event.at_s,
+                event.at_s,
+                f"event {severity}",
+                f"{seconds(event.at_s)} {event.message}",
+            )
+            for event in run.events
+            if event.severity == severity
+        ]
+        if found:
+            lanes.append(marks(axis, severity, found))
+    return lanes

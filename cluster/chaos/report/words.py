@@ -1,0 +1,105 @@
+"""Figures, values and moments as people read them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from fusion.experiment.evidence import Judgement
+from fusion.experiment.figures import FIGURES
+from fusion.experiment.spec import Comparison, Condition, When
+from fusion.units import format_duration
+
+NOTHING = "–"
+
+JUDGEMENTS = {
+    Judgement.PASS: "Pass",
+    Judgement.FAIL: "Fail",
+    Judgement.INCONCLUSIVE: "Inconclusive",
+    Judgement.ABORTED: "Aborted",
+}
+
+MOMENTS = {
+    When.START: "before the faults",
+    When.END: "after all has healed",
+    When.EDGE: "before the faults and after all has healed",
+    When.CONTINUOUS: "all the time",
+    When.ON_CHAOS: "while a fault lasts",
+}
+
+_COMPARISONS = {Comparison.AT_LEAST: "≥", Comparison.AT_MOST: "≤", Comparison.EQUAL: "="}
+_WORDS = {"vm": "VM", "vms": "VMs", "vrm": "VRM", "cpu": "CPU", "rto": "RTO", "p95": "p95"}
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A figure, of all VMs or of a class of them: ``figure`` or ``figure@pattern``."""
+
+    figure: str
+    vms: str = ""
+
+    @classmethod
+    def of(cls, condition: Condition) -> Key:
+        return cls(condition.figure, condition.vms)
+
+    @classmethod
+    def parsed(cls, text: str) -> Key:
+        figure, _, vms = text.partition("@")
+        return cls(figure, vms)
+
+    def __str__(self) -> str:
+        return f"{self.figure}@{self.vms}" if self.vms else self.figure
+
+    @property
+    def title(self) -> str:
+        """The figure's name in words: ``Longest gap of web-*``."""
+        name = self.figure.removesuffix("_s").removesuffix("_share")
+        words = " ".join(_WORDS.get(word, word) for word in name.split("_"))
+        of = f" of {self.vms}" if self.vms else ""
+        return f"{words[:1].upper()}{words[1:]}{of}"
+
+    @property
+    def meaning(self) -> str:
+        figure = FIGURES.get(self.figure)
+        return figure.meaning if figure else ""
+
+    @property
+    def unit(self) -> str:
+        figure = FIGURES.get(self.figure)
+        return figure.unit if figure else ""
+
+    def shown(self, value: float | None) -> str:
+        """Return ``value`` with this figure's unit."""
+        if value is None or math.isnan(value):
+            return NOTHING
+        match self.unit:
+            case "s":
+                return seconds(value)
+            case "share":
+                return share(value)
+            case unit:
+                return f"{value:,.5g} {unit}".strip()
+
+
+def bound(condition: Condition) -> str:
+    """Return the bound of ``condition`` with its comparison: ``≤ 30s``."""
+    return f"{_COMPARISONS[condition.comparison]} {Key.of(condition).shown(condition.bound)}"
+
+
+def seconds(value_s: float) -> str:
+    return "∞" if math.isinf(value_s) else format_duration(value_s)
+
+
+def share(value: float) -> str:
+    """Return a share in per cent; one that is not quite all, or nothing, never looks like it."""
+    text = f"{value * 100:.5g}"
+    if value < 1 and text == "100":
+        return "> 99.999 %"
+    if 0 < value < 1e-6:
+        return "< 0.0001 %"
+    return f"{text} %"
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """Return ``1 host``, ``3 hosts``."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
