@@ -108,15 +108,20 @@ def select(
     parties: Parties,
     host_of: Mapping[str, str],
     rng: np.random.Generator,
+    *,
+    barred: frozenset[str] = frozenset(),
 ) -> tuple[str, ...]:
-    """Return whom ``selector`` strikes, as things are: of its candidates so many as it says.
+    """Return whom ``selector`` strikes, as things are: of its candidates so many as it says, but
+    none of the ``barred``.
 
     Raises ``NotFound`` where there are none, or not so many.
     """
-    found = candidates(selector, roles, parties, host_of)
-    count = size_of(selector, len(found))
-    if count > len(found):
+    everybody = candidates(selector, roles, parties, host_of)
+    count = size_of(selector, len(everybody))
+    found = [name for name in everybody if name not in barred]
+    if not found or (selector.count and count > len(found)):
         raise NotFound(f"matches {len(found)}, which is fewer than the {count} that are wanted")
+    count = min(count, len(found))
     drawn = rng.choice(len(found), size=count, replace=False)
     return tuple(found[place] for place in sorted(drawn.tolist()))
 
