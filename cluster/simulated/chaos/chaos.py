@@ -60,9 +60,19 @@ class Chaos:
         self._world.trace.note(self.healed_at_s, "all faults have healed")
 
     async def _happen(self, fault: Fault) -> None:
+        async with self.struck_by(fault):
+            await self._world.clock.sleep(fault.lasts_s)
+
+    @asynccontextmanager
+    async def struck_by(self, fault: Fault) -> AsyncIterator[None]:
+        """Within the block ``fault`` lasts, however long that is.
+
+        Raises ``NotFound`` where it names a host that the world has not.
+        """
+        _check_names(self._world, (fault,))
         self._tell("begins", fault)
         async with self._under(fault):
-            await self._world.clock.sleep(fault.lasts_s)
+            yield
             self._tell("ends", fault)
 
     @asynccontextmanager
