@@ -197,6 +197,8 @@ def aborted() -> Evidence:
     run = replace(
         evidence.run,
         looks=evidence.run.looks[:56],
+        states=evidence.run.states[:10],
+        migrations=(),
         faults=(
             Struck(
                 "the link is cut",

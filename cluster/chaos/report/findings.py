@@ -13,7 +13,7 @@ _SHAPES = {
     Judgement.PASS: "M5 12.5l4.5 4.5L19 7.5",
     Judgement.FAIL: "M6.5 6.5l11 11M17.5 6.5l-11 11",
     Judgement.INCONCLUSIVE: "M9 9.5a3 3 0 1 1 4.4 2.6c-.9.5-1.4 1-1.4 2v.4M12 17.6v.1",
-    Judgement.ABORTED: "M8 8h8v8H8z",
+    Judgement.ABORTED: "M6 6h12v12H6z",
 }
 
 

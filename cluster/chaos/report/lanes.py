@@ -11,10 +11,11 @@ from cluster.chaos.report.words import counted
 
 #: With more rows they get thin and lose their labels; with more still, some are left out.
 MOST_LABELLED = 12
-MOST_DRAWN = 160
+MOST_DRAWN = 240
 
 _ROW_HEIGHT = 16
-_THIN_HEIGHT = 4
+_SEPARATE = 60  # more thin rows than these have no gaps between them
+_TOLD = 6  # bars that a screen reader is told of, of a lane
 _VISIBLE = 0.0025  # of the width
 _WORTH_WORDS = 0.05  # bars of this share of the width have room for some
 
@@ -60,13 +61,13 @@ def group(title: str, lanes: Sequence[Markup], note: Child = None) -> Markup | N
 def rows_as_lanes(axis: TimeAxis, rows: Sequence[Row], noun: str, note: str = "") -> list[Markup]:
     """Return a lane per row, or one lane of thin rows where there are many, named by ``noun``."""
     if len(rows) <= MOST_LABELLED:
-        return [lane([row.name, _note(row.note)], _plot(axis, [row], _ROW_HEIGHT)) for row in rows]
+        return [lane([row.name, _note(row.note)], _plot(axis, row)) for row in rows]
     drawn = rows[:MOST_DRAWN]
     left_out = len(rows) - len(drawn)
     notes = [note] if note else []
     notes += [f"{left_out} of them not drawn"] if left_out else []
     label = [counted(len(rows), noun), _note(", ".join(notes))]
-    return [lane(label, _plot(axis, drawn, _THIN_HEIGHT), "dense")]
+    return [lane(label, _dense_plot(axis, drawn), "dense")]
 
 
 def marks(axis: TimeAxis, name: str, bars: Sequence[Bar]) -> Markup:
@@ -90,34 +91,54 @@ def _note(text: str) -> Markup | None:
     return element("small", text) if text else None
 
 
-def _plot(axis: TimeAxis, rows: Sequence[Row], row_height: int) -> Markup:
-    name = rows[0].name if len(rows) == 1 else f"{rows[0].name} and {len(rows) - 1} more"
-    told = "; ".join(bar.title for row in rows[:3] for bar in row.bars[:4])
-    bars = [
-        _bar(axis, bar, number * row_height + 1, row_height - (4 if row_height > 8 else 1))
-        for number, row in enumerate(rows)
-        for bar in row.bars
-    ]
-    return picture(f"{name}: {told}", row_height * len(rows), bars)
+def _plot(axis: TimeAxis, row: Row) -> Markup:
+    bars = [_bar(axis, bar) for bar in row.bars]
+    return picture(f"{row.name}: {_told(row.bars)}", _ROW_HEIGHT, bars)
 
 
-def _bar(axis: TimeAxis, bar: Bar, y: int, height: int) -> Markup:
-    width = max(axis.width(bar.from_s, bar.to_s), _VISIBLE)
-    words = None
-    if bar.words and width >= _WORTH_WORDS and height > 8:
-        words = element("text", bar.words, x=4, y=height - 2.5)
+def _bar(axis: TimeAxis, bar: Bar) -> Markup:
+    width = _width(axis, bar)
+    words = element("text", bar.words, x=4, y=10) if width >= _WORTH_WORDS else None
     # A picture in the picture cuts off words that are longer than the bar.
     return element(
         "svg",
         element("title", bar.title),
-        element("rect", width="100%", height=height, rx=1.5),
+        element("rect", width="100%", height="100%", rx=1.5, class_=f"bar {bar.style}"),
         words,
         x=percent(axis.place(bar.from_s)),
-        y=y,
+        y=1,
         width=percent(width),
-        height=height,
-        class_=f"bar {bar.style}",
+        height=_ROW_HEIGHT - 4,
+        class_="cut",
     )
+
+
+def _dense_plot(axis: TimeAxis, rows: Sequence[Row]) -> Markup:
+    height, gap = (4, 1) if len(rows) <= _SEPARATE else (2, 0)
+    bars = [
+        element(
+            "rect",
+            element("title", bar.title),
+            x=percent(axis.place(bar.from_s)),
+            y=number * height,
+            width=percent(_width(axis, bar)),
+            height=height - gap,
+            class_=f"bar {bar.style}",
+        )
+        for number, row in enumerate(rows)
+        for bar in row.bars
+    ]
+    told = f"{_told(rows[0].bars)}; and {len(rows) - 1} more"
+    return picture(told, height * len(rows) + 4, bars)
+
+
+def _width(axis: TimeAxis, bar: Bar) -> float:
+    return max(axis.width(bar.from_s, bar.to_s), _VISIBLE)
+
+
+def _told(bars: Sequence[Bar]) -> str:
+    told = "; ".join(bar.title for bar in bars[:_TOLD])
+    return told if len(bars) <= _TOLD else f"{told}; and {len(bars) - _TOLD} more"
 
 
 def picture(label: str, height: int, children: Child) -> Markup:

@@ -26,7 +26,9 @@ def page(evidence: Evidence) -> Markup:
         verdict(evidence),
         warnings(evidence),
         measures(evidence),
-        section("Findings", findings(evidence), summary(evidence)),
+        section("Findings", findings(evidence), summary(evidence))
+        if evidence.verdict.findings
+        else None,
         section("What happened when", timeline(evidence, axis_of(evidence))),
         section("How each VM came back", stacked(run.recoveries), recovered)
         if run.recoveries

@@ -59,7 +59,7 @@ def stacked(recoveries: Sequence[Recovery]) -> Markup:
         element(
             "div",
             background(axis, [], None),
-            lane("Time since the last sign of life", scale(axis), "scale"),
+            lane("Since the last sign of life", scale(axis), "scale"),
             rows_as_lanes(axis, rows, "restart"),
             class_="timeline",
             data_end=f"{axis.end_s:g}",

@@ -10,7 +10,7 @@ from cluster.chaos.report.axis import TimeAxis, united
 from cluster.chaos.report.elements import Child, Markup, element
 from cluster.chaos.report.gauges import gauge_lanes
 from cluster.chaos.report.lanes import Bar, Row, group, lane, marks, rows_as_lanes
-from cluster.chaos.report.phases import PhaseColours, phase_bars
+from cluster.chaos.report.phases import PhaseColours, lasting_s, phase_bars
 from cluster.chaos.report.plots import background, cloud, scale
 from cluster.chaos.report.words import counted, seconds
 from fusion.experiment.evidence import ClientSeen, Evidence, Moved, Run, Span, Struck
@@ -100,7 +100,7 @@ def _state(span: Span) -> Bar:
 
 
 def _restarts(run: Run, colours: PhaseColours) -> list[Row]:
-    ordered = sorted(run.recoveries, key=lambda recovery: (recovery.began_s, recovery.vm))
+    ordered = sorted(run.recoveries, key=lambda each: (each.began_s, lasting_s(each)))
     return [
         Row(recovery.vm, phase_bars(recovery, colours, recovery.began_s), recovery.to_host)
         for recovery in ordered
@@ -155,13 +155,10 @@ def _gap(client: ClientSeen, from_s: float, to_s: float) -> str:
 
 
 def _key_of_curves() -> Child:
+    words = {"run": "this run", "control": "without faults", "bound": "bound"}
     return [
-        element("i", class_="key run"),
-        "this run ",
-        element("i", class_="key control"),
-        "without faults ",
-        element("i", class_="key bound"),
-        "bound",
+        element("span", element("i", class_=f"key {style}"), text, class_="keyed")
+        for style, text in words.items()
     ]
 
 

@@ -78,7 +78,7 @@ class Key:
             case "share":
                 return share(value)
             case unit:
-                return f"{value:,.5g} {unit}".strip()
+                return f"{value:,.5g} {_one(unit) if value == 1 else unit}".strip()
 
 
 def bound(condition: Condition) -> str:
@@ -100,6 +100,14 @@ def share(value: float) -> str:
     return f"{text} %"
 
 
-def counted(number: int, noun: str, plural: str = "") -> str:
+def counted(number: int, noun: str) -> str:
     """Return ``1 host``, ``3 hosts``."""
-    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+    return f"{number:,} {noun if number == 1 else _many(noun)}"
+
+
+def _many(noun: str) -> str:
+    return f"{noun.removesuffix('y')}ies" if noun.endswith("y") else f"{noun}s"
+
+
+def _one(nouns: str) -> str:
+    return f"{nouns.removesuffix('ies')}y" if nouns.endswith("ies") else nouns.removesuffix("s")
