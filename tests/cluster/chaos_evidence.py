@@ -107,6 +107,8 @@ def passed() -> Evidence:
             Span("cna-03", "faulty", 24.2, 61.0),
             Span("cna-03", "booting", 61.0, 84.0),
             Span("cna-03", "normal", 84.0, LASTS_S),
+            Span("web-01", "unknown", 23.0, 30.6),
+            Span("web-01", "starting", 30.6, 40.7),
         ),
         faults=(
             Struck("a host dies", "host_crash", ("cna-03",), (), STRUCK_S, HEALED_S, observed=True),

@@ -17,10 +17,10 @@ from cluster.chaos.report.elements import element
 from cluster.chaos.report.gauges import shown_gauges
 from cluster.chaos.report.moments import alarmed_after_s, recovered_after_s
 from cluster.chaos.report.page import page
-from cluster.chaos.report.words import Key, counted, share
+from cluster.chaos.report.words import Key, bound, counted, share
 from fusion.experiment.evidence import Evidence, Look, Told
 from tests.cluster import chaos_evidence
-from tests.cluster.chaos_evidence import HEALED_S, LASTS_S, STRUCK_S
+from tests.cluster.chaos_evidence import GAP, HEALED_S, LASTS_S, LOST, STRUCK_S
 
 
 class Balanced(HTMLParser):
@@ -92,7 +92,15 @@ class TestEveryReport:
 class TestThePage:
     def test_has_every_lane_of_a_full_run(self) -> None:
         words = told(chaos_evidence.passed())
-        for heading in ("Faults", "States", "Restarts", "Migrations", "Clients", "Figures"):
+        for heading in (
+            "Faults",
+            "Hosts",
+            "VMs that did not run",
+            "Restarts",
+            "Migrations",
+            "Clients",
+            "Figures",
+        ):
             assert heading in words
         assert "7 others as usual all the time" in words
         assert "a host dies: host crash of cna-03 from 20s for 40s" in words
@@ -257,11 +265,14 @@ class TestWords:
 
     def test_figures_have_names_and_units(self) -> None:
         assert Key.parsed("longest_gap_s@web-*").title == "Longest gap of web-*"
-        assert Key("vms_running_share").title == "VMs running"
+        assert Key("vms_running_share").title == "VMs running, share"
         assert Key("rto_s").shown(22.4) == "22.4s"
         assert Key("errors").shown(1.0) == "1 request"
         assert Key("lost_entries").shown(1.0) == "1 entry"
         assert Key("availability").shown(None) == "–"
+        assert Key("latency_p95_s").shown(0.0023) == "2.3ms"
+        assert bound(GAP) == "≤ 30s"
+        assert bound(LOST) == "= 0"
 
     def test_things_are_counted(self) -> None:
         assert [counted(1, "entity"), counted(2, "entity"), counted(1200, "VM")] == [

@@ -16,7 +16,7 @@ __all__ = ["junit", "to_json", "write"]
 def write(evidence: Evidence, directory: Path) -> Path:
     """Write ``report.html`` and ``report.json`` to ``directory``; returns the path of the page."""
     directory.mkdir(parents=True, exist_ok=True)
-    document = json.dumps(to_json(evidence), indent=2, ensure_ascii=False, allow_nan=False)
+    document = json.dumps(to_json(evidence), ensure_ascii=False, allow_nan=False)
     (directory / "report.json").write_text(document + "\n", encoding="utf-8")
     path = directory / "report.html"
     path.write_text(page(evidence), encoding="utf-8")

@@ -20,7 +20,7 @@ def blast_radius(blast: BlastRadius) -> Markup:
         "div",
         _part("Planned, and struck", "struck", both),
         _part("Planned, and spared", "spared", spared),
-        _part("Beyond the plan", "beyond", beyond),
+        _part("Struck beyond the plan", "beyond", beyond),
         class_="blast",
     )
 

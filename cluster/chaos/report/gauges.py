@@ -12,6 +12,7 @@ from fusion.experiment.figures import FIGURES, Kind
 from fusion.experiment.spec import Condition
 
 _MOST = 8
+_LEAST_SHARE = 0.01
 
 
 def gauge_lanes(axis: TimeAxis, evidence: Evidence) -> list[Markup]:
@@ -23,13 +24,16 @@ def shown_gauges(evidence: Evidence) -> list[Key]:
     """Return the gauges that a hypothesis or an abort names, then those that changed in the run."""
     measured = dict.fromkeys(key for look in evidence.run.looks for key in look.values)
     asked = [str(Key.of(condition)) for condition in _conditions(evidence)]
-    changed = [
-        key
-        for key in measured
-        if key in FIGURES and len({look.values.get(key) for look in evidence.run.looks}) > 1
-    ]
+    changed = [key for key in measured if key in FIGURES and _moved(evidence.run, key)]
     keys = [Key.parsed(key) for key in dict.fromkeys([*asked, *changed]) if key in measured]
     return [key for key in keys if FIGURES[key.figure].kind is Kind.GAUGE][:_MOST]
+
+
+def _moved(run: Run, key: str) -> bool:
+    """Return whether a gauge changed by more than nobody would see."""
+    values = [look.values[key] for look in run.looks if key in look.values]
+    least = _LEAST_SHARE if FIGURES[key].unit == "share" else 0.0
+    return max(values) - min(values) > least
 
 
 def _conditions(evidence: Evidence) -> list[Condition]:

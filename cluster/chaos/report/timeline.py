@@ -14,6 +14,7 @@ from cluster.chaos.report.phases import PhaseColours, lasting_s, phase_bars
 from cluster.chaos.report.plots import background, cloud, scale
 from cluster.chaos.report.words import counted, seconds
 from fusion.experiment.evidence import ClientSeen, Evidence, Moved, Run, Span, Struck
+from fusion.host import HostState
 
 #: States in which nothing is wrong.
 USUAL = frozenset({"normal", "running", "up", "on"})
@@ -26,6 +27,7 @@ _STYLES = {
     **dict.fromkeys(("maintenance", "paused"), "wanted"),
     **dict.fromkeys(("powered-off", "stopped"), "off"),
 }
+_OF_HOSTS = frozenset(HostState)
 _SEVERITIES = ("error", "warning", "info")
 
 
@@ -33,14 +35,16 @@ def timeline(evidence: Evidence, axis: TimeAxis) -> Markup:
     """Return the picture; lanes of which there is nothing to tell are left out."""
     run = evidence.run
     colours = PhaseColours.of(run.recoveries)
-    hosts, quiet = _states(run.states)
+    hosts = [span for span in run.states if span.state in _OF_HOSTS]
+    vms = [span for span in run.states if span.state not in _OF_HOSTS]
     struck = [(fault.began_s, _until(fault.ended_s, axis)) for fault in run.faults]
     ended_s = run.looks[-1].at_s if run.aborted and run.looks else None
     groups = [
         group(
             "Faults", rows_as_lanes(axis, [_fault(fault, axis) for fault in run.faults], "fault")
         ),
-        group("States", rows_as_lanes(axis, hosts, "entity"), quiet),
+        group("Hosts", rows_as_lanes(axis, _troubled(hosts), "host"), _quiet(hosts)),
+        group("VMs that did not run", rows_as_lanes(axis, _troubled(vms), "VM")),
         group("Restarts", rows_as_lanes(axis, _restarts(run, colours), "restart")),
         group("Migrations", rows_as_lanes(axis, _migrations(run.migrations), "migration")),
         group("Clients", _clients(axis, run.clients)),
@@ -78,19 +82,20 @@ def _fault(fault: Struck, axis: TimeAxis) -> Row:
     return Row(f"{kind}: {targets}", [bar], "; ".join(notes))
 
 
-def _states(spans: Sequence[Span]) -> tuple[list[Row], str]:
-    """Return rows of what was ever troubled, and a sentence about the rest."""
-    of_entity: dict[str, list[Span]] = {}
+def _troubled(spans: Sequence[Span]) -> list[Row]:
+    """Return rows of all that were ever in a state that is not usual."""
+    names = dict.fromkeys(span.entity for span in spans if span.state not in USUAL)
+    of_name: dict[str, list[Bar]] = {name: [] for name in names}
     for span in spans:
-        of_entity.setdefault(span.entity, []).append(span)
-    troubled = {
-        entity: found
-        for entity, found in of_entity.items()
-        if any(span.state not in USUAL for span in found)
-    }
-    rows = [Row(entity, [_state(span) for span in found]) for entity, found in troubled.items()]
-    quiet = len(of_entity) - len(troubled)
-    return rows, f"{counted(quiet, 'other')} as usual all the time" if quiet else ""
+        if span.entity in of_name:
+            of_name[span.entity].append(_state(span))
+    return [Row(name, bars) for name, bars in of_name.items()]
+
+
+def _quiet(spans: Sequence[Span]) -> str:
+    """Return a sentence about those that are not drawn."""
+    quiet = len({span.entity for span in spans}) - len(_troubled(spans))
+    return f"{counted(quiet, 'other')} as usual all the time" if quiet else ""
 
 
 def _state(span: Span) -> Bar:
@@ -145,7 +150,7 @@ def _clients(axis: TimeAxis, clients: Sequence[ClientSeen]) -> list[Markup]:
     points = [point for client in clients for point in client.latencies]
     if any(value_s > 0 for _, value_s in points):
         label = f"Latency of {counted(len(clients), 'client')}"
-        note = element("small", "every answer is a dot; the scale is logarithmic")
+        note = element("small", "the slowest answers; logarithmic")
         lanes.append(lane([label, note], cloud(axis, label, points)))
     return lanes
 

@@ -52,11 +52,12 @@ class Key:
 
     @property
     def title(self) -> str:
-        """The figure's name in words: ``Longest gap of web-*``."""
+        """The figure's name in words: ``Longest gap of web-*``, ``VMs running, share``."""
         name = self.figure.removesuffix("_s").removesuffix("_share")
         words = " ".join(_WORDS.get(word, word) for word in name.split("_"))
+        share = ", share" if self.figure.endswith("_share") else ""
         of = f" of {self.vms}" if self.vms else ""
-        return f"{words[:1].upper()}{words[1:]}{of}"
+        return f"{words[:1].upper()}{words[1:]}{of}{share}"
 
     @property
     def meaning(self) -> str:
@@ -82,17 +83,25 @@ class Key:
 
 
 def bound(condition: Condition) -> str:
-    """Return the bound of ``condition`` with its comparison: ``≤ 30s``."""
-    return f"{_COMPARISONS[condition.comparison]} {Key.of(condition).shown(condition.bound)}"
+    """Return the bound of ``condition`` with its comparison: ``≤ 30s``; counts have no unit."""
+    key = Key.of(condition)
+    counts = key.unit not in {"s", "share"}
+    value = f"{condition.bound:,.5g}" if counts else key.shown(condition.bound)
+    return f"{_COMPARISONS[condition.comparison]} {value}"
 
 
 def seconds(value_s: float) -> str:
-    return "∞" if math.isinf(value_s) else format_duration(value_s)
+    """Return a duration; of short ones, two digits."""
+    if math.isinf(value_s):
+        return "∞"
+    if 0 < value_s < 0.01:
+        return f"{value_s * 1000:.2g}ms"
+    return format_duration(value_s)
 
 
 def share(value: float) -> str:
     """Return a share in per cent; one that is not quite all, or nothing, never looks like it."""
-    text = f"{value * 100:.5g}"
+    text = f"{value * 100:.5g}" if value > 0.9 else f"{value * 100:.3g}"
     if value < 1 and text == "100":
         return "> 99.999 %"
     if 0 < value < 1e-6:
