@@ -57,7 +57,8 @@ class Observer:
         self._clients_of: dict[str, Ints] = {
             pattern: rows_of(pattern, [client.vm for client in self.clients]) for pattern in classes
         }
-        self._limit_s = LOOK_SHARE * look_s
+        self._look_s, self._limit_s = look_s, LOOK_SHARE * look_s
+        self._looked = False
         self.vrm_zero_s = self.gateway_zero_s = 0.0  # when the run began, by their clocks
         self._zero_s = 0.0
         self._position = 0
@@ -66,10 +67,18 @@ class Observer:
     # --- the course of a run
 
     async def begin(self) -> None:
-        """Count instants, requests and records from now on."""
+        """Count instants and records from now on; of requests the first look sees those of the time
+        before it that other looks see, which count for nothing else.
+        """
+        if self.clients:
+            request = service_pb2.ReadAttemptsRequest(after=END)
+            reply = await self._gateway.ReadAttempts(request, timeout=ONCE_S)
+            self._position = reply.position
+            await self._clock.sleep(self._look_s)
+            request = service_pb2.ReadAttemptsRequest(after=END)
+            reply = await self._gateway.ReadAttempts(request, timeout=ONCE_S)
+            self.gateway_zero_s = reply.now_s
         self._zero_s = self._clock.now()
-        self.spans = Spans()
-        self.requests = []
         status = await self._vrm.GetStatus(vrm_pb2.GetStatusRequest(), timeout=ONCE_S)
         self.vrm_zero_s = status.now_s
         self._last_failover = max((each.number for each in await self.failovers()), default=0)
@@ -78,10 +87,6 @@ class Observer:
             vrm_pb2.WatchEventsRequest(last=1), timeout=ONCE_S
         ):
             self._last_event = event.number
-        if self.clients:
-            request = service_pb2.ReadAttemptsRequest(after=END)
-            reply = await self._gateway.ReadAttempts(request, timeout=ONCE_S)
-            self._position, self.gateway_zero_s = reply.position, reply.now_s
 
     def now_s(self) -> float:
         return self._clock.now() - self._zero_s
@@ -106,8 +111,10 @@ class Observer:
             requests = Requests.of(
                 attempts.client, attempts.sent_s, attempts.ended_s, attempts.answered
             )
-            self.requests.append(requests)
+            if self._looked:
+                self.requests.append(requests)
             values.update(client_gauges(requests, self._clients_of))
+        self._looked = True
         return Look(at_s, values)
 
     async def _datastores(self) -> vrm_pb2.ListDatastoresAnswer | None:

@@ -1,0 +1,69 @@
+"""An experiment under many seeds, over all cores.
+
+The control is measured once, under the first seed, and stands beside all of them: without faults
+there is little for a seed to decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from cluster.chaos.file import Loaded
+from cluster.chaos.runner import never
+from cluster.chaos.simulated import carry_out, passed
+from cluster.simulated.campaign import Crew
+from cluster.simulated.run import Failure
+from fusion.experiment.evidence import Judgement, Run
+
+
+@dataclass(frozen=True, slots=True)
+class SeedOutcome:
+    """What an experiment came to under one seed; ``failed`` says why nothing is known of it."""
+
+    seed: int
+    judgement: Judgement
+    why: str
+    outcomes: dict[str, float]
+    digest: str
+    failed: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """An experiment under one seed, and the control that it is judged beside."""
+
+    loaded: Loaded
+    control: Run
+
+
+def under_seeds(
+    loaded: Loaded,
+    seeds: Sequence[int],
+    jobs: int,
+    interrupted: Callable[[], bool] = never,
+) -> Iterator[SeedOutcome]:
+    """Yield what came of every seed, as they end; fewer where ``interrupted`` says stop."""
+    control = passed(loaded.with_seed(seeds[0]), disturbed=False).run
+    # What judges need of it, for it is sent along with every seed.
+    beside = Run(looks=control.looks, outcomes=control.outcomes, aborted=control.aborted)
+
+    def asked(seed: int) -> _Asked:
+        return _Asked(loaded.with_seed(seed), beside)
+
+    yield from Crew(asked, seeds, jobs, work=_carried_out, lost=_lost).outcomes(interrupted)
+
+
+def _carried_out(asked: _Asked) -> SeedOutcome:
+    evidence = carry_out(asked.loaded, control=asked.control)
+    return SeedOutcome(
+        seed=evidence.seed,
+        judgement=evidence.verdict.judgement,
+        why=evidence.verdict.why,
+        outcomes=evidence.run.outcomes,
+        digest=evidence.digest,
+    )
+
+
+def _lost(seed: int, failure: Failure) -> SeedOutcome:
+    return SeedOutcome(seed, Judgement.ABORTED, failure.text, {}, "", failed=failure.text)
