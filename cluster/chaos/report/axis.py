@@ -1,13 +1,24 @@
-"""The one time axis that all lanes of a picture share."""
+"""The one axis that all lanes of a picture share: of time, or of the values of a figure."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from fusion.units import format_duration
 
 _STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)
 _MOST_TICKS = 6  # their words have room on a telephone
+
+
+class Axis(Protocol):
+    """Places values from left to right, 0 to 1."""
+
+    def place(self, value: float) -> float: ...
+
+    def ticks(self) -> list[tuple[float, str]]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +40,27 @@ class TimeAxis:
         step_s = next(fitting, self.end_s / _MOST_TICKS)
         instants = [number * step_s for number in range(int(self.end_s / step_s + 1e-9) + 1)]
         return [(at_s, format_duration(at_s)) for at_s in instants]
+
+
+@dataclass(frozen=True, slots=True)
+class ValueAxis:
+    """Values from ``low`` to ``high``, which is larger, as ``shown`` words them."""
+
+    low: float
+    high: float
+    shown: Callable[[float], str]
+
+    def place(self, value: float) -> float:
+        return min(max((value - self.low) / (self.high - self.low), 0.0), 1.0)
+
+    def ticks(self) -> list[tuple[float, str]]:
+        """Return round values with their words."""
+        rough = (self.high - self.low) / _MOST_TICKS
+        decade = 10.0 ** math.floor(math.log10(rough))
+        step = next(decade * part for part in (1, 2, 5, 10) if decade * part >= rough)
+        first, last = math.ceil(self.low / step), math.floor(self.high / step)
+        values = [round(number * step, 12) for number in range(first, last + 1)]
+        return [(value, self.shown(value)) for value in values]
 
 
 def united(spans: list[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -25,17 +25,17 @@ def to_json(evidence: Evidence) -> dict[str, Any]:
         "why": verdict.why,
         "alarmed_after_s": alarmed_after_s(evidence.run),
         "recovered_after_s": recovered_after_s(evidence.run),
-        "findings": _plain(findings),
-        **_plain(facts),
+        "findings": plain(findings),
+        **plain(facts),
     }
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Return ``value`` in the types of JSON, which knows no infinity."""
     if isinstance(value, dict):
-        return {str(key): _plain(each) for key, each in value.items()}
+        return {str(key): plain(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
+        return [plain(each) for each in value]
     if isinstance(value, StrEnum):
         return str(value)
     if isinstance(value, float) and not math.isfinite(value):

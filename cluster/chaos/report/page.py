@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Mapping
 from importlib.resources import files
 
 from cluster.chaos.report.blast import blast_radius
@@ -35,7 +36,7 @@ def page(evidence: Evidence) -> Markup:
         else None,
         section("Blast radius", blast_radius(evidence.blast)),
         section("In detail", tables(evidence)),
-        section("To repeat it", provenance(evidence)),
+        section("To repeat it", provenance(evidence.command, _facts(evidence))),
     )
 
 
@@ -60,25 +61,29 @@ def section(title: str, content: Child, note: str = "") -> Markup:
     return element("section", heading, content, aria_label=title)
 
 
-def provenance(evidence: Evidence) -> Markup:
-    """Return the command that repeats the experiment, and what it depends on."""
-    facts = [("Seed", str(evidence.seed)), ("World", str(evidence.world))]
-    facts += [("Digest of the trace", evidence.digest)] if evidence.digest else []
-    facts += list(evidence.versions.items())
-    facts += [(f"SHA-256 of {name}", sha) for name, sha in evidence.experiment.sources.items()]
+def provenance(command: str, facts: Mapping[str, str]) -> Markup:
+    """Return the command that repeats what was done, and what its outcome depends on."""
+    told = [
+        element("div", element("dt", name), element("dd", fact)) for name, fact in facts.items()
+    ]
     return joined(
         [
-            element("pre", element("code", evidence.command), tabindex="0"),
-            element(
-                "dl",
-                [
-                    element("div", element("dt", name), element("dd", value))
-                    for name, value in facts
-                ],
-                class_="provenance",
-            ),
+            element("pre", element("code", command), tabindex="0"),
+            element("dl", told, class_="provenance"),
         ]
     )
+
+
+def _facts(evidence: Evidence) -> dict[str, str]:
+    digest = {"Digest of the trace": evidence.digest} if evidence.digest else {}
+    sources = evidence.experiment.sources.items()
+    return {
+        "Seed": str(evidence.seed),
+        "World": str(evidence.world),
+        **digest,
+        **evidence.versions,
+        **{f"SHA-256 of {name}": sha for name, sha in sources},
+    }
 
 
 def _resource(name: str) -> str:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from cluster.chaos.report.axis import TimeAxis
+from cluster.chaos.report.axis import Axis
 from cluster.chaos.report.elements import Markup, element, percent, short
 from cluster.chaos.report.lanes import picture
 from cluster.chaos.report.words import seconds
@@ -30,7 +30,7 @@ class Curve:
 
 
 def curves(
-    axis: TimeAxis,
+    axis: Axis,
     label: str,
     drawn: Sequence[Curve],
     *,
@@ -48,7 +48,7 @@ def curves(
     return picture(label, height, _box(lines, height))
 
 
-def cloud(axis: TimeAxis, label: str, points: Sequence[Point], *, height: int = 96) -> Markup:
+def cloud(axis: Axis, label: str, points: Sequence[Point], *, height: int = 96) -> Markup:
     """Return ``points`` of seconds over time on a logarithmic scale, each as a dot."""
     values = [value for _, value in points if value > 0]
     low = math.floor(math.log10(min(values)))
@@ -78,13 +78,11 @@ def cloud(axis: TimeAxis, label: str, points: Sequence[Point], *, height: int = 
     return picture(label, height, [_box([*rules, _line("dots", dots)], height), *words])
 
 
-def background(
-    axis: TimeAxis, faults: Sequence[tuple[float, float]], ended_s: float | None
-) -> Markup:
+def background(axis: Axis, faults: Sequence[tuple[float, float]], ended_s: float | None) -> Markup:
     """Return what lies behind all lanes: round instants, faults, and what was not run any more."""
     bands = [_band(axis, from_s, to_s, "band") for from_s, to_s in faults]
     if ended_s is not None:
-        bands.append(_band(axis, ended_s, axis.end_s, "never"))
+        bands.append(_band(axis, ended_s, math.inf, "never"))
     rules = [
         element("line", x1=place, x2=place, y1=0, y2="100%", class_="rule")
         for place in (percent(axis.place(at_s)) for at_s, _ in axis.ticks())
@@ -94,8 +92,8 @@ def background(
     )
 
 
-def scale(axis: TimeAxis) -> Markup:
-    """Return the words of the time axis."""
+def scale(axis: Axis, label: str = "Time") -> Markup:
+    """Return the words of the axis."""
     ticks = axis.ticks()
     words = [
         element(
@@ -104,22 +102,26 @@ def scale(axis: TimeAxis) -> Markup:
             x=percent(axis.place(at_s)),
             y=14,
             class_="tick",
-            text_anchor="start" if not at_s else "end" if axis.place(at_s) > 0.97 else "middle",
+            text_anchor=_anchor(axis.place(at_s)),
         )
         for at_s, text in ticks
     ]
-    return picture(f"Time from 0 to {seconds(axis.end_s)}", 20, words)
+    return picture(f"{label} from {ticks[0][1]} to {ticks[-1][1]}", 20, words)
 
 
-def _band(axis: TimeAxis, from_s: float, to_s: float, style: str) -> Markup:
+def _band(axis: Axis, from_s: float, to_s: float, style: str) -> Markup:
     return element(
         "rect",
         x=percent(axis.place(from_s)),
-        width=percent(axis.width(from_s, to_s)),
+        width=percent(axis.place(to_s) - axis.place(from_s)),
         y=0,
         height="100%",
         class_=style,
     )
+
+
+def _anchor(place: float) -> str:
+    return "start" if place < 0.03 else "end" if place > 0.97 else "middle"
 
 
 def _box(lines: Sequence[Markup], height: int) -> Markup:
@@ -141,7 +143,7 @@ def _up(value: float, top: float) -> float:
     return HEIGHT * (1 - min(value / top, 1.0))
 
 
-def _steps(axis: TimeAxis, curve: Curve, top: float) -> str:
+def _steps(axis: Axis, curve: Curve, top: float) -> str:
     """Return the path of a curve that keeps each value until the next."""
     path, drawing = [], False
     for at_s, value in _thinned(curve.points):

@@ -81,6 +81,11 @@ class Key:
             case unit:
                 return f"{value:,.5g} {_one(unit) if value == 1 else unit}".strip()
 
+    def shown_difference(self, value: float) -> str:
+        """Return by how much two values differ; two shares differ by points, not by per cent."""
+        size = f"{abs(value) * 100:.3g} points" if self.unit == "share" else self.shown(abs(value))
+        return size if not value else f"{'+' if value > 0 else '−'}{size}"
+
 
 def bound(condition: Condition) -> str:
     """Return the bound of ``condition`` with its comparison: ``≤ 30s``; counts have no unit."""
