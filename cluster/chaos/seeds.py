@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from cluster.chaos.file import Loaded
 from cluster.chaos.runner import never
 from cluster.chaos.simulated import carry_out, passed
-from cluster.simulated.campaign import Crew
+from cluster.simulated.campaign import Campaign
 from cluster.simulated.run import Failure
 from fusion.experiment.evidence import Judgement, Run
 
@@ -51,7 +51,8 @@ def under_seeds(
     def asked(seed: int) -> _Asked:
         return _Asked(loaded.with_seed(seed), beside)
 
-    yield from Crew(asked, seeds, jobs, work=_carried_out, lost=_lost).outcomes(interrupted)
+    campaign = Campaign(asked, seeds, jobs, _carried_out, _lost)
+    yield from campaign.outcomes(interrupted)
 
 
 def _carried_out(asked: _Asked) -> SeedOutcome:

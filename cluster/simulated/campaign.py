@@ -1,4 +1,4 @@
-"""One thing under many seeds, over all cores: runs of a datacenter, or whatever else has a seed."""
+"""One datacenter under many seeds, over all cores."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from threading import Thread
 from typing import Any, Generic, TypeVar
 
-from cluster.simulated.run import Failure, RunOutcome, RunRequest, never, run
+from cluster.simulated.run import Failure, RunOutcome, never, run
 
 #: Between two looks at whether to stop.
 PATIENCE_S = 0.2
@@ -37,34 +37,28 @@ class _Worker:
     seed: int | None = None
 
 
-class Crew(Generic[Request, Outcome]):
-    """Has ``request_of`` every seed done; ``work`` is what a worker does with one, ``lost`` what came
-    of one that failed, both by name importable.
+@dataclass(slots=True)
+class Campaign(Generic[Request, Outcome]):
+    """Runs ``request_of`` every seed; ``work`` is what a worker does with one, by name importable.
 
-    A worker that dies takes nothing with it but its seed, which counts as failed.
+    A worker that dies takes nothing with it but its seed, which counts as ``lost``.
     """
 
-    def __init__(
-        self,
-        request_of: Callable[[int], Request],
-        seeds: Sequence[int],
-        jobs: int,
-        *,
-        work: Callable[[Request], Outcome],
-        lost: Callable[[int, Failure], Outcome],
-    ) -> None:
-        self.request_of = request_of
-        self.seeds = seeds
-        self._jobs = jobs
-        self.work = work
-        self._lost = lost
-        self._waiting = deque(seeds)
-        self._workers: list[_Worker] = []
+    request_of: Callable[[int], Request]
+    seeds: Sequence[int]
+    jobs: int
+    work: Callable[[Request], Outcome] = run  # type: ignore[assignment]
+    lost: Callable[[int, Failure], Outcome] = lambda *it: lost_run(*it)  # type: ignore  # noqa: PLW0108
+    _waiting: deque[int] = field(init=False)
+    _workers: list[_Worker] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._waiting = deque(self.seeds)
 
     def outcomes(self, interrupted: Callable[[], bool] = never) -> Iterator[Outcome]:
         """Yield what came of every seed, as they end; fewer where ``interrupted`` says stop."""
         try:
-            for _ in range(min(self._jobs, len(self.seeds))):
+            for _ in range(min(self.jobs, len(self.seeds))):
                 self._workers.append(self._start())
             for worker in self._workers:
                 self._give(worker)
@@ -80,7 +74,7 @@ class Crew(Generic[Request, Outcome]):
         """Start a process, which loads everything once for all its seeds."""
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=_serve, args=(theirs, self.work, self._lost), daemon=True)
+        process = context.Process(target=_serve, args=(theirs, self.work), daemon=True)
         with _deaf_to_interrupts():
             process.start()
         theirs.close()
@@ -90,7 +84,7 @@ class Crew(Generic[Request, Outcome]):
         worker.seed = self._waiting.popleft() if self._waiting else None
         if worker.seed is not None:
             with suppress(ConnectionError):  # it is dead, which will show when it is listened to
-                worker.pipe.send((worker.seed, self.request_of(worker.seed)))
+                worker.pipe.send(self.request_of(worker.seed))
 
     def _collect(self) -> Iterator[Outcome]:
         ready: list[Any] = wait([worker.pipe for worker in self._workers], PATIENCE_S)
@@ -113,7 +107,7 @@ class Crew(Generic[Request, Outcome]):
         assert seed is not None
         worker.seed = None
         manner = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
-        return self._lost(seed, Failure(0.0, f"the process that ran it died ({manner})"))
+        return self.lost(seed, Failure(0.0, f"the process that ran it died ({manner})"))
 
     def _end(self) -> None:
         for worker in self._workers:
@@ -127,43 +121,26 @@ class Crew(Generic[Request, Outcome]):
         self._workers.clear()
 
 
-class Campaign(Crew[RunRequest, RunOutcome]):
-    """Runs of a datacenter."""
-
-    def __init__(
-        self,
-        request_of: Callable[[int], RunRequest],
-        seeds: Sequence[int],
-        jobs: int,
-        work: Callable[[RunRequest], RunOutcome] = run,
-    ) -> None:
-        super().__init__(request_of, seeds, jobs, work=work, lost=lost)
-
-
-def lost(seed: int, failure: Failure) -> RunOutcome:
+def lost_run(seed: int, failure: Failure) -> RunOutcome:
     """Return the outcome of a run of which nothing is known but how it failed."""
     return RunOutcome(
         seed=seed, digest="", simulated_s=0.0, wall_s=0.0, events=0, rpcs=0, failure=failure
     )
 
 
-def _serve(
-    pipe: Connection,
-    work: Callable[[Request], Outcome],
-    lost: Callable[[int, Failure], Outcome],
-) -> None:
+def _serve(pipe: Connection, work: Callable[[Any], Any]) -> None:
     """Run what comes until the campaign hangs up, or is killed."""
     Thread(target=_end_with_parent, daemon=True).start()
     while True:
         try:
-            seed, request = pipe.recv()
+            request: Any = pipe.recv()
         except EOFError:
             return
         try:
             outcome = work(request)
         except Exception as error:
             text = f"{type(error).__name__}: {error}"
-            outcome = lost(seed, Failure(0.0, text, traceback.format_exc()))
+            outcome = lost_run(request.seed, Failure(0.0, text, traceback.format_exc()))
         try:
             pipe.send(outcome)
         except ConnectionError:

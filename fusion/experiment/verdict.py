@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from fusion.experiment.evidence import Finding, Judgement, Look, Run, Struck, Verdict
 from fusion.experiment.figures import FIGURES
-from fusion.experiment.spec import Condition, Experiment, Hypothesis, When
+from fusion.experiment.spec import Comparison, Condition, Experiment, Hypothesis, When
 
 #: The modes that say something about the time before the first fault, and about the end.
 AT_START = (When.START, When.EDGE, When.CONTINUOUS)
@@ -123,7 +123,8 @@ def _throughout(hypothesis: Hypothesis, looks: Sequence[Look]) -> _Found:
         return _Found(None)
     streaks = _streaks(hypothesis.condition, looks)
     if not streaks:
-        return _Found(False, values[-1])
+        comparison = hypothesis.condition.comparison
+        return _Found(False, min(values) if comparison is Comparison.AT_LEAST else max(values))
     longest = max(streaks, key=lambda streak: streak.to_s - streak.from_s)
     lasted_s = longest.to_s - longest.from_s
     return _Found(_too_long(hypothesis, longest), longest.worst, longest.from_s, lasted_s)
