@@ -109,6 +109,7 @@ def passed() -> Evidence:
             Span("cna-03", "normal", 84.0, LASTS_S),
             Span("web-01", "unknown", 23.0, 30.6),
             Span("web-01", "starting", 30.6, 40.7),
+            Span("build-02", "migrating", 88.0, 97.5),
         ),
         faults=(
             Struck("a host dies", "host_crash", ("cna-03",), (), STRUCK_S, HEALED_S, observed=True),

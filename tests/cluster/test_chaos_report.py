@@ -103,6 +103,8 @@ class TestThePage:
         ):
             assert heading in words
         assert "7 others as usual all the time" in words
+        assert "web-01 unknown from 23s to 30.6s" in words
+        assert "build-02 migrating" not in words
         assert "a host dies: host crash of cna-03 from 20s for 40s" in words
         assert "shop-05 had no answer for 26.1s, from 19.9s" in words
         assert "build-02 from cna-01 to cna-05: moved, in 9.5s, paused for 210ms" in words

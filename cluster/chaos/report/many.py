@@ -60,7 +60,7 @@ def many_page(campaign: Campaign) -> Markup:
     question = trials[0].question if len(trials) == 1 else f"What differs: {names}?"
     seeds = len({seed for each in trials for seed in each.judgements})
     drawn = _drawn(trials)
-    means = f"bands: the mean lies there with {CONFIDENCE:.0%}"
+    means = f"bands: the mean lies there with {CONFIDENCE * 100:g} %"
     return document(
         question,
         element(
@@ -69,7 +69,7 @@ def many_page(campaign: Campaign) -> Markup:
             element("h1", question),
         ),
         section("Verdicts", [_verdicts(each) for each in trials]),
-        _differences(campaign.differences),
+        _differences(campaign),
         section("Distributions", [_figure(key, trials) for key in drawn], means) if drawn else None,
         section("All figures", _table(trials)),
         section("To repeat it", provenance(campaign.command, campaign.versions or {})),
@@ -129,10 +129,12 @@ def _figure(key: str, trials: Sequence[Trials]) -> Markup:
     return element("div", heading, spread_picture(parsed, _spreads(key, trials)), class_="spread")
 
 
-def _differences(differences: Sequence[Difference]) -> Markup | None:
+def _differences(campaign: Campaign) -> Markup | None:
+    differences = campaign.differences
     if not differences:
         return None
     drawn = [each for each in differences if any(each.values)][:_MOST_PICTURES]
+    names = [each.name for each in campaign.trials]
     rows: list[Cells] = [
         (
             (key := Key.parsed(each.key)).title,
@@ -148,20 +150,20 @@ def _differences(differences: Sequence[Difference]) -> Markup | None:
     return section(
         "Differences, seed by seed",
         [
-            [_difference(each) for each in drawn],
+            [_difference(each, names.index(each.other)) for each in drawn],
             element("h3", "All of them"),
             grid("Differences", headings, rows),
         ],
     )
 
 
-def _difference(difference: Difference) -> Markup:
+def _difference(difference: Difference, number: int) -> Markup:
     key = Key.parsed(difference.key)
     found = "differs" if difference.told_apart else "cannot be told apart"
     name = f"{difference.other} less {difference.base}"
     spread = Spread(name, difference.values, difference.mean, difference.interval)
     heading = element("h3", key.title, element("small", found))
-    return element("div", heading, difference_picture(key, spread), class_="spread")
+    return element("div", heading, difference_picture(key, spread, number), class_="spread")
 
 
 def _table(trials: Sequence[Trials]) -> Markup:

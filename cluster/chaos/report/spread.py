@@ -68,8 +68,8 @@ def spread_picture(key: Key, spreads: Sequence[Spread]) -> Markup:
     )
 
 
-def difference_picture(key: Key, spread: Spread) -> Markup:
-    """Return a histogram of differences, with a line where there is none."""
+def difference_picture(key: Key, spread: Spread, number: int) -> Markup:
+    """Return a histogram of differences of the ``number``-th experiment, with a line at none."""
     values = (*spread.values, 0.0)
     axis = ValueAxis(min(values), max(values), key.shown_difference)
     zero = element(
@@ -83,7 +83,7 @@ def difference_picture(key: Key, spread: Spread) -> Markup:
     return element(
         "div",
         background(axis, [], None),
-        lane(_label(axis, spread, 1), _histogram(axis, spread, 1, zero)),
+        lane(_label(axis, spread, number), _histogram(axis, spread, number, zero)),
         lane("", scale(axis, key.title), "scale"),
         class_="picture",
     )

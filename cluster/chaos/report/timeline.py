@@ -16,13 +16,13 @@ from cluster.chaos.report.words import counted, seconds
 from fusion.experiment.evidence import ClientSeen, Evidence, Moved, Run, Span, Struck
 from fusion.host import HostState
 
-#: States in which nothing is wrong.
-USUAL = frozenset({"normal", "running", "up", "on"})
+#: States in which nothing is wrong: a VM that migrates runs on.
+USUAL = frozenset({"normal", "running", "migrating"})
 
 #: Classes of states, for their colours.
 _STYLES = {
     **dict.fromkeys(USUAL, "well"),
-    **dict.fromkeys(("booting", "initialising", "starting", "migrating"), "coming"),
+    **dict.fromkeys(("booting", "initialising", "starting"), "coming"),
     **dict.fromkeys(("disconnected", "isolated", "unknown", "fault-resuming"), "doubtful"),
     **dict.fromkeys(("maintenance", "paused"), "wanted"),
     **dict.fromkeys(("powered-off", "stopped"), "off"),
