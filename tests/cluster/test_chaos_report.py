@@ -148,6 +148,13 @@ class TestThePage:
         assert "Not undone: the link is cut (cna-03): cna-03 does not answer" in words
         assert "Not observed: the link is cut" in words
 
+    def test_folds_warnings_beyond_the_first(self) -> None:
+        evidence = chaos_evidence.passed()
+        broken = tuple(f"single instance at {n} s" for n in range(20))
+        words = told(replace(evidence, run=replace(evidence.run, violations=broken)))
+        assert "and 14 more" in words
+        assert all(text in words for text in broken)
+
     def test_tells_blast_radii_apart(self) -> None:
         parts = re.findall(r'class="chips (\w+)">(.*?)</ul>', page(chaos_evidence.failed()))
         names = {style: re.findall(r"<li>(.*?)</li>", chips) for style, chips in parts}
@@ -272,6 +279,8 @@ class TestWords:
         assert Key("errors").shown(1.0) == "1 request"
         assert Key("lost_entries").shown(1.0) == "1 entry"
         assert Key("availability").shown(None) == "–"
+        assert Key("hosts_normal").between(7.0, 8.0) == "7 to 8 hosts"
+        assert Key("rto_s").between(2.0, 2.0) == "2s"
         assert Key("latency_p95_s").shown(0.0023) == "2.3ms"
         assert bound(GAP) == "≤ 30s"
         assert bound(LOST) == "= 0"

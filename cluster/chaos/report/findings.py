@@ -8,6 +8,8 @@ from cluster.chaos.report.words import JUDGEMENTS, MOMENTS, NOTHING, Key, bound,
 from fusion.experiment.evidence import Evidence, Finding, Judgement
 from fusion.experiment.spec import Hypothesis
 
+_MOST_WARNINGS = 6  # the others are folded
+
 #: A shape for each, so that nothing is said by colour alone.
 _SHAPES = {
     Judgement.PASS: "M5 12.5l4.5 4.5L19 7.5",
@@ -63,7 +65,17 @@ def warnings(evidence: Evidence) -> Markup | None:
     told += [f"Not observed: {fault.name}" for fault in run.faults if not fault.observed]
     if not told:
         return None
-    return element("ul", [element("li", text) for text in told], class_="warnings", role="alert")
+    items = [element("li", text) for text in told]
+    more = items[_MOST_WARNINGS:]
+    return element(
+        "div",
+        element("ul", items[:_MOST_WARNINGS]),
+        element("details", element("summary", f"and {len(more)} more"), element("ul", more))
+        if more
+        else None,
+        class_="warnings",
+        role="alert",
+    )
 
 
 def measures(evidence: Evidence) -> Markup:

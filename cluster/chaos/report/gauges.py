@@ -50,16 +50,13 @@ def _lane(axis: TimeAxis, evidence: Evidence, key: Key) -> Markup:
     known = [value for curve in (run, control) for _, value in curve.points if value is not None]
     bounds = [condition.bound for condition in found]
     top = 1.0 if key.unit == "share" else max([*known, *bounds, 0.0]) * 1.05 or 1.0
-    lowest = key.shown(min(known)) if known else "never measured"
-    highest = key.shown(max(known)) if known else ""
+    values = key.between(min(known), max(known)) if known else "never measured"
     label = [
         element("span", key.title, title=key.meaning),
-        element("small", f"{lowest} to {highest}" if highest != lowest else lowest),
+        element("small", values),
         [element("small", f"bound {bound(condition)}") for condition in found],
     ]
-    drawn = curves(
-        axis, f"{key.title}, {lowest} to {highest}", (control, run), top=top, bounds=bounds
-    )
+    drawn = curves(axis, f"{key.title}, {values}", (control, run), top=top, bounds=bounds)
     return lane(label, drawn, "gauge")
 
 

@@ -81,6 +81,13 @@ class Key:
             case unit:
                 return f"{value:,.5g} {_one(unit) if value == 1 else unit}".strip()
 
+    def between(self, low: float, high: float) -> str:
+        """Return a range of values: ``0 to 10 migrations``, ``2ms to 13ms``."""
+        if low == high:
+            return self.shown(high)
+        lowest = self.shown(low) if self.unit in {"s", "share"} else f"{low:,.5g}"
+        return f"{lowest} to {self.shown(high)}"
+
     def shown_difference(self, value: float) -> str:
         """Return by how much two values differ; two shares differ by points, not by per cent."""
         size = f"{abs(value) * 100:.3g} points" if self.unit == "share" else self.shown(abs(value))
