@@ -14,19 +14,17 @@ from cluster.chaos.runner import never
 from cluster.chaos.simulated import carry_out, passed
 from cluster.simulated.campaign import Campaign
 from cluster.simulated.run import Failure
-from fusion.experiment.evidence import Judgement, Run
+from fusion.experiment.evidence import Judgement, Run, Verdict
 
 
 @dataclass(frozen=True, slots=True)
 class SeedOutcome:
-    """What an experiment came to under one seed; ``failed`` says why nothing is known of it."""
+    """What an experiment came to under one seed."""
 
     seed: int
-    judgement: Judgement
-    why: str
+    verdict: Verdict
     outcomes: dict[str, float]
     digest: str
-    failed: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +55,9 @@ def under_seeds(
 
 def _carried_out(asked: _Asked) -> SeedOutcome:
     evidence = carry_out(asked.loaded, control=asked.control)
-    return SeedOutcome(
-        seed=evidence.seed,
-        judgement=evidence.verdict.judgement,
-        why=evidence.verdict.why,
-        outcomes=evidence.run.outcomes,
-        digest=evidence.digest,
-    )
+    return SeedOutcome(evidence.seed, evidence.verdict, evidence.run.outcomes, evidence.digest)
 
 
 def _lost(seed: int, failure: Failure) -> SeedOutcome:
-    return SeedOutcome(seed, Judgement.ABORTED, failure.text, {}, "", failed=failure.text)
+    verdict = Verdict(Judgement.ABORTED, f"Nothing is known of it: {failure.text}.", ())
+    return SeedOutcome(seed, verdict, {}, "")

@@ -7,13 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from fusion.errors import NotFound
 from fusion.experiment.spec import Selector
 from fusion.faults.schedule import PARAMETERS, Cut, FaultKind, Impaired
 from fusion.spec import Datacenter
+
+if TYPE_CHECKING:
+    import numpy as np  # dear to load, and commands of one call name targets as well
 
 
 class Role(StrEnum):

@@ -21,7 +21,7 @@ def check_contradictions(
 ) -> None:
     """Add to ``mistakes`` the pairs of ``faults`` that overlap and exclude each other."""
     for (_, first), (index, second) in combinations(enumerate(faults), 2):
-        if not _overlap(first, second):
+        if not overlap(first, second):
             continue
         shared = contradicting(first, second, parties)
         if shared:
@@ -59,7 +59,8 @@ def exclude(one: FaultKind, other: FaultKind) -> bool:
     return down and struck_by(one) == struck_by(other) and "guest" not in one + other
 
 
-def _overlap(first: PlannedFault, second: PlannedFault) -> bool:
+def overlap(first: PlannedFault, second: PlannedFault) -> bool:
+    """Return whether two faults last at one time."""
     return first.at_s < second.at_s + second.lasts_s and second.at_s < first.at_s + first.lasts_s
 
 
