@@ -22,6 +22,7 @@ from cluster.simulated.world import SimulatedWorld
 from fusion.errors import FusionError
 from fusion.experiment.evidence import Evidence, Run, World
 from fusion.experiment.verdict import judge
+from fusion.seeds import generator
 
 #: Of one run; more of them say nothing new.
 MOST_VIOLATIONS = 20
@@ -102,7 +103,14 @@ def passed(
 
 
 async def _procedure(loaded: Loaded, facilities: Facilities, disturbed: bool) -> Run:
+    """Settle, and measure from an instant on that falls anywhere between two renewals: nobody
+    who pulls a plug minds heartbeats.
+    """
+    datacenter = loaded.datacenter
+    rng = generator(datacenter.seed, "experiment", "phase")
     await settle(loaded.experiment, facilities)
+    between_s = max(datacenter.renewal_s, datacenter.heartbeat_interval_s)
+    await facilities.clock.sleep(float(rng.uniform(0.0, between_s)))
     return await measure(loaded.experiment, facilities, disturbed=disturbed)
 
 
