@@ -14,7 +14,7 @@ from cluster.chaos.file import Loaded
 from cluster.chaos.live.course import carry_out, check_same
 from cluster.chaos.runner import Glance
 from cluster.cli import output
-from cluster.cli.chaos_live import injecting
+from cluster.cli.chaos_hand import injecting
 from cluster.cli.launcher_process import LauncherProcess
 from cluster.cli.up import launcher_arguments
 from cluster.live import processes

@@ -2,50 +2,51 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 
 import typer
 
-from cluster.chaos.injector import Health
-from cluster.chaos.live.injector import Healed, LiveInjector
-from cluster.cli import output
-from cluster.cli.client import killed
-from cluster.cli.exits import ExitCode
-from cluster.cli.interrupts import first_interrupt
 from cluster.cli.options import DatacenterName, Json, duration
-from cluster.live import processes
-from cluster.live.actors import load_datacenter
-from cluster.live.addresses import AddressBook
-from cluster.live.fault_book import WrittenFault
-from cluster.live.network import LiveNetwork
-from cluster.live.run_state import RunState, find
-from fusion.errors import FusionError, InvalidInput
-from fusion.experiment.selection import Parties, candidates, passes_by_itself, struck_by
-from fusion.experiment.spec import Selector
-from fusion.faults.schedule import Fault, FaultKind
-
-Answer = TypeVar("Answer")
-
-#: Between two looks at a fault that is waited for.
-LOOK_S = 1.0
+from fusion.errors import InvalidInput
+from fusion.faults.plan import PLANES
+from fusion.faults.schedule import PARAMETERS, Cut, Direction, FaultKind, Impaired, Parameters
 
 chaos_live = typer.Typer(no_args_is_help=True)
+
+Kind = Annotated[
+    str, typer.Argument(metavar="FAULT", help=f"What is to happen: {', '.join(FaultKind)}.")
+]
+Targets = Annotated[
+    list[str], typer.Argument(metavar="TARGET...", help="To whom: names, or patterns of them.")
+]
+Peers = Annotated[
+    list[str] | None,
+    typer.Option("--peer", metavar="NAME", help="Of links: the other end; else all others."),
+]
+Planes = Annotated[
+    list[str] | None,
+    typer.Option("--plane", metavar="PLANE", help=f"Of links: {', '.join(PLANES)}; else all."),
+]
+Way = Annotated[
+    Direction, typer.Option("--direction", help="Of links: out is from the targets to the peers.")
+]
 
 
 @chaos_live.command()
 def inject(
-    fault: Annotated[str, typer.Argument(metavar="FAULT", help="What is to happen: host_crash …")],
-    targets: Annotated[
-        list[str], typer.Argument(metavar="TARGET...", help="To whom: names, or patterns of them.")
-    ],
+    fault: Kind,
+    targets: Targets,
     *,
     lasts: Annotated[
         str, typer.Option("--for", metavar="30s", help="Wait so long, and heal it again.")
     ] = "",
+    peer: Peers = None,
+    plane: Planes = None,
+    direction: Way = Direction.BOTH,
+    latency: Annotated[str, typer.Option(metavar="20ms", help="Of slow links.")] = "",
+    jitter: Annotated[str, typer.Option(metavar="5ms", help="Of slow links, on average.")] = "",
+    loss: Annotated[float, typer.Option(min=0, max=1, help="Share of calls on lossy links.")] = 0,
+    duplication: Annotated[float, typer.Option(min=0, max=1, help="The same, twice.")] = 0,
     datacenter: DatacenterName = None,
     json: Json = False,
 ) -> int:
@@ -53,15 +54,16 @@ def inject(
 
     With --for this command stays as long as the fault does, and heals it at its end or on Ctrl-C.
     """
-    run = _running(datacenter)
-    lasts_s = duration(lasts, "--for") if lasts else 0.0
+    from cluster.cli import chaos_hand
+
     kind = _kind(fault)
-    parties = Parties.of(load_datacenter(Path(run.folder)))
-    struck = candidates(Selector(names=tuple(targets)), struck_by(kind), parties)
-    planned = Fault(kind, 0.0, lasts_s, struck)
-    waits = lasts_s > 0 and not passes_by_itself(kind)
-    with first_interrupt() as interrupted:
-        return asyncio.run(_inject(run, planned, waits, interrupted, json))
+    ends = tuple(peer or ()), direction, tuple(plane or PLANES)
+    latency_s = duration(latency, "--latency") if latency else 0.0
+    jitter_s = duration(jitter, "--jitter") if jitter else 0.0
+    effects = (latency_s, jitter_s, loss, duplication)
+    lasts_s = duration(lasts, "--for") if lasts else 0.0
+    parameters = _parameters(kind, ends, effects)
+    return chaos_hand.inject(datacenter, kind, targets, lasts_s, parameters, json=json)
 
 
 @chaos_live.command()
@@ -74,48 +76,17 @@ def heal(
     json: Json = False,
 ) -> int:
     """Undo a fault that is under way, or all of them, whoever let them begin."""
-    return _session(datacenter, lambda injector: _heal(injector, name, json))
+    from cluster.cli import chaos_hand
+
+    return chaos_hand.heal(datacenter, name, json=json)
 
 
 @chaos_live.command()
 def status(datacenter: DatacenterName = None, json: Json = False) -> int:
     """Show the faults that are under way, and how they are."""
-    return _session(datacenter, lambda injector: _status(injector, json))
+    from cluster.cli import chaos_hand
 
-
-@asynccontextmanager
-async def injecting(run: RunState, *, ownerless: bool = False) -> AsyncIterator[LiveInjector]:
-    """Give an injector of ``run``; what killed runners left there is healed first, and told."""
-    network = LiveNetwork(AddressBook(run.file, run.addresses), run.speed)
-    try:
-        injector = LiveInjector(run, network, ownerless=ownerless)
-        for healed in await injector.heal_left():
-            if healed.failure:
-                output.warning(f"{_called(healed.written)} was left behind: {healed.failure}")
-            else:
-                output.note(f"healed {_called(healed.written)}, which a killed command left behind")
-        yield injector
-    finally:
-        await network.close()
-
-
-def _session(
-    datacenter: str | None, deed: Callable[[LiveInjector], Coroutine[Any, Any, Answer]]
-) -> Answer:
-    run = _running(datacenter)
-
-    async def session() -> Answer:
-        async with injecting(run) as injector:
-            return await deed(injector)
-
-    return asyncio.run(session())
-
-
-def _running(datacenter: str | None) -> RunState:
-    run = find(datacenter)
-    if not processes.alive(run.launcher):
-        raise killed(run)
-    return run
+    return chaos_hand.status(datacenter, json=json)
 
 
 def _kind(text: str) -> FaultKind:
@@ -126,100 +97,35 @@ def _kind(text: str) -> FaultKind:
         raise InvalidInput(f"FAULT: {text!r} is no fault; there are {known}") from None
 
 
-async def _inject(
-    run: RunState, fault: Fault, waits: bool, interrupted: Callable[[], bool], json: bool
-) -> int:
-    async with injecting(run, ownerless=not waits) as injector:
-        name = await injector.inject(fault)
-        health = await injector.health(name)
-        if json:
-            output.document({"id": name, **_row(fault, health)})
-        else:
-            print(f"{name}: {health.detail}", flush=True)
-        if not waits:
-            if not json:
-                output.note(f"it lasts until 'fusion chaos heal {name}'")
-            return ExitCode.DONE
-        try:
-            await _while_it_lasts(injector, name, fault.lasts_s / run.speed, interrupted)
-        finally:
-            await injector.heal(name)
-            output.note(f"healed {name}")
-    return ExitCode.INTERRUPTED if interrupted() else ExitCode.DONE
-
-
-async def _while_it_lasts(
-    injector: LiveInjector, name: str, lasts_s: float, interrupted: Callable[[], bool]
-) -> None:
-    """Say whenever the health of the fault changes, until it is due to end."""
-    loop = asyncio.get_running_loop()
-    until_s, told = loop.time() + lasts_s, (await injector.health(name)).detail
-    while not interrupted() and (left_s := until_s - loop.time()) > 0:
-        await asyncio.sleep(min(LOOK_S, left_s))
-        health = await injector.health(name)
-        if health.detail != told:
-            output.note(f"{name}: {health.detail}")
-            told = health.detail
-
-
-async def _heal(injector: LiveInjector, name: str, json: bool) -> int:
-    wanted = [each for each in injector.under_way() if name in ("", each.name)]
-    if name and not wanted:
-        raise InvalidInput(f"no fault {name!r} is under way; 'fusion chaos status' lists those")
-    healed = [await injector.try_to_heal(each) for each in wanted]
-    failed = [each for each in healed if each.failure]
-    if json:
-        output.document({"healed": [_healed_row(each) for each in healed]})
-    else:
-        for each in healed:
-            if not each.failure:
-                print(f"healed {_called(each.written)}")
-        if not wanted:
-            print("no fault is under way")
-    for each in failed:
-        output.error(FusionError(f"{_called(each.written)}: {each.failure}"))
-    return ExitCode.FAILED if failed else ExitCode.DONE
-
-
-async def _status(injector: LiveInjector, json: bool) -> int:
-    rows = []
-    for each in injector.under_way():
-        owner = each.owner.pid if each.owner else None
-        health = await _health(injector, each.name)
-        rows.append({"id": each.name, **_row(each.fault, health), "owner_pid": owner})
-    if json:
-        output.document({"faults": rows})
-        return ExitCode.DONE
-    for row in rows:
-        whose = f", of process {row['owner_pid']}" if row["owner_pid"] else ""
-        how = f"{row['detail']}{'' if row['acting'] else ' (not acting)'}"
-        print(f"{row['id']}  {row['kind']} of {', '.join(row['targets'])}{whose}: {how}")
-    if not rows:
-        print("no fault is under way")
-    return ExitCode.DONE
-
-
-async def _health(injector: LiveInjector, name: str) -> Health:
-    try:
-        return await injector.health(name)
-    except FusionError as failure:
-        return Health(False, str(failure))
-
-
-def _row(fault: Fault, health: Health) -> dict[str, Any]:
-    return {
-        "kind": fault.kind.value,
-        "targets": list(fault.targets),
-        "acting": health.acting,
-        "detail": health.detail,
-    }
-
-
-def _healed_row(healed: Healed) -> dict[str, Any]:
-    fault = healed.written.fault
-    row = {"id": healed.written.name, "kind": fault.kind.value, "targets": list(fault.targets)}
-    return {**row, "failure": healed.failure}
-
-
-def _called(written: WrittenFault) -> str:
-    return f"{written.name} ({written.fault.kind} of {', '.join(written.fault.targets)})"
+def _parameters(
+    kind: FaultKind,
+    ends: tuple[tuple[str, ...], Direction, tuple[str, ...]],
+    effects: tuple[float, float, float, float],
+) -> Parameters:
+    """Return what ``kind`` has to know. Raises ``InvalidInput`` where that does not fit."""
+    peers, direction, planes = ends
+    latency_s, jitter_s, loss, duplication = effects
+    made_of = PARAMETERS.get(kind)
+    if made_of is not Impaired and any(effects):
+        raise InvalidInput(
+            f"{kind} knows no --latency, --jitter, --loss and --duplication; those are of "
+            "slow_link and lossy_link"
+        )
+    for plane in planes:
+        if plane not in PLANES:
+            raise InvalidInput(f"--plane: {plane!r} is no plane; there are {', '.join(PLANES)}")
+    if made_of is Cut:
+        return Cut(peers=peers, direction=direction, planes=planes)
+    if made_of is Impaired:
+        if not any(effects):
+            raise InvalidInput(f"{kind}: say how bad it is, for example --latency 20ms --loss 0.1")
+        return Impaired(
+            peers=peers,
+            direction=direction,
+            planes=planes,
+            latency_s=latency_s,
+            jitter_s=jitter_s,
+            loss=loss,
+            duplication=duplication,
+        )
+    return None

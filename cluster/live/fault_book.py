@@ -21,6 +21,8 @@ from fusion.faults.schedule import Fault
 
 _FOLDER = "faults"
 _PREFIX = "fault-"
+_LAST = "last"  # the number of the last name
+_FELT = "felt"  # by whom a fault is felt: an empty file each
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ class FaultBook:
         until = time.time() + lasts_s if lasts_s else 0.0
         self.folder.mkdir(exist_ok=True)
         draft = self.folder / f"draft-{os.getpid()}"
-        number = 1 + max(map(_number, self._files()), default=0)
+        number = 1 + self._last()
         while True:
             written = WrittenFault(f"{_PREFIX}{number}", fault, owner, tuple(victims), until)
             draft.write_text(json.dumps(_record(written), indent=2) + "\n", encoding="utf-8")
@@ -82,6 +84,7 @@ class FaultBook:
             except FileExistsError:
                 number += 1
             else:
+                (self.folder / _LAST).write_text(str(number), encoding="utf-8")
                 return written
             finally:
                 draft.unlink()
@@ -102,8 +105,25 @@ class FaultBook:
         return written
 
     def strike_out(self, name: str) -> None:
-        """The fault of that name is undone."""
+        """The fault of that name is undone; the name is given to no other."""
         self._file(name).unlink(missing_ok=True)
+        for mark in self.folder.glob(f"{name}.{_FELT}-*"):
+            mark.unlink(missing_ok=True)
+
+    def mark_felt(self, name: str, process: str) -> None:
+        """``process`` is under the fault of that name from now on."""
+        (self.folder / f"{name}.{_FELT}-{process}").touch()
+
+    def felt_by(self, name: str) -> frozenset[str]:
+        """Return the processes that are under the fault of that name."""
+        prefix = f"{name}.{_FELT}-"
+        return frozenset(each.name.removeprefix(prefix) for each in self.folder.glob(f"{prefix}*"))
+
+    def _last(self) -> int:
+        """Return the number of the last name that was given."""
+        last = self.folder / _LAST
+        given = int(last.read_text(encoding="utf-8")) if last.exists() else 0
+        return max(given, *map(_number, self._files()), 0)
 
     def _files(self) -> list[Path]:
         return [file for file in self.folder.glob(f"{_PREFIX}*.json") if _number(file)]

@@ -66,6 +66,8 @@ async def carry_out(
         await network.close()
     experiment = loaded.experiment
     command = ["fusion", "chaos", "run", loaded.source, "--world", "live"]
+    if run.speed != loaded.datacenter.speed:
+        command += ["--speed", f"{run.speed:g}"]
     return Evidence(
         experiment=experiment,
         world=World.LIVE,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cluster.chaos.injector import Health
+from cluster.chaos.live.felt import LinkFaults
 from cluster.chaos.live.machines import Hangs, HostCrashes, RoleCrashes, Strike
 from cluster.chaos.live.whereabouts import Whereabouts
 from cluster.live.clock import LiveClock
@@ -41,11 +42,15 @@ class LiveInjector:
         self._owner: Process | None = None if ownerless else myself("fusion chaos")
         whereabouts = Whereabouts(run.file, LiveClock(run.launched_at, speed=1.0))
         crashes, hangs = RoleCrashes(whereabouts), Hangs(whereabouts)
+        links = LinkFaults(whereabouts, self._book)
         self._strikes: dict[FaultKind, Strike] = {
             FaultKind.HOST_CRASH: HostCrashes(whereabouts, network),
             FaultKind.HOST_HANG: hangs,
             FaultKind.VRM_CRASH: crashes,
             FaultKind.ARRAY_CRASH: crashes,
+            FaultKind.PARTITION: links,
+            FaultKind.SLOW_LINK: links,
+            FaultKind.LOSSY_LINK: links,
         }
 
     async def inject(self, fault: Fault) -> str:
