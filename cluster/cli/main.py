@@ -11,6 +11,8 @@ from typing import Any
 import typer
 
 from cluster.cli import output
+from cluster.cli.chaos import chaos
+from cluster.cli.chaos_live import chaos_live
 from cluster.cli.clients import clients
 from cluster.cli.datastores import datastores
 from cluster.cli.down import down
@@ -56,6 +58,8 @@ app.command()(events)
 app.add_typer(tasks, name="task")
 app.add_typer(observe, name="observe")
 app.command()(sim)
+chaos.add_typer(chaos_live)
+app.add_typer(chaos, name="chaos")
 app.command()(replay)
 app.command()(validate)
 app.command()(traces)

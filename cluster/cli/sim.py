@@ -173,8 +173,11 @@ def _plan(written: str | None) -> FaultPlan | None:
 
 
 def _seeds(written: str | None) -> Sequence[int] | None:
-    if written is None:
-        return None
+    return None if written is None else seed_range(written)
+
+
+def seed_range(written: str) -> Sequence[int]:
+    """Return the seeds of ``1..500``. Raises ``InvalidInput``."""
     parts = _RANGE.fullmatch(written.strip())
     if parts is None:
         raise InvalidInput(f"--seeds: {written!r} is not a range; write for example 1..500")

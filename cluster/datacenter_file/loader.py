@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -35,17 +36,18 @@ def load(
     speed: float | None = None,
     datasets: Path | None = None,
     policy: str | None = None,
+    clients: list[Any] | None = None,
 ) -> Datacenter:
     """Return the datacenter of a file, or of a packaged scenario.
 
     ``source`` is a path (it is a file, has a folder or ends in .yaml) or the name of a scenario.
     ``speed`` takes the place of the file's own, ``policy`` (``path.py:Name``) that of the policies
-    of all its clusters. Trace files are looked for beside the file, in
-    ``datasets`` and in the current folder. Raises ``DatacenterFileError`` with every mistake that
-    could be found.
+    of all its clusters, ``clients`` (as a file writes them) that of its clients. Trace files are
+    looked for beside the file, in ``datasets`` and in the current folder. Raises
+    ``DatacenterFileError`` with every mistake that could be found.
     """
     text, folder = _read(source)
-    file = _validate(text, source)
+    file = _validate(text, source, clients)
     if speed is not None:
         file = file.model_copy(update={"speed": speed})
     places = [place for place in (folder, datasets, Path()) if place is not None]
@@ -83,10 +85,12 @@ def _with_policies(
     return file.model_copy(update={"clusters": clusters})
 
 
-def _validate(text: str, source: str) -> DatacenterFile:
+def _validate(text: str, source: str, clients: list[Any] | None) -> DatacenterFile:
     tree, mistakes = document.parse(text, source)
     if isinstance(tree, dict):
         tree.setdefault("datacenter", Path(source).stem)
+        if clients is not None:
+            tree["clients"] = clients
     try:
         file = DatacenterFile.model_validate(tree)
     except ValidationError as error:

@@ -105,6 +105,14 @@ EXAMPLES: Mapping[str, str] = {
     "network": "office",
     "gpu": "tesla-t4-1",
     "pinned_to": "cna-01",
+    "experiment": "one-host-dies",
+    "question": "What happens to my services when one host dies?",
+    "duration": "100s",
+    "faults.kind": "host_crash",
+    "faults.at": "10s",
+    "targets": "{role: host, count: 1}",
+    "migrate": "{role: vm, count: 10}",
+    "that": "vms_running_share >= 95%",
 }
 
 

@@ -40,6 +40,11 @@ class Facts:
         return len(self._log.attempts)
 
     @property
+    def now_s(self) -> float:
+        """The gateway's own time."""
+        return self._clock.now()
+
+    @property
     def outdated_total(self) -> int:
         """Answers that were dropped because of their epoch, since the gateway started."""
         return self._guests.outdated_total
@@ -60,6 +65,10 @@ class Facts:
             strict=True,
         ):
             yield Acknowledged(vm_number, self.clients[row].name, number, epoch, at_s)
+
+    def attempts_since(self, position: int) -> Attempts:
+        """Return the attempts ``[N]`` after the first ``position``, in the order of their ends."""
+        return self._log.attempts[position:]
 
     def attempts(self) -> list[Attempts]:
         """Return what each client saw, for ``fusion.guest.client_log``."""

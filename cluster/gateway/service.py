@@ -71,6 +71,20 @@ class Service(GatewayServicer):
             )
         return pb.ReadClientsReply(clients=clients)
 
+    @unary
+    async def ReadAttempts(
+        self, request: pb.ReadAttemptsRequest, context: Any
+    ) -> pb.ReadAttemptsReply:
+        attempts = self._facts.attempts_since(min(request.after, self._facts.position))
+        return pb.ReadAttemptsReply(
+            position=self._facts.position,
+            now_s=self._facts.now_s,
+            client=attempts["client"].tolist(),
+            sent_s=attempts["sent_s"].tolist(),
+            ended_s=attempts["ended_s"].tolist(),
+            answered=(attempts["outcome"] == Outcome.ANSWERED).tolist(),
+        )
+
     def _rows(self, names: list[str]) -> list[int]:
         row_of = {client.name: row for row, client in enumerate(self._facts.clients)}
         unknown = [name for name in names if name not in row_of]

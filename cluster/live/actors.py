@@ -22,7 +22,10 @@ from cluster.live import logs
 from cluster.live.addresses import AddressBook
 from cluster.live.clock import LiveClock
 from cluster.live.exporter import Exporter
-from cluster.live.network import LiveNetwork
+from cluster.live.fault_book import FaultBook
+from cluster.live.fault_watch import FaultWatch
+from cluster.live.links import Links
+from cluster.live.network import Faults, LiveNetwork
 from cluster.live.process_table import myself
 from cluster.live.role_thread import start_role
 from cluster.live.run_state import Process
@@ -57,7 +60,11 @@ class Setting:
 
     def network(self) -> LiveNetwork:
         book = AddressBook(Path(self.run_file), self.addresses)
-        return LiveNetwork(book, self.speed, self.tls, self.public_address)
+        rng = seeds.generator(0, "links", self.name, str(os.getpid()))
+        links = Links(self.name, book.sharing, self.speed, rng)
+        watch = FaultWatch(FaultBook(Path(self.folder)), self.name)
+        watch.follow(links.suffer)
+        return LiveNetwork(book, self.speed, self.tls, self.public_address, Faults(links, watch))
 
     @property
     def metrics_url(self) -> str:

@@ -29,6 +29,12 @@ class AddressBook:
             raise NotFound(f"nobody of this datacenter is called {name}")
         return address
 
+    def sharing(self, name: str) -> frozenset[str]:
+        """Return all names behind which the process of ``name`` is. Raises ``NotFound``."""
+        address = self(name)
+        known = {**self._given, **self._addresses}
+        return frozenset(each for each, where in known.items() if where == address)
+
     def _refresh(self) -> None:
         try:
             status = self._file.stat()

@@ -1,7 +1,7 @@
 """The process that launches a datacenter, keeps it running and takes it down.
 
     python -m cluster.live.launcher SOURCE [--speed N] [--ray-address A] [--datasets DIR]
-        [--policy PATH.py:NAME] [--observe] [--detach]
+        [--policy PATH.py:NAME] [--clients JSON] [--observe] [--detach]
 
 Standard output carries ``Progress`` lines until the launch is over; standard input is the
 lifeline: when it ends, everything is shut down (not with ``--detach``). SIGTERM and SIGINT shut
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import sys
@@ -43,6 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
             speed=options.speed,
             datasets=options.datasets,
             policy_option=options.policy,
+            clients=options.clients,
             ray_option=options.ray_address,
             observe=options.observe,
         )
@@ -67,6 +69,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--datasets", type=Path, help="where folders of traces are looked for")
     parser.add_argument("--policy", help="path.py:Name of a placement policy under study")
     parser.add_argument("--observe", action="store_true", help="start Prometheus and Grafana too")
+    parser.add_argument(
+        "--clients", type=json.loads, help="clients as a datacenter file writes them, for its own"
+    )
     parser.add_argument("--detach", action="store_true", help="run on when standard input ends")
     return parser
 

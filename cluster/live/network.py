@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from cluster.live.disturbance import LinkedChannel
+from cluster.live.fault_watch import FaultWatch
+from cluster.live.links import Links
 from cluster.live.scaled_time import ScaledTime
 from cluster.live.tls import COMMON_NAME, Tls
 from cluster.network import Plane, Registration
@@ -34,6 +38,14 @@ SERVER_OPTIONS = (
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.max_receive_message_length", 64 << 20),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """What may befall the network of one process, and what tells when it does."""
+
+    links: Links
+    watch: FaultWatch
 
 
 class _ScaledCall:
@@ -116,7 +128,8 @@ class LiveNetwork:
 
     ``address_of`` gives the ``host:port`` of a name, asked anew for every channel, so that a peer
     that moved is found again. What is beyond 127.0.0.1 is reached and served under ``tls`` only;
-    ``public_address`` is where this party is to be reached from other machines as well.
+    ``public_address`` is where this party is to be reached from other machines as well. What goes
+    out and is answered suffers ``faults``, if any may come; who serves watches for them.
     """
 
     def __init__(
@@ -125,35 +138,50 @@ class LiveNetwork:
         speed: float = 1.0,
         tls: Tls | None = None,
         public_address: str = "",
+        faults: Faults | None = None,
     ) -> None:
         self._address_of = address_of
         self._speed = speed
         self._tls = tls
         self._public_address = public_address
+        self._faults = faults
         self._channels: dict[tuple[str, Plane], grpc.aio.Channel] = {}
 
     def channel(self, peer: str, plane: Plane = Plane.MANAGEMENT) -> grpc.aio.Channel:
         address = self._address_of(peer)
         channel = self._channels.get((address, plane))
         if channel is None:
-            channel = _ScaledChannel(self._connect(address), self._speed)
+            channel = self._made(address, peer, plane)
             self._channels[address, plane] = channel
         return channel
 
-    def _connect(self, address: str) -> grpc.aio.Channel:
+    def _made(self, address: str, peer: str, plane: Plane) -> grpc.aio.Channel:
+        def connect(*interceptors: grpc.aio.ClientInterceptor) -> grpc.aio.Channel:
+            return _ScaledChannel(self._connect(address, interceptors), self._speed)
+
+        if self._faults is None:
+            return connect()
+        return LinkedChannel(connect(), connect, self._faults.links.link(peer, plane))
+
+    def _connect(
+        self, address: str, interceptors: Sequence[grpc.aio.ClientInterceptor]
+    ) -> grpc.aio.Channel:
         # Planes share no connection, so that each can be cut by itself.
         options: tuple[tuple[str, Any], ...] = (
             *CHANNEL_OPTIONS,
             ("grpc.use_local_subchannel_pool", 1),
         )
         if self._tls is None or _on_loopback(address):
-            return grpc.aio.insecure_channel(address, options=options)
+            return grpc.aio.insecure_channel(address, options, interceptors=interceptors)
         options = (*options, ("grpc.ssl_target_name_override", COMMON_NAME))
-        return grpc.aio.secure_channel(address, self._tls.channel_credentials(), options=options)
+        credentials = self._tls.channel_credentials()
+        return grpc.aio.secure_channel(address, credentials, options, interceptors=interceptors)
 
     async def serve(
         self, name: str, register: Registration, plane: Plane = Plane.MANAGEMENT
     ) -> LiveServer:
+        if self._faults is not None:
+            self._faults.watch.start()
         # At another speed the handlers' view of time limits is scaled too.
         interceptors = () if self._speed == 1.0 else (ScaledTime(self._speed),)
         server = grpc.aio.server(options=SERVER_OPTIONS, interceptors=interceptors)

@@ -6,6 +6,7 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cluster import policy
 from cluster.datacenter_file import load
@@ -44,11 +45,15 @@ def prepare(
     speed: float | None,
     datasets: Path | None,
     policy_option: str | None,
+    clients: list[Any] | None = None,
     ray_option: str | None,
     observe: bool = False,
 ) -> Prepared:
-    """Check everything and record the run. Raises ``FusionError`` with nothing changed."""
-    datacenter = load(source, speed=speed, datasets=datasets, policy=policy_option)
+    """Check everything and record the run; ``clients`` take the place of those of the file.
+
+    Raises ``FusionError`` with nothing changed.
+    """
+    datacenter = load(source, speed=speed, datasets=datasets, policy=policy_option, clients=clients)
     policy.made(policy.sources(datacenter))
     ray = ray_address.resolve(ray_option)
     if ray is not None:

@@ -18,12 +18,16 @@ _POLL_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A living process as the machine lists it; ``session`` is 0 where that is not known."""
+    """A living process as the machine lists it; ``session`` is 0 where that is not known.
+
+    ``stopped``: it was told to stand still (SIGSTOP).
+    """
 
     pid: int
     started: str
     session: int
     command: str
+    stopped: bool = False
 
 
 def listed() -> list[Listed]:
@@ -52,7 +56,7 @@ def _from_proc(pid: int) -> Listed | None:
     if fields[0] in "ZX":
         return None
     words = command.replace(b"\0", b" ").decode(errors="replace").strip()
-    return Listed(pid, started=fields[19], session=int(fields[3]), command=words)
+    return Listed(pid, fields[19], int(fields[3]), words, stopped=fields[0] in "Tt")
 
 
 def _from_ps(*which: str) -> list[Listed]:
@@ -65,7 +69,8 @@ def _from_ps(*which: str) -> list[Listed]:
         pid, state, *rest = line.split(None, 7)
         if not state.startswith("Z"):
             # lstart is five words: Mon Nov 23 15:04:05 2026
-            found.append(Listed(int(pid), " ".join(rest[:5]), 0, " ".join(rest[5:])))
+            started, command = " ".join(rest[:5]), " ".join(rest[5:])
+            found.append(Listed(int(pid), started, 0, command, stopped=state.startswith("T")))
     return found
 
 
@@ -85,6 +90,12 @@ def alive(process: Process) -> bool:
     """Tell whether ``process`` itself still lives, not a later one with its pid."""
     found = look_up(process.pid)
     return found is not None and found.started == process.started
+
+
+def stopped(process: Process) -> bool:
+    """Tell whether ``process`` lives and was brought to a stop (SIGSTOP)."""
+    found = look_up(process.pid)
+    return found is not None and found.started == process.started and found.stopped
 
 
 def send(process: Process, number: signal.Signals) -> None:

@@ -16,16 +16,18 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkContext, SpawnContext
 from multiprocessing.process import BaseProcess
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from cluster.simulated.run import Failure, RunOutcome, RunRequest, never, run
+from cluster.simulated.run import Failure, RunOutcome, never, run
 
 #: Between two looks at whether to stop.
 PATIENCE_S = 0.2
 #: A worker that was told to end has this long.
 GOODBYE_S = 1.0
 
-Work = Callable[[RunRequest], RunOutcome]
+#: What is asked of a worker for one seed, and what it answers: both cross between processes.
+Request = TypeVar("Request")
+Outcome = TypeVar("Outcome")
 
 
 @dataclass(slots=True)
@@ -38,16 +40,17 @@ class _Worker:
 
 
 @dataclass(slots=True)
-class Campaign:
+class Campaign(Generic[Request, Outcome]):
     """Runs ``request_of`` every seed; ``work`` is what a worker does with one, by name importable.
 
-    A worker that dies takes nothing with it but its seed, which counts as failed.
+    A worker that dies takes nothing with it but its seed, which counts as ``lost``.
     """
 
-    request_of: Callable[[int], RunRequest]
+    request_of: Callable[[int], Request]
     seeds: Sequence[int]
     jobs: int
-    work: Work = run
+    work: Callable[[Request], Outcome] = run  # type: ignore[assignment]
+    lost: Callable[[int, Failure], Outcome] = lambda *it: lost_run(*it)  # type: ignore  # noqa: PLW0108
     _waiting: deque[int] = field(init=False)
     _workers: list[_Worker] = field(default_factory=list)
 
@@ -63,7 +66,7 @@ class Campaign:
         while len(self._workers) < min(self.jobs, len(self.seeds)):
             self._workers.append(self._start())
 
-    def outcomes(self, interrupted: Callable[[], bool] = never) -> Iterator[RunOutcome]:
+    def outcomes(self, interrupted: Callable[[], bool] = never) -> Iterator[Outcome]:
         """Yield what came of every seed, as they end; fewer where ``interrupted`` says stop."""
         try:
             self.start()
@@ -98,7 +101,7 @@ class Campaign:
             with suppress(ConnectionError):  # it is dead, which will show when it is listened to
                 worker.pipe.send(self.request_of(worker.seed))
 
-    def _collect(self) -> Iterator[RunOutcome]:
+    def _collect(self) -> Iterator[Outcome]:
         ready: list[Any] = wait([worker.pipe for worker in self._workers], PATIENCE_S)
         for place, worker in enumerate(self._workers):
             if worker.pipe not in ready or worker.seed is None:
@@ -113,13 +116,13 @@ class Campaign:
                     self._give(self._workers[place])
             yield outcome
 
-    def _crashed(self, worker: _Worker) -> RunOutcome:
+    def _crashed(self, worker: _Worker) -> Outcome:
         worker.process.join(GOODBYE_S)
         code, seed = worker.process.exitcode, worker.seed
         assert seed is not None
         worker.seed = None
         manner = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
-        return lost(seed, Failure(0.0, f"the process that ran it died ({manner})"))
+        return self.lost(seed, Failure(0.0, f"the process that ran it died ({manner})"))
 
     def _end(self) -> None:
         for worker in self._workers:
@@ -133,14 +136,14 @@ class Campaign:
         self._workers.clear()
 
 
-def lost(seed: int, failure: Failure) -> RunOutcome:
+def lost_run(seed: int, failure: Failure) -> RunOutcome:
     """Return the outcome of a run of which nothing is known but how it failed."""
     return RunOutcome(
         seed=seed, digest="", simulated_s=0.0, wall_s=0.0, events=0, rpcs=0, failure=failure
     )
 
 
-def _serve(pipe: Connection, work: Work, inherited: Sequence[Connection]) -> None:
+def _serve(pipe: Connection, work: Callable[[Any], Any], inherited: Sequence[Connection]) -> None:
     """Run what comes until the campaign hangs up, or is killed."""
     for end in inherited:
         end.close()
@@ -148,14 +151,14 @@ def _serve(pipe: Connection, work: Work, inherited: Sequence[Connection]) -> Non
     threading.Thread(target=_end_with_parent, daemon=True).start()
     while True:
         try:
-            request: RunRequest = pipe.recv()
+            request: Any = pipe.recv()
         except EOFError:
             return
         try:
             outcome = work(request)
         except Exception as error:
             text = f"{type(error).__name__}: {error}"
-            outcome = lost(request.seed, Failure(0.0, text, traceback.format_exc()))
+            outcome = lost_run(request.seed, Failure(0.0, text, traceback.format_exc()))
         try:
             pipe.send(outcome)
         except ConnectionError:

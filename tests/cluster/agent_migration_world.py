@@ -71,7 +71,7 @@ def migration_host(name: str, memory_bytes: int = 16 * GIB) -> HostSpec:
 class ListeningGateway(service_pb2_grpc.GatewayServicer):
     """Keeps what hosts announce; clients ask nothing of it."""
 
-    Append = ReadLedger = ReadClients = None  # type: ignore[assignment]
+    Append = ReadLedger = ReadClients = ReadAttempts = None  # type: ignore[assignment]
 
     def __init__(self) -> None:
         self.announced: list[tuple[int, str, int]] = []

@@ -154,7 +154,7 @@ def test_a_failed_run_is_a_finding(
     assert f"replay: fusion sim '{file}' --for 10m --seed 11 --log" in said.out
 
 
-class HereCampaign(Campaign):
+class HereCampaign(Campaign[RunRequest, RunOutcome]):
     """A campaign without processes of its own, for what does not depend on them."""
 
     def outcomes(self, interrupted: Callable[[], bool] = never) -> Iterator[RunOutcome]:

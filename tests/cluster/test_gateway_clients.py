@@ -265,3 +265,21 @@ def test_metrics_say_what_clients_saw() -> None:
             assert value("fusion_client_longest_gap_seconds") == pytest.approx(5.5)
 
     in_virtual_time(scenario())
+
+
+def test_whoever_follows_the_clients_hears_of_every_request_once() -> None:
+    async def scenario() -> None:
+        async with running(World(a_client())) as world:
+            nothing = await world.stub.ReadAttempts(pb.ReadAttemptsRequest(after=1 << 62))
+            assert (nothing.position, len(nothing.client)) == (0, 0)
+            await world.at(2.5)
+            first = await world.stub.ReadAttempts(pb.ReadAttemptsRequest())
+            assert (first.position, first.now_s) == (3, 2.5)
+            assert list(first.sent_s) == pytest.approx([0.0, 1.0, 2.0])
+            world.hosts["cna-01"].failure = FULL
+            await world.at(3.5)
+            then = await world.stub.ReadAttempts(pb.ReadAttemptsRequest(after=first.position))
+            assert (list(then.client), list(then.answered)) == ([0], [False])
+            assert list(then.ended_s) == pytest.approx([3.0])
+
+    in_virtual_time(scenario())

@@ -311,3 +311,66 @@ class ReadClientsReply(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReadClientsReply: _TypeAlias = ReadClientsReply  # noqa: Y015
+
+@_typing.final
+class ReadAttemptsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AFTER_FIELD_NUMBER: _builtins.int
+    after: _builtins.int
+    """those after the first so many; beyond the end: none"""
+    def __init__(
+        self,
+        *,
+        after: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadAttemptsRequest: _TypeAlias = ReadAttemptsRequest  # noqa: Y015
+
+@_typing.final
+class ReadAttemptsReply(_message.Message):
+    """One row per request, in the order in which they ended. Instants are the gateway's."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POSITION_FIELD_NUMBER: _builtins.int
+    NOW_S_FIELD_NUMBER: _builtins.int
+    CLIENT_FIELD_NUMBER: _builtins.int
+    SENT_S_FIELD_NUMBER: _builtins.int
+    ENDED_S_FIELD_NUMBER: _builtins.int
+    ANSWERED_FIELD_NUMBER: _builtins.int
+    position: _builtins.int
+    """how many have ended: where to go on"""
+    now_s: _builtins.float
+    @_builtins.property
+    def client(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """its place among all that ReadClients tells of"""
+
+    @_builtins.property
+    def sent_s(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]: ...
+    @_builtins.property
+    def ended_s(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]: ...
+    @_builtins.property
+    def answered(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bool]: ...
+    def __init__(
+        self,
+        *,
+        position: _builtins.int = ...,
+        now_s: _builtins.float = ...,
+        client: _abc.Iterable[_builtins.int] | None = ...,
+        sent_s: _abc.Iterable[_builtins.float] | None = ...,
+        ended_s: _abc.Iterable[_builtins.float] | None = ...,
+        answered: _abc.Iterable[_builtins.bool] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "client", b"client", "ended_s", b"ended_s", "now_s", b"now_s", "position", b"position", "sent_s", b"sent_s"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadAttemptsReply: _TypeAlias = ReadAttemptsReply  # noqa: Y015

@@ -171,6 +171,11 @@ class GatewayStub(object):
                 request_serializer=cluster_dot_rpc_dot_v1_dot_service__pb2.ReadClientsRequest.SerializeToString,
                 response_deserializer=cluster_dot_rpc_dot_v1_dot_service__pb2.ReadClientsReply.FromString,
                 _registered_method=True)
+        self.ReadAttempts = channel.unary_unary(
+                '/fusion.v1.Gateway/ReadAttempts',
+                request_serializer=cluster_dot_rpc_dot_v1_dot_service__pb2.ReadAttemptsRequest.SerializeToString,
+                response_deserializer=cluster_dot_rpc_dot_v1_dot_service__pb2.ReadAttemptsReply.FromString,
+                _registered_method=True)
         self.Announce = channel.unary_unary(
                 '/fusion.v1.Gateway/Announce',
                 request_serializer=cluster_dot_rpc_dot_v1_dot_service__pb2.AnnounceRequest.SerializeToString,
@@ -201,6 +206,13 @@ class GatewayServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReadAttempts(self, request, context):
+        """Every single request of theirs that has ended, for whoever follows them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Announce(self, request, context):
         """A host's: it has this VM from now on, at an epoch. What is older than known is ignored.
         """
@@ -225,6 +237,11 @@ def add_GatewayServicer_to_server(servicer, server):
                     servicer.ReadClients,
                     request_deserializer=cluster_dot_rpc_dot_v1_dot_service__pb2.ReadClientsRequest.FromString,
                     response_serializer=cluster_dot_rpc_dot_v1_dot_service__pb2.ReadClientsReply.SerializeToString,
+            ),
+            'ReadAttempts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReadAttempts,
+                    request_deserializer=cluster_dot_rpc_dot_v1_dot_service__pb2.ReadAttemptsRequest.FromString,
+                    response_serializer=cluster_dot_rpc_dot_v1_dot_service__pb2.ReadAttemptsReply.SerializeToString,
             ),
             'Announce': grpc.unary_unary_rpc_method_handler(
                     servicer.Announce,
@@ -314,6 +331,33 @@ class Gateway(object):
             '/fusion.v1.Gateway/ReadClients',
             cluster_dot_rpc_dot_v1_dot_service__pb2.ReadClientsRequest.SerializeToString,
             cluster_dot_rpc_dot_v1_dot_service__pb2.ReadClientsReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadAttempts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fusion.v1.Gateway/ReadAttempts',
+            cluster_dot_rpc_dot_v1_dot_service__pb2.ReadAttemptsRequest.SerializeToString,
+            cluster_dot_rpc_dot_v1_dot_service__pb2.ReadAttemptsReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -52,6 +52,8 @@ class GatewayStub:
     ReadLedger: _aio.UnaryUnaryMultiCallable[_service_pb2.ReadLedgerRequest, _service_pb2.ReadLedgerReply]
     ReadClients: _aio.UnaryUnaryMultiCallable[_service_pb2.ReadClientsRequest, _service_pb2.ReadClientsReply]
     """What the clients of the datacenter file have seen so far."""
+    ReadAttempts: _aio.UnaryUnaryMultiCallable[_service_pb2.ReadAttemptsRequest, _service_pb2.ReadAttemptsReply]
+    """Every single request of theirs that has ended, for whoever follows them."""
     Announce: _aio.UnaryUnaryMultiCallable[_service_pb2.AnnounceRequest, _service_pb2.AnnounceReply]
     """A host's: it has this VM from now on, at an epoch. What is older than known is ignored."""
 
@@ -79,6 +81,14 @@ class GatewayServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_service_pb2.ReadClientsRequest, _abc.Awaitable[_service_pb2.ReadClientsReply]],
     ) -> _abc.Awaitable[_service_pb2.ReadClientsReply]:
         """What the clients of the datacenter file have seen so far."""
+
+    @_abc_1.abstractmethod
+    def ReadAttempts(
+        self,
+        request: _service_pb2.ReadAttemptsRequest,
+        context: _aio.ServicerContext[_service_pb2.ReadAttemptsRequest, _abc.Awaitable[_service_pb2.ReadAttemptsReply]],
+    ) -> _abc.Awaitable[_service_pb2.ReadAttemptsReply]:
+        """Every single request of theirs that has ended, for whoever follows them."""
 
     @_abc_1.abstractmethod
     def Announce(

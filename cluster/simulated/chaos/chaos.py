@@ -61,9 +61,19 @@ class Chaos:
 
     async def happen(self, fault: Fault) -> None:
         """Let ``fault`` happen now, in or out of the schedule; return when it has ended."""
+        async with self.struck_by(fault):
+            await self._world.clock.sleep(fault.lasts_s)
+
+    @asynccontextmanager
+    async def struck_by(self, fault: Fault) -> AsyncIterator[None]:
+        """Within the block ``fault`` lasts, however long that is.
+
+        Raises ``NotFound`` where it names a host that the world has not.
+        """
+        _check_names(self._world, (fault,))
         self._tell("begins", fault)
         async with self._under(fault):
-            await self._world.clock.sleep(fault.lasts_s)
+            yield
             self._tell("ends", fault)
 
     @asynccontextmanager

@@ -1,0 +1,1 @@
+"""Experiments, carried out: what they do, and what is told of them."""

@@ -1,0 +1,37 @@
+"""The blast radius: whom faults may strike by the plan, and who was seen to suffer."""
+
+from __future__ import annotations
+
+from cluster.chaos.faults import planned_for
+from cluster.chaos.file import Loaded
+from fusion.errors import NotFound
+from fusion.experiment.evidence import BlastRadius, Run
+from fusion.experiment.selection import Parties, candidates, struck_by
+
+#: The one state of a host in which it does not suffer.
+NORMAL = "normal"
+
+
+def planned_radius(loaded: Loaded) -> tuple[str, ...]:
+    """Return whom the faults of an experiment may strike, each once, drawn or not."""
+    parties = Parties.of(loaded.datacenter)
+    found: dict[str, None] = {}
+    for fault in planned_for(loaded.experiment, loaded.datacenter):
+        try:
+            found |= dict.fromkeys(candidates(fault.targets, struck_by(fault.kind), parties))
+        except NotFound:  # VMs that are made meanwhile
+            continue
+    return tuple(found)
+
+
+def blast_radius(loaded: Loaded, run: Run) -> BlastRadius:
+    """Return the planned radius, and the hosts that were not normal, the VMs that did not run and
+    those whose clients went unanswered.
+    """
+    suffered = [
+        fault_target for fault in run.faults if fault.observed for fault_target in fault.targets
+    ]
+    suffered += [span.entity for span in run.states if span.state != NORMAL]
+    suffered += [recovery.vm for recovery in run.recoveries]
+    suffered += [client.vm for client in run.clients if client.gaps]
+    return BlastRadius(planned_radius(loaded), tuple(dict.fromkeys(suffered)))

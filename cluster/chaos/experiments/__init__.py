@@ -1,0 +1,1 @@
+"""Packaged experiments, each with a question."""

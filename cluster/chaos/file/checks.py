@@ -1,0 +1,193 @@
+"""What must hold between an experiment and its datacenter, checked before anything starts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
+from cluster.chaos.file.contradictions import check_contradictions
+from cluster.datacenter_file.plan import Mistakes
+from fusion.errors import NotFound
+from fusion.experiment.figures import FIGURES, Kind
+from fusion.experiment.selection import (
+    Parties,
+    Role,
+    candidates,
+    passes_by_itself,
+    size_of,
+    struck_by,
+)
+from fusion.experiment.spec import Condition, Experiment, PlannedFault, Selector, When
+from fusion.faults.schedule import Impaired
+from fusion.spec import Datacenter
+from fusion.units import format_duration
+
+#: The evidence of a run is to fit a page.
+MOST_LOOKS = 20_000
+
+#: What nobody but clients can tell, what comes of migrations, and what comes of lost hosts alone.
+OF_CLIENTS = (
+    *("answered_share", "latency_p95_s", "longest_gap_s", "availability"),
+    *("lost_entries", "lost_durable_entries", "errors"),
+)
+OF_MIGRATIONS = ("migrations_moved", "migration_downtime_s")
+OF_FAILOVERS = ("rto_s", "detection_s")
+
+
+def check(experiment: Experiment, datacenter: Datacenter, mistakes: Mistakes) -> None:
+    """Add to ``mistakes`` whatever keeps ``experiment`` from being carried out and judged."""
+    parties = Parties.of(datacenter)
+    _check_times(experiment, mistakes)
+    for index, fault in enumerate(experiment.faults):
+        _check_fault(fault, f"faults[{index}]", experiment, parties, mistakes)
+    _check_names(experiment, mistakes)
+    for index, order in enumerate(experiment.orders):
+        place = f"orders[{index}].migrate"
+        _check_selector(order.vms, (Role.VM,), place, parties, mistakes)
+        if order.at_s >= experiment.duration_s:
+            mistakes.add(f"orders[{index}].at", "behind the end; write less, or a longer duration")
+    check_contradictions(experiment.faults, parties, mistakes)
+    _Conditions(experiment, datacenter, mistakes).check()
+
+
+def _check_times(experiment: Experiment, mistakes: Mistakes) -> None:
+    if experiment.look_s > experiment.duration_s:
+        mistakes.add("look", "longer than the duration; write less, for example 1s")
+    elif experiment.duration_s / experiment.look_s > MOST_LOOKS:
+        least = format_duration(experiment.duration_s / MOST_LOOKS)
+        mistakes.add("look", f"so often nothing is looked at for so long; write at least {least}")
+    if not (experiment.hypotheses or experiment.expectations):
+        mistakes.add("hypotheses", "nothing is asked; write hypotheses or expectations")
+    if not (experiment.faults or experiment.random_faults or experiment.orders):
+        mistakes.add("faults", "nothing is done; write faults, orders, or random_faults: true")
+
+
+def _check_fault(
+    fault: PlannedFault, place: str, experiment: Experiment, parties: Parties, mistakes: Mistakes
+) -> None:
+    roles = struck_by(fault.kind)
+    _check_selector(fault.targets, roles, f"{place}.targets", parties, mistakes)
+    if fault.peers is not None:
+        _check_selector(fault.peers, roles, f"{place}.peers", parties, mistakes)
+    if isinstance(fault.parameters, Impaired) and _does_nothing(fault.parameters):
+        mistakes.add(place, f"{fault.kind} impairs nothing; write for example latency: 200ms")
+    if passes_by_itself(fault.kind):
+        if fault.lasts_s:
+            mistakes.add(f"{place}.lasts", f"{fault.kind} passes by itself; leave the key out")
+    elif not fault.lasts_s:
+        mistakes.add(f"{place}.lasts", "missing; write how long, for example 30s")
+    if fault.at_s + fault.lasts_s >= experiment.duration_s:
+        ends = format_duration(fault.at_s + fault.lasts_s)
+        mistakes.add(
+            f"{place}.lasts",
+            f"ends at {ends}, not before the experiment, which is to see all healed; "
+            "write less, or a longer duration",
+        )
+
+
+def _does_nothing(impaired: Impaired) -> bool:
+    return impaired == Impaired(
+        peers=impaired.peers, direction=impaired.direction, planes=impaired.planes
+    )
+
+
+def _check_selector(
+    selector: Selector, roles: Sequence[Role], place: str, parties: Parties, mistakes: Mistakes
+) -> None:
+    if selector.role and selector.role not in roles:
+        mistakes.add(
+            f"{place}.role", f"no {selector.role} can be struck by it; write {' or '.join(roles)}"
+        )
+        return
+    if selector.count and selector.share:
+        mistakes.add(f"{place}.share", "given beside count; keep one of the two")
+    if selector == Selector():
+        mistakes.add(place, "empty; write for example {role: host, count: 1}")
+        return
+    try:
+        found = candidates(selector, roles, parties)
+    except NotFound as problem:
+        mistakes.add(place, f"{problem}; 'fusion validate' shows what there is")
+        return
+    wanted = size_of(selector, len(found))
+    if wanted > len(found):
+        mistakes.add(f"{place}.count", f"{wanted} of {len(found)}; write at most {len(found)}")
+
+
+def _check_names(experiment: Experiment, mistakes: Mistakes) -> None:
+    seen: set[str] = set()
+    for index, fault in enumerate(experiment.faults):
+        if fault.name in seen:
+            mistakes.add(f"faults[{index}].name", f"{fault.name} is the name of another; change it")
+        seen.add(fault.name)
+
+
+class _Conditions:
+    """Whether what is asked can be answered at all."""
+
+    def __init__(self, experiment: Experiment, datacenter: Datacenter, mistakes: Mistakes) -> None:
+        self._experiment = experiment
+        self._vms = [planned.spec.name for planned in datacenter.vms]
+        self._asked = [client.vm for client in datacenter.clients]
+        self._arrays = bool(datacenter.arrays)
+        self._mistakes = mistakes
+
+    def check(self) -> None:
+        experiment = self._experiment
+        for index, hypothesis in enumerate(experiment.hypotheses):
+            place = f"hypotheses[{index}]"
+            self._check(hypothesis.condition, f"{place}.that", Kind.GAUGE)
+            if hypothesis.when is When.ON_CHAOS and not self._faults():
+                self._mistakes.add(f"{place}.when", "there are no faults; write continuous")
+        for index, condition in enumerate(experiment.aborts):
+            self._check(condition, f"aborts[{index}]", Kind.GAUGE)
+        for index, condition in enumerate(experiment.expectations):
+            self._check(condition, f"expectations[{index}]", Kind.OUTCOME)
+
+    def _check(self, condition: Condition, place: str, kind: Kind) -> None:
+        for problem in (
+            self._of_kind(condition, kind),
+            self._of_class(condition),
+            self._measurable(condition),
+        ):
+            if problem:
+                self._mistakes.add(place, f"{condition.figure}{problem}")
+                return
+
+    def _of_kind(self, condition: Condition, kind: Kind) -> str:
+        if FIGURES[condition.figure].kind is kind:
+            return ""
+        fit = ", ".join(figure.name for figure in FIGURES.values() if figure.kind is kind)
+        if kind is Kind.GAUGE:
+            return f" is known at the end only; write it as an expectation, or one of {fit}"
+        return f" is of an instant; write it as a hypothesis, or one of {fit}"
+
+    def _of_class(self, condition: Condition) -> str:
+        if not condition.vms:
+            return ""
+        if not FIGURES[condition.figure].of_class:
+            return f" is not told for VMs apart; leave 'of {condition.vms}' out"
+        if not any(fnmatchcase(vm, condition.vms) for vm in self._vms):
+            return f" of {condition.vms}: no VM of the datacenter is called so"
+        return ""
+
+    def _measurable(self, condition: Condition) -> str:
+        """Return why ``condition`` could never be evaluated, empty where it can."""
+        figure, pattern = condition.figure, condition.vms or "*"
+        if figure in OF_CLIENTS and not any(fnmatchcase(vm, pattern) for vm in self._asked):
+            return f" is seen by clients, and no VM of {pattern} has any; add clients"
+        if figure in OF_MIGRATIONS and not self._experiment.orders:
+            return " comes of migrations, and nothing is migrated; add orders"
+        if figure in OF_FAILOVERS and not self._loses_hosts():
+            return " comes of failovers, and no fault takes a host or its links; leave it out"
+        if figure == "datastore_used_share" and not self._arrays:
+            return " is of datastores, and there are no arrays; add storage"
+        return ""
+
+    def _faults(self) -> bool:
+        return bool(self._experiment.faults) or self._experiment.random_faults
+
+    def _loses_hosts(self) -> bool:
+        return self._experiment.random_faults or any(
+            Role.HOST in struck_by(fault.kind) for fault in self._experiment.faults
+        )

@@ -1,0 +1,1 @@
+"""Experiments and faults in the live world: real processes, real connections."""

@@ -1,0 +1,60 @@
+"""Faults that the struck processes see to themselves: they watch what is written down."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cluster.chaos.injector import Health
+from cluster.chaos.live.whereabouts import Whereabouts
+from cluster.live.fault_book import FaultBook, WrittenFault
+from cluster.live.process_table import stopped
+from cluster.live.run_state import Process
+from fusion.errors import Refused
+from fusion.faults.schedule import Cut, Fault, Impaired
+
+#: Wall time until all that are struck and awake are under a fault.
+FELT_S = 15.0
+
+
+class LinkFaults:
+    """Links between two groups of parties, cut or impaired: in the channels of both sides.
+
+    Parties that share a process share its links. It begins with being written down and ends with
+    being struck out, or by itself when its time is over or its owner is gone.
+    """
+
+    def __init__(self, whereabouts: Whereabouts, book: FaultBook) -> None:
+        self._whereabouts = whereabouts
+        self._book = book
+
+    def victims(self, fault: Fault) -> tuple[Process, ...]:
+        """Return none: no process is struck itself."""
+        if not any(map(self._whereabouts.process, _ends(fault))):
+            raise Refused(f"{fault}: none of them has a living process on this machine")
+        return ()
+
+    async def begin(self, written: WrittenFault) -> None:
+        def felt() -> bool:
+            return self._living(written.fault) <= self._book.felt_by(written.name)
+
+        await self._whereabouts.until(f"{written.fault} is felt", felt, FELT_S)
+
+    async def end(self, written: WrittenFault, others: Sequence[WrittenFault]) -> None:
+        """Striking it out is enough."""
+
+    async def health(self, written: WrittenFault) -> Health:
+        felt = self._book.felt_by(written.name)
+        if not felt:
+            return Health(False, "nobody is under it")
+        return Health(True, f"{written.fault.kind} of {', '.join(sorted(felt))}")
+
+    def _living(self, fault: Fault) -> frozenset[str]:
+        found = map(self._whereabouts.process, _ends(fault))
+        awake = (process for process in found if process is not None and not stopped(process))
+        return frozenset(process.what for process in awake)
+
+
+def _ends(fault: Fault) -> list[str]:
+    """Return both sides; the arbiter is answered by the launcher, which suffers no faults."""
+    assert isinstance(fault.parameters, Cut | Impaired)
+    return [*fault.targets, *fault.parameters.peers]

@@ -1,0 +1,1 @@
+"""Experiments: what is done to a datacenter, what is expected of it, and what came of it."""

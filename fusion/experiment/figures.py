@@ -1,0 +1,88 @@
+"""What can be measured of a datacenter during an experiment, by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """When a figure is known: at every look, or over the whole run."""
+
+    GAUGE = "gauge"
+    OUTCOME = "outcome"
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A figure; ``of_class`` where it can be asked of a class of VMs (a name pattern) alone."""
+
+    name: str
+    kind: Kind
+    unit: str  # of its value: s, share, or a plural noun
+    meaning: str
+    of_class: bool = False
+
+
+FIGURES: dict[str, Figure] = {
+    figure.name: figure
+    for figure in (
+        Figure("hosts_normal", Kind.GAUGE, "hosts", "hosts in the state normal"),
+        Figure("hosts_faulty", Kind.GAUGE, "hosts", "hosts that are not normal, nor wanted off"),
+        Figure("vms_running", Kind.GAUGE, "VMs", "VMs that run", of_class=True),
+        Figure(
+            "vms_running_share", Kind.GAUGE, "share", "of the VMs wanted running", of_class=True
+        ),
+        Figure("vms_waiting", Kind.GAUGE, "VMs", "VMs that wait to be restarted"),
+        Figure("migrations_running", Kind.GAUGE, "migrations", "live migrations under way"),
+        Figure("vrm_up", Kind.GAUGE, "share", "1 while the VRM answers, else 0"),
+        Figure("cpu_used_share", Kind.GAUGE, "share", "of the processors of normal hosts"),
+        Figure(
+            "answered_share",
+            Kind.GAUGE,
+            "share",
+            "of the clients' requests since the last look, answered",
+            of_class=True,
+        ),
+        Figure(
+            "latency_p95_s",
+            Kind.GAUGE,
+            "s",
+            "of the clients' answers since the last look",
+            of_class=True,
+        ),
+        Figure("datastore_used_share", Kind.GAUGE, "share", "of the fullest datastore"),
+        Figure("rto_s", Kind.OUTCOME, "s", "the longest failover that ended with its VM running"),
+        Figure("detection_s", Kind.OUTCOME, "s", "the longest time until a lost host was noticed"),
+        Figure("failovers", Kind.OUTCOME, "failovers", "VMs restarted after a failure"),
+        Figure("given_up", Kind.OUTCOME, "failovers", "VMs lost and not restarted"),
+        Figure(
+            "longest_gap_s",
+            Kind.OUTCOME,
+            "s",
+            "the longest a client went unanswered",
+            of_class=True,
+        ),
+        Figure(
+            "availability",
+            Kind.OUTCOME,
+            "share",
+            "of the clients' requests, answered",
+            of_class=True,
+        ),
+        Figure("lost_entries", Kind.OUTCOME, "entries", "acknowledged and missing", of_class=True),
+        Figure(
+            "lost_durable_entries",
+            Kind.OUTCOME,
+            "entries",
+            "acknowledged as on disk, and missing",
+            of_class=True,
+        ),
+        Figure(
+            "errors", Kind.OUTCOME, "requests", "the clients' requests that failed", of_class=True
+        ),
+        Figure("migrations_moved", Kind.OUTCOME, "migrations", "live migrations that moved a VM"),
+        Figure("migration_downtime_s", Kind.OUTCOME, "s", "the longest pause of a migration"),
+        Figure("violations", Kind.OUTCOME, "violations", "invariants that were broken"),
+    )
+}
