@@ -65,7 +65,13 @@ async def _datacenter(
         return
     source = loaded.experiment.scenario
     arguments = launcher_arguments(
-        source, speed=speed, ray_address=None, datasets=datasets, policy=None, detach=False
+        source,
+        speed=speed,
+        ray_address=None,
+        datasets=datasets,
+        policy=None,
+        observe=False,
+        detach=False,
     )
     clients = json.dumps(client_entries(loaded.datacenter.clients))
     launcher = LauncherProcess([*arguments, "--clients", clients], detached=False)
