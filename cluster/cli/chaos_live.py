@@ -9,7 +9,15 @@ import typer
 from cluster.cli.options import DatacenterName, Json, duration
 from fusion.errors import InvalidInput
 from fusion.faults.plan import PLANES
-from fusion.faults.schedule import PARAMETERS, Cut, Direction, FaultKind, Impaired, Parameters
+from fusion.faults.schedule import (
+    PARAMETERS,
+    Cut,
+    Direction,
+    FaultKind,
+    Impaired,
+    Load,
+    Parameters,
+)
 
 chaos_live = typer.Typer(no_args_is_help=True)
 
@@ -47,6 +55,7 @@ def inject(
     jitter: Annotated[str, typer.Option(metavar="5ms", help="Of slow links, on average.")] = "",
     loss: Annotated[float, typer.Option(min=0, max=1, help="Share of calls on lossy links.")] = 0,
     duplication: Annotated[float, typer.Option(min=0, max=1, help="The same, twice.")] = 0,
+    percent: Annotated[float, typer.Option(min=0, help="Of a load_burst: so much more.")] = 0,
     datacenter: DatacenterName = None,
     json: Json = False,
 ) -> int:
@@ -60,7 +69,7 @@ def inject(
     ends = tuple(peer or ()), direction, tuple(plane or PLANES)
     latency_s = duration(latency, "--latency") if latency else 0.0
     jitter_s = duration(jitter, "--jitter") if jitter else 0.0
-    effects = (latency_s, jitter_s, loss, duplication)
+    effects = (latency_s, jitter_s, loss, duplication, percent)
     lasts_s = duration(lasts, "--for") if lasts else 0.0
     parameters = _parameters(kind, ends, effects)
     return chaos_hand.inject(datacenter, kind, targets, lasts_s, parameters, json=json)
@@ -100,25 +109,28 @@ def _kind(text: str) -> FaultKind:
 def _parameters(
     kind: FaultKind,
     ends: tuple[tuple[str, ...], Direction, tuple[str, ...]],
-    effects: tuple[float, float, float, float],
+    effects: tuple[float, float, float, float, float],
 ) -> Parameters:
     """Return what ``kind`` has to know. Raises ``InvalidInput`` where that does not fit."""
     peers, direction, planes = ends
-    latency_s, jitter_s, loss, duplication = effects
+    *of_links, percent = effects
     made_of = PARAMETERS.get(kind)
-    if made_of is not Impaired and any(effects):
+    if made_of is not Impaired and any(of_links):
         raise InvalidInput(
             f"{kind} knows no --latency, --jitter, --loss and --duplication; those are of "
             "slow_link and lossy_link"
         )
+    if (made_of is Load) != bool(percent):
+        raise InvalidInput("--percent: how much more a load_burst asks for; nothing else wants it")
     for plane in planes:
         if plane not in PLANES:
             raise InvalidInput(f"--plane: {plane!r} is no plane; there are {', '.join(PLANES)}")
     if made_of is Cut:
         return Cut(peers=peers, direction=direction, planes=planes)
     if made_of is Impaired:
-        if not any(effects):
+        if not any(of_links):
             raise InvalidInput(f"{kind}: say how bad it is, for example --latency 20ms --loss 0.1")
+        latency_s, jitter_s, loss, duplication = of_links
         return Impaired(
             peers=peers,
             direction=direction,
@@ -128,4 +140,4 @@ def _parameters(
             loss=loss,
             duplication=duplication,
         )
-    return None
+    return Load(percent=percent) if made_of is Load else None

@@ -24,6 +24,7 @@ from cluster.live.clock import LiveClock
 from cluster.live.exporter import Exporter
 from cluster.live.fault_book import FaultBook
 from cluster.live.fault_watch import FaultWatch
+from cluster.live.guest_faults import GuestFaults
 from cluster.live.links import Links
 from cluster.live.network import Faults, LiveNetwork
 from cluster.live.process_table import myself
@@ -58,13 +59,21 @@ class Setting:
     def clock(self) -> LiveClock:
         return LiveClock(self.launched_at, self.speed)
 
-    def network(self) -> LiveNetwork:
-        book = AddressBook(Path(self.run_file), self.addresses)
+    def network(self, faults: Faults | None = None) -> LiveNetwork:
+        """Return the network of the process under ``faults``, of its own unless they are given."""
+        book, faults = self._address_book(), faults or self.faults()
+        return LiveNetwork(book, self.speed, self.tls, self.public_address, faults)
+
+    def faults(self) -> Faults:
+        """Return what may befall the process."""
         rng = seeds.generator(0, "links", self.name, str(os.getpid()))
-        links = Links(self.name, book.sharing, self.speed, rng)
+        links = Links(self.name, self._address_book().sharing, self.speed, rng)
         watch = FaultWatch(FaultBook(Path(self.folder)), self.name)
         watch.follow(links.suffer)
-        return LiveNetwork(book, self.speed, self.tls, self.public_address, Faults(links, watch))
+        return Faults(links, watch)
+
+    def _address_book(self) -> AddressBook:
+        return AddressBook(Path(self.run_file), self.addresses)
 
     @property
     def metrics_url(self) -> str:
@@ -149,15 +158,18 @@ class ChassisActor(_Actor):
         from cluster.metrics.hosts import HostMetrics
 
         def make() -> Agent:
-            return Agent(
+            faults = setting.faults()
+            agent = Agent(
                 hosts=self._hosts,
                 endpoint=setting.endpoint(),
                 tick_s=self._tick_s,
                 heartbeat_interval_s=self._heartbeat_interval_s,
                 clock=setting.clock(),
-                network=setting.network(),
+                network=setting.network(faults),
                 surroundings=self._surroundings,
             )
+            faults.watch.follow(GuestFaults(agent).suffer)
+            return agent
 
         agent = start_role(setting.name, make)
         specs = [spec for spec, _ in self._hosts]

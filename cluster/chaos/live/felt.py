@@ -54,6 +54,34 @@ class LinkFaults:
         return frozenset(process.what for process in awake)
 
 
+class GuestFaults:
+    """Guests crash, or are asked for more, in the agents that have them."""
+
+    def __init__(self, whereabouts: Whereabouts, book: FaultBook) -> None:
+        self._whereabouts = whereabouts
+        self._book = book
+
+    def victims(self, fault: Fault) -> tuple[Process, ...]:
+        """Return none: no process is struck itself."""
+        return ()
+
+    async def begin(self, written: WrittenFault) -> None:
+        def felt() -> bool:
+            return bool(self._book.felt_by(written.name))
+
+        await self._whereabouts.until(f"{written.fault} finds a guest", felt, FELT_S)
+
+    async def end(self, written: WrittenFault, others: Sequence[WrittenFault]) -> None:
+        """Striking it out is enough; a guest that crashed boots by itself."""
+
+    async def health(self, written: WrittenFault) -> Health:
+        felt = sorted(self._book.felt_by(written.name))
+        if not felt:
+            return Health(False, "no agent has such a guest")
+        names = ", ".join(written.fault.targets)
+        return Health(True, f"{written.fault.kind} of {names} on {', '.join(felt)}")
+
+
 def _ends(fault: Fault) -> list[str]:
     """Return both sides; the arbiter is answered by the launcher, which suffers no faults."""
     assert isinstance(fault.parameters, Cut | Impaired)

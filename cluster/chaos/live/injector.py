@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cluster.chaos.injector import Health
-from cluster.chaos.live.felt import LinkFaults
+from cluster.chaos.live.felt import GuestFaults, LinkFaults
 from cluster.chaos.live.machines import Hangs, HostCrashes, RoleCrashes, Strike
 from cluster.chaos.live.whereabouts import Whereabouts
 from cluster.live.clock import LiveClock
@@ -42,7 +42,7 @@ class LiveInjector:
         self._owner: Process | None = None if ownerless else myself("fusion chaos")
         whereabouts = Whereabouts(run.file, LiveClock(run.launched_at, speed=1.0))
         crashes, hangs = RoleCrashes(whereabouts), Hangs(whereabouts)
-        links = LinkFaults(whereabouts, self._book)
+        links, guests = LinkFaults(whereabouts, self._book), GuestFaults(whereabouts, self._book)
         self._strikes: dict[FaultKind, Strike] = {
             FaultKind.HOST_CRASH: HostCrashes(whereabouts, network),
             FaultKind.HOST_HANG: hangs,
@@ -51,6 +51,8 @@ class LiveInjector:
             FaultKind.PARTITION: links,
             FaultKind.SLOW_LINK: links,
             FaultKind.LOSSY_LINK: links,
+            FaultKind.GUEST_CRASH: guests,
+            FaultKind.LOAD_BURST: guests,
         }
 
     async def inject(self, fault: Fault) -> str:
