@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import grpc
+
+Stub = TypeVar("Stub")
 
 
 class Plane(StrEnum):
@@ -41,3 +43,26 @@ class Network(Protocol):
     ) -> Server:
         """Answer under ``name``. Raises ``FusionError`` where its address is taken."""
         ...
+
+
+class Stubs(Generic[Stub]):
+    """The stubs of one service by the name of the peer, all on one plane."""
+
+    def __init__(
+        self,
+        network: Network,
+        make: Callable[[grpc.aio.Channel], Stub],
+        plane: Plane = Plane.MANAGEMENT,
+    ) -> None:
+        self._network = network
+        self._make = make
+        self._plane = plane
+        self._known: dict[str, tuple[grpc.aio.Channel, Stub]] = {}
+
+    def __getitem__(self, peer: str) -> Stub:
+        # The channel is asked for anew every time, for a peer that moved; stubs are dear to make.
+        channel = self._network.channel(peer, self._plane)
+        known = self._known.get(peer)
+        if known is None or known[0] is not channel:
+            known = self._known[peer] = channel, self._make(channel)
+        return known[1]

@@ -14,9 +14,10 @@ from cluster.agent.messages import ReportMessage, register_request
 from cluster.agent.rhythm import Rhythm
 from cluster.clock import Clock
 from cluster.metrics.agent import AgentCounters, Outcome
-from cluster.network import Network
+from cluster.network import Network, Stubs
+from cluster.parties import VRM
 from cluster.role import Endpoint
-from cluster.rpc.v1 import registry_pb2_grpc
+from cluster.rpc.v1.registry_pb2_grpc import RegistryStub
 from fusion.errors import Refused
 
 log = structlog.get_logger()
@@ -71,12 +72,11 @@ class Reporter:
         self._endpoint = endpoint
         self._interval_s = interval_s
         self._clock = clock
-        self._network = network
         self._counters = counters
         self._registration_outage = Outage("registration at the VRM", clock)
         self._report_outage = Outage("heartbeat to the VRM", clock)
         self._message = ReportMessage()
-        self._stub: tuple[grpc.aio.Channel, registry_pb2_grpc.RegistryStub] | None = None
+        self._registries = Stubs(network, RegistryStub)
 
     async def keep_registered(self) -> None:
         """Register every powered host that the VRM does not know yet, for ever."""
@@ -116,13 +116,6 @@ class Reporter:
             heartbeats.kept(last_s)
             await self._report(self._interval_s)
 
-    def _registry(self) -> registry_pb2_grpc.RegistryStub:
-        # The channel is asked for anew every time, for a VRM that moved; stubs are dear to make.
-        channel = self._network.channel("vrm")
-        if self._stub is None or self._stub[0] is not channel:
-            self._stub = channel, registry_pb2_grpc.RegistryStub(channel)
-        return self._stub[1]
-
     async def _register(self, incarnations: dict[str, int]) -> bool:
         snapshot = self._chassis.snapshot()
         request = register_request(
@@ -130,7 +123,7 @@ class Reporter:
         )
         self._findings.add_to_registration(request)
         try:
-            reply = await self._registry().Register(request, timeout=self._interval_s)
+            reply = await self._registries[VRM].Register(request, timeout=self._interval_s)
             self._membership.hear(reply.vrm_generation)
         except (grpc.aio.AioRpcError, Refused) as failure:
             self._counters.registrations[Outcome.FAILED] += 1
@@ -156,7 +149,7 @@ class Reporter:
         try:
             request = self._message.write(snapshot.view, incarnations, sessions, snapshot.sequence)
             told = self._findings.add_to_report(request)
-            reply = await self._registry().Report(request, timeout=time_limit_s)
+            reply = await self._registries[VRM].Report(request, timeout=time_limit_s)
             self._membership.hear(reply.vrm_generation)
         except (grpc.aio.AioRpcError, Refused) as failure:
             self._counters.reports[Outcome.FAILED] += 1

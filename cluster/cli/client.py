@@ -14,6 +14,7 @@ from cluster.cli.exits import Unreachable
 from cluster.live import processes
 from cluster.live.network import LiveNetwork
 from cluster.live.run_state import NothingRuns, RunState, find
+from cluster.parties import VRM
 from cluster.rpc.errors import error_of
 from cluster.rpc.v1 import common_pb2 as common
 from cluster.rpc.v1 import vrm_pb2 as vrm
@@ -215,7 +216,7 @@ async def connect(datacenter: str | None) -> AsyncIterator[VrmClient]:
     address = run.vrm_address
     network = LiveNetwork(lambda _: address)
     try:
-        client = VrmClient(run, network.channel("vrm"))
+        client = VrmClient(run, network.channel(VRM))
         await client.wait_until_ready(CONNECT_TIMEOUT_S)
         yield client
     finally:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from enum import StrEnum
 from typing import Annotated
 
 import grpc
 import typer
 
-from cluster.cli import orders, output
+from cluster.cli import orders
 from cluster.cli.client import VrmClient, connect, only
-from cluster.cli.options import DatacenterName, Json
+from cluster.cli.options import DatacenterName, Json, NoWait
+from cluster.cli.orders import Outcome, Send, Terms
 from cluster.cli.rows import host_state, task_status
 from cluster.live.network import LiveNetwork
 from cluster.network import Plane
@@ -31,9 +31,6 @@ host_orders.add_typer(maintenance, name="maintenance")
 PLUG_S = 30.0
 
 Hosts = Annotated[list[str], typer.Argument(metavar="HOST...", help="Names.")]
-NoWait = Annotated[
-    bool, typer.Option("--no-wait", help="Return at once; the task goes on by itself.")
-]
 ShutDown = Annotated[
     bool, typer.Option("--shut-down", help="Shut its VMs down first; else it must have none.")
 ]
@@ -45,33 +42,13 @@ Force = Annotated[
 ]
 
 
-class Power(StrEnum):
-    """What may be done to the power of a host."""
-
-    ON = "on"
-    OFF = "off"
-    REBOOT = "reboot"
-
-
-_ACTIONS = {
-    Power.ON: vrm.POWER_ACTION_ON,
-    Power.OFF: vrm.POWER_ACTION_OFF,
-    Power.REBOOT: vrm.POWER_ACTION_REBOOT,
-}
-
-
 @host_orders.command("on")
 def power_on(
     names: Hosts, no_wait: NoWait = False, datacenter: DatacenterName = None, json: Json = False
 ) -> None:
     """Power hosts on, until their agents have made themselves known."""
-    _give(
-        names,
-        lambda client: lambda host: client.power_host(host, _ACTIONS[Power.ON]),
-        datacenter,
-        wait=not no_wait,
-        json=json,
-    )
+    terms = Terms(datacenter, not no_wait, json)
+    _power(names, vrm.POWER_ACTION_ON, vrm.VMS_OF_HOST_REFUSE, terms)
 
 
 @host_orders.command("off")
@@ -85,14 +62,8 @@ def power_off(
     json: Json = False,
 ) -> None:
     """Power hosts off."""
-    vms = _vms_of_host(shut_down, force)
-    _give(
-        names,
-        lambda client: lambda host: client.power_host(host, _ACTIONS[Power.OFF], vms),
-        datacenter,
-        wait=not no_wait,
-        json=json,
-    )
+    terms = Terms(datacenter, not no_wait, json)
+    _power(names, vrm.POWER_ACTION_OFF, _vms_of_host(shut_down, force), terms)
 
 
 @host_orders.command("reboot")
@@ -106,14 +77,8 @@ def reboot(
     json: Json = False,
 ) -> None:
     """Power hosts off and on again."""
-    vms = _vms_of_host(shut_down, force)
-    _give(
-        names,
-        lambda client: lambda host: client.power_host(host, _ACTIONS[Power.REBOOT], vms),
-        datacenter,
-        wait=not no_wait,
-        json=json,
-    )
+    terms = Terms(datacenter, not no_wait, json)
+    _power(names, vrm.POWER_ACTION_REBOOT, _vms_of_host(shut_down, force), terms)
 
 
 @host_orders.command("crash")
@@ -153,9 +118,7 @@ def enter_maintenance(
     _give(
         names,
         lambda client: lambda host: client.enter_maintenance(host, vms),
-        datacenter,
-        wait=not no_wait,
-        json=json,
+        Terms(datacenter, not no_wait, json),
     )
 
 
@@ -164,13 +127,7 @@ def exit_maintenance(
     names: Hosts, no_wait: NoWait = False, datacenter: DatacenterName = None, json: Json = False
 ) -> None:
     """Put hosts back into use."""
-    _give(
-        names,
-        lambda client: client.leave_maintenance,
-        datacenter,
-        wait=not no_wait,
-        json=json,
-    )
+    _give(names, lambda client: client.leave_maintenance, Terms(datacenter, not no_wait, json))
 
 
 def _vms_of_host(shut_down: bool, force: bool) -> vrm.VmsOfHost.ValueType:
@@ -181,30 +138,21 @@ def _vms_of_host(shut_down: bool, force: bool) -> vrm.VmsOfHost.ValueType:
     return vrm.VMS_OF_HOST_ABANDON if force else vrm.VMS_OF_HOST_REFUSE
 
 
-def _give(
+def _power(
     names: list[str],
-    sender: Callable[[VrmClient], orders.Send],
-    datacenter: str | None,
-    *,
-    wait: bool,
-    json: bool,
+    action: vrm.PowerAction.ValueType,
+    vms: vrm.VmsOfHost.ValueType,
+    terms: Terms,
 ) -> None:
-    """Give the order for every host, print what became of it, raise what failed."""
-
-    async def session() -> tuple[orders.Outcome, list[str]]:
-        async with connect(datacenter) as client:
-            outcome = await orders.carry_out(client, names, sender(client), wait)
-            return outcome, [] if json else await _sentences(client, outcome)
-
-    outcome, lines = asyncio.run(session())
-    for line in lines:
-        print(line)
-    outcome.check()
-    if json:
-        output.document(outcome.document())
+    """Order ``action`` of every host of ``names``."""
+    _give(names, lambda client: lambda host: client.power_host(host, action, vms), terms)
 
 
-async def _sentences(client: VrmClient, outcome: orders.Outcome) -> list[str]:
+def _give(names: list[str], sender: Callable[[VrmClient], Send], terms: Terms) -> None:
+    orders.give("host", names, sender, _sentences, terms)
+
+
+async def _sentences(client: VrmClient, outcome: Outcome) -> list[str]:
     """Say for each order that succeeded what state its host is in, for others which task it is."""
     lines = []
     for task in outcome.tasks:

@@ -12,6 +12,7 @@ from cluster.cli.client import VrmClient, connect
 from cluster.cli.exits import Unreachable
 from cluster.cli.rows import Row, event_row, vm_state
 from cluster.live.run_state import RunState
+from cluster.parties import VRM
 from cluster.rpc.v1 import vrm_pb2 as vrm
 from fusion.errors import FusionError
 
@@ -51,7 +52,7 @@ class Picture:
 
 def picture_of(run: RunState) -> Picture:
     """Return a picture of ``run`` in which nothing is known yet."""
-    metrics_url = run.metrics_urls.get("vrm", "")
+    metrics_url = run.metrics_urls.get(VRM, "")
     return Picture(
         datacenter=run.datacenter,
         speed=run.speed,

@@ -24,6 +24,9 @@ DatacenterName = Annotated[
         "--datacenter", "-d", metavar="NAME", help="Which datacenter, where several are running."
     ),
 ]
+NoWait = Annotated[
+    bool, typer.Option("--no-wait", help="Return at once; the task goes on by itself.")
+]
 InCluster = Annotated[
     str, typer.Option("--cluster", "-c", metavar="NAME", help="Only those of this cluster.")
 ]

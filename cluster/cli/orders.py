@@ -1,4 +1,4 @@
-"""Orders to VMs: give them, wait for their tasks, say how they ended."""
+"""Orders to VMs and hosts: give them, wait for their tasks, say how they ended."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from cluster.cli import output
-from cluster.cli.client import VrmClient
+from cluster.cli.client import VrmClient, connect
 from cluster.cli.exits import ExitCode, TasksFailed, exit_code_of, kind_of
-from cluster.cli.rows import ENDED, Row, task_row, task_status, vm_state
+from cluster.cli.rows import ENDED, Row, task_row, task_status
 from cluster.rpc.v1 import vrm_pb2 as vrm
 from fusion.errors import FusionError, Refused
-from fusion.units import format_duration
 
 if TYPE_CHECKING:
     from cluster.cli.task_progress import TaskProgress
@@ -25,16 +24,26 @@ REASONS_TOLD = 5
 Send = Callable[[str], Coroutine[Any, Any, vrm.Task]]
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Where an order goes and what its giver wants to hear."""
+
+    datacenter: str | None
+    wait: bool
+    json: bool
+
+
 @dataclass(slots=True)
 class Outcome:
-    """What became of one order to each of several VMs."""
+    """What became of one order to each of several VMs or hosts."""
 
+    kind: str  # "vm" or "host"
     tasks: list[vrm.Task] = field(default_factory=list)
-    refused: dict[str, FusionError] = field(default_factory=dict)  # by VM as it was named
+    refused: dict[str, FusionError] = field(default_factory=dict)  # by name as it was given
 
     @property
     def failures(self) -> list[str]:
-        """A sentence per VM for which the order did not succeed."""
+        """A sentence for each for which the order did not succeed."""
         told = [
             f"{task.entity_name or task.entity}: {task.reason or 'no reason was given'}"
             if task_status(task) == "failed"
@@ -42,14 +51,14 @@ class Outcome:
             for task in self.tasks
             if task_status(task) in ("failed", "cancelled")
         ]
-        return told + [f"{vm}: {error}" for vm, error in self.refused.items()]
+        return told + [f"{name}: {error}" for name, error in self.refused.items()]
 
     def document(self) -> Row:
         row: Row = {"tasks": [task_row(task) for task in self.tasks]}
         if self.refused:
             row["refused"] = [
-                {"vm": vm, "message": str(error), "kind": kind_of(error)}
-                for vm, error in self.refused.items()
+                {self.kind: name, "message": str(error), "kind": kind_of(error)}
+                for name, error in self.refused.items()
             ]
         return row
 
@@ -74,14 +83,45 @@ class Outcome:
         raise Refused(sentence)
 
 
-async def carry_out(client: VrmClient, vms: Sequence[str], send: Send, wait: bool) -> Outcome:
-    """Send the order for each of ``vms`` and, with ``wait``, watch its tasks to their end."""
-    outcome = Outcome()
-    for vm in dict.fromkeys(vms):
+#: Say what became of the orders, a sentence each.
+Tell = Callable[[VrmClient, Outcome], Coroutine[Any, Any, list[str]]]
+
+
+def give(
+    kind: str,
+    names: Sequence[str],
+    sender: Callable[[VrmClient], Send],
+    tell: Tell,
+    terms: Terms,
+) -> None:
+    """Give the order for every VM or host of ``names``, print what became of it, raise what failed.
+
+    ``kind`` is ``vm`` or ``host``.
+    """
+
+    async def session() -> tuple[Outcome, list[str]]:
+        async with connect(terms.datacenter) as client:
+            outcome = await _carry_out(client, kind, names, sender(client), terms.wait)
+            return outcome, [] if terms.json else await tell(client, outcome)
+
+    outcome, lines = asyncio.run(session())
+    for line in lines:
+        print(line)
+    outcome.check()
+    if terms.json:
+        output.document(outcome.document())
+
+
+async def _carry_out(
+    client: VrmClient, kind: str, names: Sequence[str], send: Send, wait: bool
+) -> Outcome:
+    """Send the order for each of ``names`` and, with ``wait``, watch its tasks to their end."""
+    outcome = Outcome(kind)
+    for name in dict.fromkeys(names):
         try:
-            outcome.tasks.append(await send(vm))
+            outcome.tasks.append(await send(name))
         except FusionError as error:
-            outcome.refused[vm] = error
+            outcome.refused[name] = error
     if wait and outcome.tasks:
         outcome.tasks = await watch(client, outcome.tasks)
     return outcome
@@ -115,30 +155,3 @@ def _display(tasks: Sequence[vrm.Task]) -> AbstractContextManager[TaskProgress |
     from cluster.cli.task_progress import TaskProgress
 
     return TaskProgress(console, tasks)
-
-
-async def sentences(client: VrmClient, outcome: Outcome, done: str) -> list[str]:
-    """Say for each order that succeeded where the VM is now, for others which task it is."""
-    now: dict[str, vrm.Vm] = {}
-    ended = [task for task in outcome.tasks if task_status(task) == "succeeded"]
-    if ended and done != "deleted":
-        try:
-            now = {vm.id: vm for vm in await client.vms([task.entity for task in ended])}
-        except FusionError:
-            now = {}  # somebody else was quicker and deleted one
-    lines = []
-    for task in outcome.tasks:
-        name = task.entity_name or task.entity
-        status = task_status(task)
-        if status == "succeeded":
-            took = format_duration(max(0.0, task.ended_s - task.started_s))
-            lines.append(f"{name}: {done} in {took}{_whereabouts(now.get(task.entity), done)}")
-        elif status not in ENDED:
-            lines.append(f"{name}: {task.kind} goes on as task {task.id}")
-    return lines
-
-
-def _whereabouts(vm: vrm.Vm | None, done: str) -> str:
-    if vm is None or vm_state(vm) == done:
-        return ""
-    return f"; {vm_state(vm)}" + (f" on {vm.host}" if vm.host else "")

@@ -16,6 +16,7 @@ from cluster.cli.launcher_process import LauncherProcess
 from cluster.cli.options import Datasets, Json, Policy, Speed
 from cluster.live import processes
 from cluster.live.run_state import RunState
+from cluster.parties import VRM
 from fusion.errors import FusionError
 
 
@@ -175,7 +176,7 @@ def _announce(run: RunState, took_s: float, detached: bool, json: bool) -> None:
 
 
 def _places(run: RunState) -> dict[str, str]:
-    metrics_url = run.metrics_urls.get("vrm", "")
+    metrics_url = run.metrics_urls.get(VRM, "")
     return {
         "vrm_address": run.vrm_address,
         "metrics_url": metrics_url,

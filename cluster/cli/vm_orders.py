@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from typing import Annotated
 
 import typer
 
-from cluster.cli import options, orders, output
-from cluster.cli.client import VrmClient, connect
-from cluster.cli.options import DatacenterName, Json, Mode
+from cluster.cli import options, orders
+from cluster.cli.client import VrmClient
+from cluster.cli.options import DatacenterName, Json, Mode, NoWait
+from cluster.cli.orders import Outcome, Send, Terms
+from cluster.cli.rows import ENDED, task_status, vm_state
 from cluster.cli.vms import Vm
 from cluster.rpc.convert import vm_to_message
 from cluster.rpc.v1 import common_pb2 as common
 from cluster.rpc.v1 import vrm_pb2 as vrm
-from fusion.errors import InvalidInput, NotFound
+from fusion.errors import FusionError, InvalidInput, NotFound
 from fusion.spec import SHARES_PER_VCPU, Constant, CpuQos, VmSpec
+from fusion.units import format_duration
 
 #: What the wire can carry.
 MAX_SHARES = (1 << 32) - 1
@@ -27,9 +30,6 @@ MAX_VCPUS = 4096
 vm_orders = typer.Typer()
 
 Vms = Annotated[list[str], typer.Argument(metavar="VM...", help="Names or identities.")]
-NoWait = Annotated[
-    bool, typer.Option("--no-wait", help="Return at once; the task goes on by itself.")
-]
 HowToEnd = Annotated[
     Mode, typer.Option(help="safe asks the guest to shut down; force does not ask.")
 ]
@@ -90,14 +90,14 @@ def create_vm(
         shutdown_s=options.duration(shutdown, "--shutdown"),
     )
 
-    def sender(client: VrmClient) -> orders.Send:
+    def sender(client: VrmClient) -> Send:
         async def send(_: str) -> vrm.Task:
             there = cluster or await _sole_cluster(client)
             return await client.create_vm(vm_to_message(replace(spec, cluster=there)), start)
 
         return send
 
-    _carry_out([name], sender, "created", Terms(datacenter, not no_wait, json))
+    _give([name], sender, "created", Terms(datacenter, not no_wait, json))
 
 
 async def _sole_cluster(client: VrmClient) -> str:
@@ -184,19 +184,10 @@ def set_vm(
     if cpu_shares is None and limit_mhz is None and reservation_mhz is None:
         raise InvalidInput("nothing to change: give --cpu-shares, --cpu-limit or --cpu-reservation")
 
-    def sender(client: VrmClient) -> orders.Send:
+    def sender(client: VrmClient) -> Send:
         return lambda vm: client.set_vm_cpu(vm, cpu_shares, limit_mhz, reservation_mhz)
 
-    _carry_out([name], sender, "changed", Terms(datacenter, not no_wait, json))
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """Where an order goes and what its giver wants to hear."""
-
-    datacenter: str | None
-    wait: bool
-    json: bool
+    _give([name], sender, "changed", Terms(datacenter, not no_wait, json))
 
 
 def _order(
@@ -204,26 +195,39 @@ def _order(
 ) -> None:
     stop_mode = common.STOP_MODE_FORCE if mode is Mode.FORCE else common.STOP_MODE_SAFE
 
-    def sender(client: VrmClient) -> orders.Send:
+    def sender(client: VrmClient) -> Send:
         return lambda vm: client.order_vm(order, vm, stop_mode)
 
-    _carry_out(names, sender, done, terms)
+    _give(names, sender, done, terms)
 
 
-def _carry_out(
-    names: list[str], sender: Callable[[VrmClient], orders.Send], done: str, terms: Terms
-) -> None:
-    """Give the order for every VM of ``names``, print what became of it, raise what failed."""
+def _give(names: list[str], sender: Callable[[VrmClient], Send], done: str, terms: Terms) -> None:
+    """Give the order for every VM of ``names``, which is ``done`` to those that take it."""
+    orders.give("vm", names, sender, partial(_sentences, done=done), terms)
 
-    async def session() -> tuple[orders.Outcome, list[str]]:
-        async with connect(terms.datacenter) as client:
-            outcome = await orders.carry_out(client, names, sender(client), terms.wait)
-            lines = [] if terms.json else await orders.sentences(client, outcome, done)
-            return outcome, lines
 
-    outcome, lines = asyncio.run(session())
-    for line in lines:
-        print(line)
-    outcome.check()
-    if terms.json:
-        output.document(outcome.document())
+async def _sentences(client: VrmClient, outcome: Outcome, done: str) -> list[str]:
+    """Say for each order that succeeded where the VM is now, for others which task it is."""
+    now: dict[str, vrm.Vm] = {}
+    ended = [task for task in outcome.tasks if task_status(task) == "succeeded"]
+    if ended and done != "deleted":
+        try:
+            now = {vm.id: vm for vm in await client.vms([task.entity for task in ended])}
+        except FusionError:
+            now = {}  # somebody else was quicker and deleted one
+    lines = []
+    for task in outcome.tasks:
+        name = task.entity_name or task.entity
+        status = task_status(task)
+        if status == "succeeded":
+            took = format_duration(max(0.0, task.ended_s - task.started_s))
+            lines.append(f"{name}: {done} in {took}{_whereabouts(now.get(task.entity), done)}")
+        elif status not in ENDED:
+            lines.append(f"{name}: {task.kind} goes on as task {task.id}")
+    return lines
+
+
+def _whereabouts(vm: vrm.Vm | None, done: str) -> str:
+    if vm is None or vm_state(vm) == done:
+        return ""
+    return f"; {vm_state(vm)}" + (f" on {vm.host}" if vm.host else "")

@@ -9,14 +9,14 @@ from cluster.datacenter_file import storage_schema as shape
 from cluster.datacenter_file.mistakes import did_you_mean
 from cluster.datacenter_file.plan import HostPlan, Mistakes, VmPlan
 from cluster.datacenter_file.schema import DatacenterFile, Heartbeat
-from cluster.datacenter_file.storage_expansion import (
-    RENEWALS_PER_LEASE,
-    lease_and_renewal_s,
-    named,
-    volumes,
-)
+from cluster.datacenter_file.storage_expansion import lease_and_renewal_s, named, volumes
 from fusion import spec
-from fusion.policy.failover_times import timeout_s
+from fusion.policy.failover_times import (
+    LEAST_RENEWALS,
+    bears_a_late_heartbeat,
+    bears_a_lost_renewal,
+    timeout_s,
+)
 from fusion.units import format_duration, format_size
 
 
@@ -38,7 +38,9 @@ def _check_detector(heartbeat: Heartbeat, mistakes: Mistakes) -> None:
     detector = spec.DetectorSpec(spec.DetectorKind(heartbeat.detector), heartbeat.phi)
     interval_s = heartbeat.interval
     limit_s = timeout_s(detector, interval_s=interval_s, misses=heartbeat.misses)
-    if limit_s < 2 * interval_s:  # that of misses is a matter of the key alone
+    if not bears_a_late_heartbeat(
+        limit_s, interval_s=interval_s
+    ):  # that of misses is a matter of the key alone
         mistakes.add(
             "heartbeat.phi",
             f"{heartbeat.phi:g} makes a timeout of {format_duration(limit_s)}, so late heartbeats "
@@ -49,12 +51,12 @@ def _check_detector(heartbeat: Heartbeat, mistakes: Mistakes) -> None:
 
 def _check_lease(file: DatacenterFile, mistakes: Mistakes) -> None:
     lease_s, renewal_s = lease_and_renewal_s(file)
-    if lease_s < RENEWALS_PER_LEASE * renewal_s * (1 - 1e-9):
+    if not bears_a_lost_renewal(lease_s=lease_s, renewal_s=renewal_s):
         mistakes.add(
             "storage.lease",
             f"{format_duration(lease_s)} is shorter than three renewals of "
             f"{format_duration(renewal_s)}, so a lost one could end it; lease >= 3 * renewal must "
-            f"hold: write at least {format_duration(RENEWALS_PER_LEASE * renewal_s)}, "
+            f"hold: write at least {format_duration(LEAST_RENEWALS * renewal_s)}, "
             "or a shorter renewal",
         )
 

@@ -36,7 +36,7 @@ class Facts:
 
     @property
     def position(self) -> int:
-        """How many attempts have ended, in this session and those before."""
+        """How many attempts have ended, in this run of the gateway and those before."""
         return len(self._log.attempts)
 
     @property

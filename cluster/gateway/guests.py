@@ -12,7 +12,7 @@ import structlog
 
 from cluster.clock import Clock
 from cluster.gateway.places import Place, Places
-from cluster.network import Network, Plane
+from cluster.network import Network, Plane, Stubs
 from cluster.rpc.v1 import service_pb2 as pb
 from cluster.rpc.v1.service_pb2_grpc import GuestStub
 from fusion.errors import FusionError
@@ -73,9 +73,8 @@ class Guests:
             clock=clock, network=network, interval_s=interval_s, moved=self._abandon
         )
         self._clock = clock
-        self._network = network
         self._interval_s = interval_s
-        self._stubs: dict[str, tuple[grpc.aio.Channel, GuestStub]] = {}
+        self._stubs = Stubs(network, GuestStub, Plane.SERVICE)
         self._under_way: dict[str, list[grpc.aio.UnaryUnaryCall[Any, Any]]] = {}
 
     async def append(
@@ -135,7 +134,7 @@ class Guests:
         addressed.CopyFrom(request)
         addressed.vm = vm_id(place.vm_number)
         left_s = max(0.0, until_s - self._clock.now())
-        call = method(self._stub(place.host))(addressed, timeout=left_s)
+        call = method(self._stubs[place.host])(addressed, timeout=left_s)
         under_way = self._under_way.setdefault(vm, [])
         under_way.append(call)
         late = self._clock.call_later(self._interval_s, partial(self.places.ask, vm))
@@ -156,14 +155,6 @@ class Guests:
             log.warning("an answer of an older epoch", vm=vm, host=place.host, epoch=reply.epoch)
             raise Outdated(vm, place)
         return reply
-
-    def _stub(self, host: str) -> GuestStub:
-        # The channel is asked for anew every time, for a host that moved; stubs are dear to make.
-        channel = self._network.channel(host, Plane.SERVICE)
-        known = self._stubs.get(host)
-        if known is None or known[0] is not channel:
-            known = self._stubs[host] = channel, GuestStub(channel)
-        return known[1]
 
     def _abandon(self, vm: str) -> None:
         """What is asked of ``vm`` where it was is not going to count."""

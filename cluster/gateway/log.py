@@ -7,14 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cluster.stores import Stores
+from cluster.stores import Stores, opening
 from fusion.arrays import Ints, grown
-from fusion.errors import FusionError
 from fusion.guest.client_log import ATTEMPT, Attempts, Outcome
 from fusion.spec import ClientSpec
 
 NAME = "gateway"
-SCHEMA = 1
 
 _TABLES = """
 CREATE TABLE clients (number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
@@ -56,14 +54,9 @@ class Log:
 
         Raises ``FusionError`` where the store is damaged, or written by a newer version.
         """
-        try:
-            connection = stores.open(NAME)
-            _prepare(connection)
+        whose, way_out = "the gateway's store", "remove it and launch anew"
+        with opening(stores, NAME, (_TABLES,), whose=whose, way_out=way_out) as connection:
             return Log(connection, clients, now_s)
-        except sqlite3.DatabaseError as error:
-            raise FusionError(
-                f"the gateway's store is damaged ({error}); remove it and launch anew"
-            ) from error
 
     @property
     def attempts(self) -> Attempts:
@@ -123,22 +116,6 @@ class Log:
         stored["client"] = client_of[stored["client"]]
         kept: Attempts = stored[stored["client"] >= 0]
         return kept
-
-
-def _prepare(connection: sqlite3.Connection) -> None:
-    ((found,),) = connection.execute("PRAGMA user_version").fetchall()
-    if found > SCHEMA:
-        connection.close()
-        raise FusionError(
-            f"the gateway's store has schema {found}, and this version knows {SCHEMA} at most; "
-            "run the version that wrote it, or remove the store and launch anew"
-        )
-    if found == 0:
-        with connection:
-            connection.execute("BEGIN IMMEDIATE")  # tables alone would begin nothing
-            for statement in _TABLES.split(";"):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {SCHEMA}")
 
 
 def _numbers(connection: sqlite3.Connection, names: Sequence[str]) -> Ints:

@@ -38,7 +38,7 @@ from cluster.live.tls import Tls
 from cluster.live.watch import LaunchWatch
 from cluster.metrics.discovery import Target, prometheus_yml
 from cluster.network import Plane
-from cluster.parties import ARBITER, BMC
+from cluster.parties import ARBITER, BMC, GATEWAY
 from fusion.errors import FusionError, InvalidInput, Refused
 from fusion.spec import HostSpec
 
@@ -207,7 +207,7 @@ class Launch:
     def _neighbours(self) -> tuple[Target, ...]:
         """Return what Prometheus is to scrape beside the VRM and the hosts that it knows."""
         arrays, gateway = self._layout.arrays, self._layout.gateway
-        roles = [("array", array) for array in arrays] + ([("gateway", gateway)] if gateway else [])
+        roles = [("array", array) for array in arrays] + ([(GATEWAY, gateway)] if gateway else [])
         urls = self._state.metrics_urls
         return tuple(Target(role, pinned.name, urls[pinned.name]) for role, pinned in roles)
 

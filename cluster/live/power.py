@@ -5,6 +5,7 @@ from __future__ import annotations
 import grpc
 
 from cluster.network import Network, Plane
+from cluster.parties import BMC
 from cluster.rpc.errors import error_of
 from cluster.rpc.v1 import power_pb2, power_pb2_grpc
 
@@ -16,7 +17,7 @@ class LivePower:
     ``FusionError`` with the reason where it failed.
     """
 
-    def __init__(self, network: Network, peer: str = "bmc", timeout_s: float | None = None) -> None:
+    def __init__(self, network: Network, peer: str = BMC, timeout_s: float | None = None) -> None:
         self._network = network
         self._peer = peer
         self._timeout_s = timeout_s

@@ -12,6 +12,7 @@ import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from cluster.parties import VRM
 from fusion.errors import FusionError
 
 
@@ -52,7 +53,7 @@ class RunState:
     @property
     def vrm_address(self) -> str:
         """Where operators reach the VRM. Raises ``NothingRuns`` while it has no address yet."""
-        address = self.addresses.get("vrm")
+        address = self.addresses.get(VRM)
         if address is None:
             raise NothingRuns(
                 f"datacenter {self.datacenter} is still being launched; try again in a moment"

@@ -12,6 +12,7 @@ import grpc
 from cluster.live.power_supply import PowerSupply
 from cluster.live.progress import Progress, Step
 from cluster.network import Network
+from cluster.parties import VRM
 from cluster.rpc.v1 import common_pb2, vrm_pb2, vrm_pb2_grpc
 from fusion.errors import FusionError
 from fusion.spec import Datacenter
@@ -120,7 +121,7 @@ class LaunchWatch:
         return f"{len(missing)} of {len(reply.hosts)} hosts do not come up: {some}; see their logs"
 
     def _stub(self) -> vrm_pb2_grpc.VrmStub:
-        return vrm_pb2_grpc.VrmStub(self._network.channel("vrm"))
+        return vrm_pb2_grpc.VrmStub(self._network.channel(VRM))
 
 
 async def _answered(call: Awaitable[Reply]) -> Reply | None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from cluster.clock import Clock
 from cluster.network import Network
+from cluster.parties import VRM
 from cluster.rpc.convert import vm_to_message
 from cluster.rpc.v1 import common_pb2, vrm_pb2, vrm_pb2_grpc
 from fusion.spec import GIB, Bursts, CpuQos, Datacenter, VmSpec
@@ -98,7 +99,7 @@ class Operations:
 
     async def _give(self, order: Order) -> None:
         vm = self._pick(order)
-        stub = vrm_pb2_grpc.VrmStub(self._network.channel("vrm"))
+        stub = vrm_pb2_grpc.VrmStub(self._network.channel(VRM))
         self.last_order_s = self._clock.now()
         for _ in range(REPEATS + 1):
             try:

@@ -7,11 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from cluster.stores import Stores
-from fusion.errors import FusionError
+from cluster.stores import Stores, opening
 from fusion.storage.volumes import Disk
-
-SCHEMA = 1
 
 _TABLES = """
 CREATE TABLE volumes (
@@ -24,6 +21,10 @@ CREATE TABLE blocks (
     size_bytes INTEGER NOT NULL, data BLOB NOT NULL, PRIMARY KEY (vm, position, place)
 ) WITHOUT ROWID;
 """
+
+#: What leads from one schema to the next, beginning with none.
+_STEPS = (_TABLES,)
+SCHEMA = len(_STEPS)
 
 
 class Block(NamedTuple):
@@ -54,32 +55,8 @@ class Store:
 
         Raises ``FusionError`` where it is damaged, or written by a newer version.
         """
-        try:
-            store = Store(stores.open(array), failed)
-            store._prepare(array)
-        except sqlite3.DatabaseError as error:
-            raise FusionError(
-                f"the store of array {array} is damaged ({error}); restore it, or remove it and "
-                "launch anew"
-            ) from error
-        return store
-
-    def _prepare(self, array: str) -> None:
-        (verdict,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
-        if verdict != "ok":
-            raise sqlite3.DatabaseError(verdict)
-        (found,) = self._connection.execute("PRAGMA user_version").fetchone()
-        if found > SCHEMA:
-            self._connection.close()
-            raise FusionError(
-                f"the store of array {array} has schema {found}, and this version knows {SCHEMA} "
-                "at most; run the version that wrote it, or remove the store and launch anew"
-            )
-        if found == 0:
-            with self.transaction():
-                for statement in _TABLES.split(";"):
-                    self._connection.execute(statement)
-                self._connection.execute(f"PRAGMA user_version = {SCHEMA}")
+        with opening(stores, array, _STEPS, whose=f"the store of array {array}") as connection:
+            return Store(connection, failed)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import grpc
 
-from cluster.network import Network, Plane
+from cluster.network import Network, Plane, Stubs
 from cluster.rpc.errors import error_of
 from cluster.rpc.v1 import storage_pb2, storage_pb2_grpc
 from cluster.vrm.records import Vm
@@ -30,9 +30,8 @@ class Arrays:
 
     def __init__(self, specs: Sequence[ArraySpec], network: Network, *, limit_s: float) -> None:
         self.specs = {spec.name: spec for spec in specs}
-        self._network = network
         self._limit_s = limit_s
-        self._stubs: dict[str, tuple[grpc.aio.Channel, storage_pb2_grpc.StorageArrayStub]] = {}
+        self._stubs = Stubs(network, storage_pb2_grpc.StorageArrayStub, Plane.STORAGE)
         #: Which array has a datastore.
         self.array_of = {
             datastore.name: spec.name for spec in specs for datastore in spec.datastores
@@ -82,16 +81,9 @@ class Arrays:
         if array not in self.specs:
             raise Unanswered(f"there is no array {array} in this datacenter")
         try:
-            return await method(self._stub(array))(request, timeout=self._limit_s)
+            return await method(self._stubs[array])(request, timeout=self._limit_s)
         except grpc.aio.AioRpcError as failure:
             error = error_of(failure)
             if isinstance(error, Refused | NotFound | InvalidInput):
                 raise error from None
             raise Unanswered(f"array {array} does not answer ({error})") from failure
-
-    def _stub(self, array: str) -> storage_pb2_grpc.StorageArrayStub:
-        channel = self._network.channel(array, Plane.STORAGE)
-        known = self._stubs.get(array)
-        if known is None or known[0] is not channel:
-            known = self._stubs[array] = channel, storage_pb2_grpc.StorageArrayStub(channel)
-        return known[1]

@@ -112,15 +112,20 @@ class Inventory:
 
     def vm(self, name_or_id: str) -> Vm:
         """Return a VM by name or identity. Raises ``NotFound``, suggesting the closest name."""
-        vm = self._vm_of.get(name_or_id)
-        if vm is None:
-            try:
-                vm = self.vms.get(vm_number(name_or_id))
-            except ValueError:
-                vm = None
+        vm = self.known_vm(name_or_id)
         if vm is None:
             raise _no_such("VM", name_or_id, self._vm_of, "fusion vm list")
         return vm
+
+    def known_vm(self, name_or_id: str) -> Vm | None:
+        """Return a VM by name or identity, if there is one; nothing is suggested."""
+        vm = self._vm_of.get(name_or_id)
+        if vm is not None:
+            return vm
+        try:
+            return self.vms.get(vm_number(name_or_id))
+        except ValueError:
+            return None
 
     def vm_named(self, name: str) -> Vm | None:
         return self._vm_of.get(name)

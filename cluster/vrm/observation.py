@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from cluster.metrics.discovery import Target
 from cluster.metrics.vrm import Lateness, VrmView
+from cluster.parties import VRM
 from cluster.role import Endpoint
 from cluster.vrm.events import Events
 from cluster.vrm.failovers import Failovers
@@ -80,7 +81,7 @@ def targets(endpoint: Endpoint, inventory: Inventory) -> tuple[Target, ...]:
         Target("agent", hosts[0] if len(hosts) == 1 else f"{hosts[0]}..{hosts[-1]}", url)
         for url, hosts in hosts_at.items()
     )
-    return (Target("vrm", endpoint.name, endpoint.metrics_url), *agents)
+    return (Target(VRM, endpoint.name, endpoint.metrics_url), *agents)
 
 
 def _hosts(inventory: Inventory) -> dict[tuple[str, str], int]:

@@ -203,15 +203,10 @@ class Operator(vrm_pb2_grpc.VrmServicer):
     async def Locate(self, request: vrm_pb2.LocateRequest, context: Any) -> vrm_pb2.LocateReply:
         reply = vrm_pb2.LocateReply()
         for name in request.vms:
-            try:
-                vm = self._inventory.vm(name)
-            except NotFound:
-                row = 0, "", 0
-            else:
-                row = vm.number, vm.host.name if vm.host is not None else "", vm.epoch
-            reply.vm_number.append(row[0])
-            reply.host.append(row[1])
-            reply.epoch.append(row[2])
+            vm = self._inventory.known_vm(name)  # asked often, and of VMs that are gone
+            reply.vm_number.append(vm.number if vm is not None else 0)
+            reply.host.append(vm.host.name if vm is not None and vm.host is not None else "")
+            reply.epoch.append(vm.epoch if vm is not None else 0)
         return reply
 
     @unary

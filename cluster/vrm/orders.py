@@ -9,7 +9,7 @@ from typing import TypeVar
 import grpc
 
 from cluster.clock import Clock
-from cluster.network import Network
+from cluster.network import Network, Stubs
 from cluster.rpc import convert
 from cluster.rpc.errors import error_of
 from cluster.rpc.v1 import agent_pb2, agent_pb2_grpc, common_pb2
@@ -56,14 +56,13 @@ class Orders:
         seed: int,
         lost: Callable[[Host, str], None],
     ) -> None:
-        self._network = network
         self._clock = clock
         self._interval_s = interval_s
         self._generation = generation
         self._seed = seed
         self._lost = lost
         self._numbers = itertools.count(1)
-        self._stubs: dict[str, tuple[grpc.aio.Channel, agent_pb2_grpc.AgentStub]] = {}
+        self._stubs = Stubs(network, agent_pb2_grpc.AgentStub)
 
     async def start(self, host: Host, changes: Sequence[Change]) -> dict[int, str]:
         """Start the VMs of ``changes`` on ``host``; return why it refused which, by number."""
@@ -124,14 +123,6 @@ class Orders:
             session=host.session,
         )
 
-    def _stub(self, host: str) -> agent_pb2_grpc.AgentStub:
-        # The channel is asked for anew every time, for a host that moved; stubs are dear to make.
-        channel = self._network.channel(host)
-        known = self._stubs.get(host)
-        if known is None or known[0] is not channel:
-            known = self._stubs[host] = channel, agent_pb2_grpc.AgentStub(channel)
-        return known[1]
-
     async def _call(
         self,
         host: Host,
@@ -144,7 +135,7 @@ class Orders:
             _check_session(host, session, incarnation)
             try:
                 limit_s = ATTEMPT * self._interval_s
-                reply = await method(self._stub(host.name))(request, timeout=limit_s)
+                reply = await method(self._stubs[host.name])(request, timeout=limit_s)
             except grpc.aio.AioRpcError as failure:
                 # A refusal may tell of the end of a session in which it was executed before.
                 _check_session(host, session, incarnation)

@@ -6,8 +6,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from cluster.stores import Stores
-from fusion.errors import FusionError
+from cluster.stores import Stores, opening
 
 NAME = "vrm"
 
@@ -90,33 +89,8 @@ class Store:
 
         Raises ``FusionError`` where it is damaged, or written by a newer version.
         """
-        try:
-            store = Store(stores.open(NAME), failed)
-            store._prepare()
-        except sqlite3.DatabaseError as error:
-            raise FusionError(
-                f"the VRM's store is damaged ({error}); restore it, or remove it and launch anew"
-            ) from error
-        return store
-
-    def _prepare(self) -> None:
-        (verdict,) = self._connection.execute("PRAGMA quick_check(1)").fetchone()
-        if verdict != "ok":
-            raise sqlite3.DatabaseError(verdict)
-        (found,) = self._connection.execute("PRAGMA user_version").fetchone()
-        if found > SCHEMA:
-            self._connection.close()
-            raise FusionError(
-                f"the VRM's store has schema {found}, and this version knows {SCHEMA} at most; "
-                "run the version that wrote it, or remove the store and launch anew"
-            )
-        if found < SCHEMA:
-            with self.transaction():
-                self._begin()
-                for step in _STEPS[found:]:
-                    for statement in step.split(";"):
-                        self._connection.execute(statement)
-                self._connection.execute(f"PRAGMA user_version = {SCHEMA}")
+        with opening(stores, NAME, _STEPS, whose="the VRM's store") as connection:
+            return Store(connection, failed)
 
     def transaction(self) -> Transaction:
         """Commit everything in the block at once; a block within a block joins the outer one.

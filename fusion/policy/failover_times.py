@@ -10,6 +10,11 @@ from fusion.policy.normal_tail import quantile_of
 from fusion.spec import Datacenter, DetectorKind, DetectorSpec
 from fusion.units import format_duration
 
+#: Silence counts after that many heartbeats at the earliest, so that a late one is no failure.
+LEAST_HEARTBEATS = 2
+#: A lease spans that many renewals at least, so that a lost one does not end it.
+LEAST_RENEWALS = 3
+
 #: Of what must hold between times; a lease of 0.3 s spans three renewals of 0.1 s.
 _ROUNDING = 1e-9
 
@@ -21,6 +26,16 @@ def timeout_s(detector: DetectorSpec, *, interval_s: float, misses: int) -> floa
             return misses * interval_s
         case DetectorKind.PHI:
             return interval_s * (1.0 + LEAST_DEVIATION * quantile_of(detector.phi))
+
+
+def bears_a_late_heartbeat(limit_s: float, *, interval_s: float) -> bool:
+    """Whether a host is suspected only after ``LEAST_HEARTBEATS``, at a timeout of ``limit_s``."""
+    return limit_s >= LEAST_HEARTBEATS * interval_s * (1.0 - _ROUNDING)
+
+
+def bears_a_lost_renewal(*, lease_s: float, renewal_s: float) -> bool:
+    """Whether a lease spans ``LEAST_RENEWALS``."""
+    return lease_s >= LEAST_RENEWALS * renewal_s * (1.0 - _ROUNDING)
 
 
 def storage_limit_s(*, lease_s: float, renewal_s: float) -> float:
@@ -37,14 +52,14 @@ def check_times(
 ) -> None:
     """Raise ``InvalidInput`` where one late heartbeat, or one lost renewal, would be a failure."""
     limit_s = timeout_s(detector, interval_s=interval_s, misses=misses)
-    if limit_s < 2.0 * interval_s * (1.0 - _ROUNDING):
+    if not bears_a_late_heartbeat(limit_s, interval_s=interval_s):
         fixed = detector.kind is DetectorKind.FIXED
         raised = f"misses above {misses}" if fixed else f"phi above {detector.phi:g}"
         raise InvalidInput(
             f"heartbeat: timeout >= 2 * interval must hold, and {format_duration(limit_s)} is less "
             f"than 2 * {format_duration(interval_s)}; raise {raised}"
         )
-    if lease_s < 3.0 * renewal_s * (1.0 - _ROUNDING):
+    if not bears_a_lost_renewal(lease_s=lease_s, renewal_s=renewal_s):
         raise InvalidInput(
             f"storage: lease >= 3 * renewal must hold, and {format_duration(lease_s)} is less than "
             f"3 * {format_duration(renewal_s)}; lengthen the lease or renew it more often"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
@@ -130,6 +131,14 @@ class ArrayWorld:
     ) -> None:
         """Write blocks, each at its offset, to the first volume of a VM."""
         await self.stub.Write(write_request(vm_number, epoch, blocks, size_bytes))
+
+    async def begin_write(self) -> asyncio.Future[None]:
+        """Have VM 1 written to, once it is there and open at epoch 1; return that under way."""
+        await self.create(1, GIB)
+        await self.open({1: 1})
+        write = asyncio.ensure_future(self.write(1, 1, (0, b"x")))
+        await self.clock.sleep(0.001)
+        return write
 
     async def read(self, vm_number: int, epoch: int, from_offset: int = 0) -> dict[int, bytes]:
         """Return all data on the first volume of a VM, by offset."""

@@ -86,6 +86,17 @@ def test_a_refusal_exits_2_with_the_way_out(served: ServedVrm, fusion: Fusion) -
     assert served.vrm.tasks == {}
 
 
+def test_where_one_of_several_is_refused_the_document_names_the_host(
+    served: ServedVrm, fusion: Fusion
+) -> None:
+    said = fusion("host", "off", "cna-01", "cna-9", "--json")
+    assert said.code == 1
+    assert [task["status"] for task in said.document["tasks"]] == ["succeeded"]
+    assert [(each["host"], each["kind"]) for each in said.document["refused"]] == [
+        ("cna-9", "not-found")
+    ]
+
+
 def test_two_ways_with_vms_contradict_each_other(served: ServedVrm, fusion: Fusion) -> None:
     said = fusion("host", "off", "cna-01", "--shut-down", "--force")
     assert said.code == 2

@@ -187,10 +187,7 @@ def test_a_write_that_nobody_waits_for_any_more_is_still_written_once() -> None:
 def test_a_write_has_happened_when_it_is_through_and_not_before() -> None:
     async def scenario() -> None:
         async with running(slow(10.0)) as world:
-            await world.create(1, GIB)
-            await world.open({1: 1})
-            write = asyncio.ensure_future(world.write(1, 1, (0, b"x")))
-            await world.clock.sleep(0.001)
+            write = await world.begin_write()
             assert not write.done()
             await world.restart()
             with fails_with(grpc.StatusCode.UNAVAILABLE):

@@ -52,10 +52,7 @@ def test_a_lost_host_is_fenced_off_and_its_vm_taken_over() -> None:
 def test_a_write_under_way_when_the_fence_comes_is_refused_when_it_is_applied() -> None:
     async def scenario() -> None:
         async with running(slow(10.0)) as world:
-            await world.create(1, GIB)
-            await world.open({1: 1})
-            write = asyncio.ensure_future(world.write(1, 1, (0, b"x")))
-            await world.clock.sleep(0.001)
+            write = await world.begin_write()
             await world.fence(1, 2)
             assert not write.done()
             with fails_with(BARRED, "1 is barred"):

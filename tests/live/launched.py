@@ -11,14 +11,17 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import grpc
 
 from cluster.live import run_state
+from cluster.live.network import LiveNetwork
 from cluster.live.ports import is_free
+from cluster.live.power import LivePower
 from cluster.live.process_table import listed
 from cluster.live.processes import processes_of
 from cluster.live.progress import Progress, Step
@@ -168,6 +171,30 @@ class Launched:
         for stream in (self.process.stdin, self.process.stdout):
             if stream is not None:
                 stream.close()
+
+
+@contextmanager
+def brought_up(folder: Path, *arguments: str, **variables: str) -> Iterator[Launched]:
+    """Launch in ``folder`` and wait until everything is up; the launcher ends with the block."""
+    launched = Launched(folder / "home", *arguments, **variables)
+    try:
+        launched.until(Step.UP)
+        yield launched
+    finally:
+        launched.close()
+
+
+def power(launched: Launched, order: Callable[[LivePower], Awaitable[int]]) -> int:
+    """Give ``order`` to the power control of all hosts, past the VRM; return what it answers."""
+
+    async def give() -> int:
+        network = LiveNetwork(launched.state.addresses.__getitem__)
+        try:
+            return await order(LivePower(network))
+        finally:
+            await network.close()
+
+    return asyncio.run(give())
 
 
 async def _held(addresses: set[str]) -> dict[str, tuple[str, VmState]]:

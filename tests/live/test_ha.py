@@ -12,13 +12,12 @@ from typing import Any
 import pytest
 
 from cluster.datacenter_file import load
-from cluster.live.progress import Step
 from cluster.live.stores import LiveStores
 from cluster.parties import GATEWAY
 from cluster.simulated.availability import bound_s
 from fusion.guest.client_log import Outcome
 from fusion.vm import VmState
-from tests.live.launched import Launched, becomes, eventually
+from tests.live.launched import Launched, becomes, brought_up, eventually
 
 pytestmark = pytest.mark.live
 
@@ -54,13 +53,9 @@ def datacenter(folder: Path, whose: str, **variables: str) -> Iterator[Launched]
     """Launch the datacenter with its clients; all of them are answered."""
     file = folder / "ha.yaml"
     file.write_text(FILE + whose, encoding="utf-8")
-    up = Launched(folder / "home", str(file), **variables)
-    try:
-        up.until(Step.UP)
+    with brought_up(folder, str(file), **variables) as up:
         eventually("clients are answered", lambda: all(c["answered"] for c in clients(up)))
         yield up
-    finally:
-        up.close()
 
 
 @pytest.fixture(scope="module")

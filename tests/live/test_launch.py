@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import signal
 import socket
 import urllib.request
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from cluster.live import ports
-from cluster.live.network import LiveNetwork
-from cluster.live.power import LivePower
 from cluster.live.process_table import identify
 from cluster.live.processes import alive, processes_of
 from cluster.live.progress import Step
@@ -23,9 +20,11 @@ from tests.live.launched import (
     Launched,
     assert_nothing_is_left,
     becomes,
+    brought_up,
     datacenter_file,
     eventually,
     ports_of,
+    power,
 )
 
 pytestmark = pytest.mark.live
@@ -38,23 +37,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def up(folder: Path) -> Iterator[Launched]:
-    launched = Launched(folder / "home", datacenter_file(folder, "small"))
-    try:
-        launched.until(Step.UP)
+    with brought_up(folder, datacenter_file(folder, "small")) as launched:
         yield launched
-    finally:
-        launched.close()
-
-
-def power(up: Launched, order: Callable[[LivePower], Awaitable[int]]) -> int:
-    async def give() -> int:
-        network = LiveNetwork(up.state.addresses.__getitem__)
-        try:
-            return await order(LivePower(network))
-        finally:
-            await network.close()
-
-    return asyncio.run(give())
 
 
 def test_everything_comes_up_in_its_order(up: Launched) -> None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
 from cluster.live.network import LiveNetwork
 from cluster.live.power import LivePower
-from cluster.live.progress import Step
-from tests.live.launched import Launched, becomes, datacenter_file
+from tests.live.launched import Launched, becomes, brought_up, datacenter_file, power
 
 pytestmark = pytest.mark.live
 
@@ -21,23 +20,8 @@ pytestmark = pytest.mark.live
 def packed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launched]:
     folder = tmp_path_factory.mktemp("packed")
     file = datacenter_file(folder, "packed", "hosts_per_actor: 2", hosts=4)
-    launched = Launched(folder / "home", file)
-    try:
-        launched.until(Step.UP)
+    with brought_up(folder, file) as launched:
         yield launched
-    finally:
-        launched.close()
-
-
-def power(packed: Launched, order: Callable[[LivePower], Awaitable[int]]) -> int:
-    async def give() -> int:
-        network = LiveNetwork(packed.state.addresses.__getitem__)
-        try:
-            return await order(LivePower(network))
-        finally:
-            await network.close()
-
-    return asyncio.run(give())
 
 
 def test_hosts_share_processes_and_addresses(packed: Launched) -> None:

@@ -18,8 +18,7 @@ from urllib.parse import quote
 import pytest
 
 from cluster.live import ports
-from cluster.live.progress import Step
-from tests.live.launched import Launched, eventually
+from tests.live.launched import Launched, brought_up, eventually
 
 pytestmark = [
     pytest.mark.live,
@@ -91,12 +90,8 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launched]:
     folder = tmp_path_factory.mktemp("observed")
     file = folder / "observed.yaml"
     file.write_text(DATACENTER, encoding="utf-8")
-    launched = Launched(folder / "home", str(file))
-    try:
-        launched.until(Step.UP)
+    with brought_up(folder, str(file)) as launched:
         yield launched
-    finally:
-        launched.close()
 
 
 @pytest.fixture(scope="module")

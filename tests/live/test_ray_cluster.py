@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from cluster.live.processes import alive, processes_of
-from cluster.live.progress import Step
 from tests.live.launched import (
     Launched,
     assert_nothing_is_left,
     becomes,
+    brought_up,
     datacenter_file,
 )
 
@@ -62,12 +62,8 @@ def add_nodes(cluster: Any) -> None:
 def spread(ray_cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launched]:
     folder = tmp_path_factory.mktemp("spread")
     file = datacenter_file(folder, "spread", hosts=6)
-    launched = Launched(folder / "home", file, "--ray-address", ray_cluster.address)
-    try:
-        launched.until(Step.UP)
+    with brought_up(folder, file, "--ray-address", ray_cluster.address) as launched:
         yield launched
-    finally:
-        launched.close()
 
 
 def raylet_of(pid: int) -> int:

@@ -13,11 +13,10 @@ import grpc
 import pytest
 
 from cluster.live.processes import alive, processes_of
-from cluster.live.progress import Step
 from cluster.rpc.convert import VM_STATE_OF
 from cluster.rpc.v1 import vrm_pb2, vrm_pb2_grpc
 from fusion.vm import VmState
-from tests.live.launched import Launched, becomes, datacenter_file, eventually
+from tests.live.launched import Launched, becomes, brought_up, datacenter_file, eventually
 
 pytestmark = pytest.mark.live
 
@@ -43,12 +42,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def up(folder: Path) -> Iterator[Launched]:
-    launched = Launched(folder / "home", datacenter_file(folder, "small"))
-    try:
-        launched.until(Step.UP)
+    with brought_up(folder, datacenter_file(folder, "small")) as launched:
         yield launched
-    finally:
-        launched.close()
 
 
 async def tenaciously(call: Callable[[], Awaitable[T]]) -> T:

@@ -229,6 +229,14 @@ STRAGGLING = replace(
     host_hang=None,
 )
 
+#: Messages that are so late that who sent them has been given up, or replaced, meanwhile.
+BELATED = SlowLink(
+    after=Exponential(8.0),
+    lasts=LogNormal(4.0, 0.4),
+    between=MANAGED,
+    latency_s=8.0,
+    jitter_s=3.0,
+)
 
 #: Between two orders.
 GAP_S = 0.7

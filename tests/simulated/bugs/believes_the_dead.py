@@ -8,9 +8,9 @@ from cluster.rpc.v1 import registry_pb2
 from cluster.vrm.registry import Registry
 from fusion.faults import FaultPlan
 from fusion.faults.distributions import Exponential, LogNormal
-from fusion.faults.plan import HostCrash, SlowLink
+from fusion.faults.plan import HostCrash
 from tests.simulated.bugs.replacing import replaced
-from tests.simulated.trial import MANAGED, small_datacenter
+from tests.simulated.trial import BELATED, small_datacenter
 
 SEEDS = 5
 DATACENTER, GAP_S = partial(small_datacenter, hosts=5, vms=8), 0.3
@@ -18,13 +18,7 @@ DATACENTER, GAP_S = partial(small_datacenter, hosts=5, vms=8), 0.3
 #: Hosts are soon on again after a crash, and then what they said before it arrives.
 PLAN = FaultPlan(
     host_crash=HostCrash(after=Exponential(20.0), lasts=LogNormal(2.0, 0.5)),
-    slow_link=SlowLink(
-        after=Exponential(8.0),
-        lasts=LogNormal(4.0, 0.4),
-        between=MANAGED,
-        latency_s=8.0,
-        jitter_s=3.0,
-    ),
+    slow_link=BELATED,
     heal_s=0.0,
 )
 

@@ -9,9 +9,9 @@ from cluster.agent.membership import Membership
 from fusion.errors import Refused
 from fusion.faults import FaultPlan
 from fusion.faults.distributions import Exponential, LogNormal
-from fusion.faults.plan import SlowLink, VrmCrash
+from fusion.faults.plan import VrmCrash
 from tests.simulated.bugs.replacing import replaced
-from tests.simulated.trial import MANAGED, small_datacenter
+from tests.simulated.trial import BELATED, small_datacenter
 
 SEEDS = 10
 DATACENTER, GAP_S = partial(small_datacenter, hosts=5, vms=8), 0.3
@@ -19,13 +19,7 @@ DATACENTER, GAP_S = partial(small_datacenter, hosts=5, vms=8), 0.3
 #: Hosts are late until the VRM, or the next one, has given them up; then they hear all at once.
 PLAN = FaultPlan(
     vrm_crash=VrmCrash(after=Exponential(12.0), lasts=LogNormal(0.3, 0.5)),
-    slow_link=SlowLink(
-        after=Exponential(8.0),
-        lasts=LogNormal(4.0, 0.4),
-        between=MANAGED,
-        latency_s=8.0,
-        jitter_s=3.0,
-    ),
+    slow_link=BELATED,
     heal_s=0.0,
 )
 
