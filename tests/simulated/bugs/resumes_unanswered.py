@@ -10,11 +10,11 @@ from fusion.faults import FaultPlan
 from fusion.faults.distributions import Exponential, LogNormal
 from fusion.faults.plan import Between, SlowLink
 from tests.simulated.bugs.replacing import replaced
-from tests.simulated.migration_trial import GAP_S, KINDS, migrating_datacenter
+from tests.simulated.migration_trial import migrating_datacenter
 
 SEEDS = 4
 DATACENTER, AIMED = migrating_datacenter, True
-__all__ = ["GAP_S", "KINDS"]
+GAP_S, KINDS = 0.4, {"migrate": 1}
 
 #: What hosts ask of arrays comes so late that a source may have given its destination up.
 PLAN = FaultPlan(
