@@ -75,6 +75,8 @@ class SimulatedInjector:
                 return process is not None and process.party.frozen
             case FaultKind.VRM_CRASH:
                 return world.vrm_process is None or not world.vrm_process.alive
+            case FaultKind.VRM_HANG:
+                return world.vrm_process is not None and world.vrm_process.party.frozen
             case FaultKind.ARRAY_CRASH:
                 return world.array_process(target) is None
         if struck_by(kind) == (Role.VM,):

@@ -34,6 +34,7 @@ ENDS = (Role.HOST, Role.ARRAY, Role.VRM, Role.GATEWAY, Role.ARBITER)
 
 _STRUCK = {
     FaultKind.VRM_CRASH: (Role.VRM,),
+    FaultKind.VRM_HANG: (Role.VRM,),
     FaultKind.ARRAY_CRASH: (Role.ARRAY,),
     FaultKind.GUEST_CRASH: (Role.VM,),
     FaultKind.LOAD_BURST: (Role.VM,),

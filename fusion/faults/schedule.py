@@ -21,6 +21,7 @@ class FaultKind(StrEnum):
     LOSSY_LINK = "lossy_link"
     GUEST_CRASH = "guest_crash"
     LOAD_BURST = "load_burst"
+    VRM_HANG = "vrm_hang"
 
 
 class Direction(StrEnum):

@@ -48,6 +48,9 @@ from fusion.spec import (
     VmSpec,
 )
 
+#: The others come only where somebody asks for them.
+DRAWN = set(FaultKind) - {FaultKind.VRM_HANG}
+
 HOUR = 3600.0
 OFTEN = Exponential(200.0)
 SHORT = Exponential(20.0)
@@ -128,7 +131,7 @@ def test_the_same_seed_draws_the_same_faults_and_another_seed_others() -> None:
     first = draw(EVERYTHING, datacenter(vms=5), HOUR, 7)
     assert first == draw(EVERYTHING, datacenter(vms=5), HOUR, 7)
     assert first != draw(EVERYTHING, datacenter(vms=5), HOUR, 8)
-    assert {fault.kind for fault in first} == set(FaultKind)
+    assert {fault.kind for fault in first} == DRAWN
     assert [f.at_s for f in first] == sorted(f.at_s for f in first)
 
 
@@ -281,7 +284,7 @@ def test_the_random_plan_makes_an_interesting_ten_minutes() -> None:
     for hosts, vms, least, most in ((8, 40, 8, 16), (20, 200, 22, 38)):
         runs = [draw(random_plan(), datacenter(hosts, 2, vms), 600.0, seed) for seed in range(30)]
         assert least < np.mean([len(run) for run in runs]) < most
-        assert {fault.kind for run in runs for fault in run} == set(FaultKind)
+        assert {fault.kind for run in runs for fault in run} == DRAWN
 
 
 # Written down and read back

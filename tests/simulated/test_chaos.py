@@ -249,6 +249,21 @@ def test_a_crashed_vrm_is_started_again_and_its_vms_ran_on(site: Site) -> None:
     assert set(site.vms().values()) == {VmState.RUNNING}
 
 
+def test_a_vrm_that_hangs_goes_on_as_the_same_and_its_vms_ran_on(site: Site) -> None:
+    before = site.world.vrm_process
+    assert before is not None
+    site.suffer(fault(Kind.VRM_HANG, "vrm", 25.0, 35.0), fault(Kind.VRM_HANG, "vrm", 30.0, 40.0))
+    for instant_s in (29.0, 39.0):
+        site.at(instant_s)
+        assert before.party.frozen
+        assert site.demand_mhz("v0") == 1000.0
+    site.at(50.0)
+    assert site.world.vrm_process is before
+    assert not before.party.frozen
+    assert set(site.hosts().values()) == {HostState.NORMAL}
+    assert set(site.vms().values()) == {VmState.RUNNING}
+
+
 def test_a_vrm_is_down_until_the_last_of_its_crashes_has_ended(site: Site) -> None:
     chaos = site.suffer(
         fault(Kind.VRM_CRASH, "vrm", 25.0, 35.0),

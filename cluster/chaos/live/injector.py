@@ -47,6 +47,7 @@ class LiveInjector:
             FaultKind.HOST_CRASH: HostCrashes(whereabouts, network),
             FaultKind.HOST_HANG: hangs,
             FaultKind.VRM_CRASH: crashes,
+            FaultKind.VRM_HANG: hangs,
             FaultKind.ARRAY_CRASH: crashes,
             FaultKind.PARTITION: links,
             FaultKind.SLOW_LINK: links,

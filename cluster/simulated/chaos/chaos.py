@@ -90,6 +90,9 @@ class Chaos:
             case FaultKind.VRM_CRASH:
                 async with self._vrm_crashes.crashed():
                     yield
+            case FaultKind.VRM_HANG:
+                with self._hangs.vrm_hung():
+                    yield
             case FaultKind.ARRAY_CRASH:
                 async with self._array_crashes.crashed(targets):
                     yield

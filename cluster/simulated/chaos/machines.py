@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 
 from cluster.simulated.process import Process
@@ -113,8 +113,19 @@ class Hangs:
     @contextmanager
     def hung(self, hosts: Sequence[str]) -> Iterator[None]:
         """Within the block nothing runs of the processes that hold ``hosts`` as it is entered."""
-        found = [self._world.supply.process(host) for host in hosts]
-        processes = list(dict.fromkeys(process for process in found if process is not None))
+        with self._still(self._world.supply.process(host) for host in hosts):
+            yield
+
+    @contextmanager
+    def vrm_hung(self) -> Iterator[None]:
+        """The same for the VRM."""
+        with self._still([self._world.vrm_process]):
+            yield
+
+    @contextmanager
+    def _still(self, found: Iterable[Process | None]) -> Iterator[None]:
+        living = (process for process in found if process is not None and process.alive)
+        processes = list(dict.fromkeys(living))
         for process in processes:
             self._hangs[process] += 1
             if self._hangs[process] == 1:
