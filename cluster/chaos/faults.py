@@ -14,7 +14,8 @@ from fusion.errors import FusionError
 from fusion.experiment.evidence import Struck
 from fusion.experiment.selection import ENDS, Parties, passes_by_itself, select, struck_by
 from fusion.experiment.spec import Experiment, PlannedFault, Selector
-from fusion.faults import draw, random_plan
+from fusion.faults.drawing import draw
+from fusion.faults.plan import random_plan
 from fusion.faults.schedule import Cut, Fault, Impaired
 from fusion.seeds import generator
 from fusion.spec import Datacenter

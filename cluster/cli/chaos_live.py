@@ -8,9 +8,9 @@ import typer
 
 from cluster.cli.options import DatacenterName, Json, duration
 from fusion.errors import InvalidInput
-from fusion.faults.plan import PLANES
 from fusion.faults.schedule import (
     PARAMETERS,
+    PLANES,
     Cut,
     Direction,
     FaultKind,

@@ -19,7 +19,7 @@ from fusion.units import format_duration
 if TYPE_CHECKING:
     from cluster.simulated.provenance import Origin
     from cluster.simulated.run import RunRequest
-    from fusion.faults import FaultPlan
+    from fusion.faults.plan import FaultPlan
 
 _RANGE = re.compile(r"([0-9]{1,18})\.\.([0-9]{1,18})", re.ASCII)
 MAX_SEEDS = 1_000_000
@@ -162,7 +162,7 @@ def _time(written: str, option: str, example: str) -> float:
 
 
 def _plan(written: str | None) -> FaultPlan | None:
-    from fusion.faults import random_plan
+    from fusion.faults.plan import random_plan
 
     if written not in (None, "random", "none"):
         raise InvalidInput(

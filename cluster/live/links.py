@@ -9,14 +9,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Iterator, Sequence
 from math import prod
+from typing import TYPE_CHECKING
 
 import grpc
-import numpy as np
 
 from cluster.live.fault_book import WrittenFault
 from cluster.network import Plane
 from fusion.errors import NotFound
 from fusion.faults.schedule import Cut, Direction, Impaired
+
+if TYPE_CHECKING:
+    import numpy as np  # which the command line does without
 
 #: A connection is given up when its peer was silent for that long (``network.CHANNEL_OPTIONS``).
 KEEPALIVE_S = 15.0

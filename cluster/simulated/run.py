@@ -21,7 +21,8 @@ from cluster.simulated.meter import ClusterMeasures, Meter
 from cluster.simulated.operations import Operations
 from cluster.simulated.world import SimulatedWorld
 from fusion import seeds
-from fusion.faults import Schedule, draw
+from fusion.faults.drawing import draw
+from fusion.faults.schedule import Schedule
 from fusion.spec import Datacenter
 
 #: Events that are kept of what a violation is about.

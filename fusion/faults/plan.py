@@ -6,10 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from fusion.faults.distributions import Duration, Exponential, LogNormal
-
-#: The planes that a network fault may name (``cluster.network.Plane``); power control has its own
-#: wires and is left alone.
-PLANES = ("management", "storage", "migration", "service")
+from fusion.faults.schedule import PLANES
 
 
 class Between(StrEnum):

@@ -8,8 +8,15 @@ from dataclasses import MISSING, fields
 from typing import Any
 
 from fusion.errors import InvalidInput
-from fusion.faults.plan import PLANES
-from fusion.faults.schedule import PARAMETERS, Direction, Fault, FaultKind, Schedule, in_order
+from fusion.faults.schedule import (
+    PARAMETERS,
+    PLANES,
+    Direction,
+    Fault,
+    FaultKind,
+    Schedule,
+    in_order,
+)
 
 
 def to_records(schedule: Schedule) -> list[dict[str, Any]]:

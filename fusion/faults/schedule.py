@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from fusion.faults.plan import PLANES
+#: The planes that a network fault may name (``cluster.network.Plane``); power control has its own
+#: wires and is left alone.
+PLANES = ("management", "storage", "migration", "service")
 
 
 class FaultKind(StrEnum):

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from cluster.datacenter_file import DatacenterFileError, load
-from fusion.faults import FaultPlan, plan
+from fusion.faults import plan
 from fusion.faults.distributions import Exponential, Fixed, LogNormal, Uniform, Weibull
+from fusion.faults.plan import FaultPlan
 
 HOSTS = "hosts: [{name: h, cores: 8, mhz: 2600, memory: 64GiB}]"
 

@@ -10,20 +10,12 @@ import pytest
 
 from cluster.network import Plane
 from fusion.errors import InvalidInput
-from fusion.faults import (
-    FaultKind,
-    FaultPlan,
-    Schedule,
-    draw,
-    from_records,
-    random_plan,
-    to_records,
-)
 from fusion.faults.distributions import Exponential, Fixed, LogNormal, Uniform, Weibull
+from fusion.faults.drawing import draw
 from fusion.faults.plan import (
-    PLANES,
     ArrayCrash,
     Between,
+    FaultPlan,
     GuestCrash,
     HostCrash,
     HostHang,
@@ -32,8 +24,18 @@ from fusion.faults.plan import (
     Partition,
     SlowLink,
     VrmCrash,
+    random_plan,
 )
-from fusion.faults.schedule import Cut, Direction, Impaired, Load
+from fusion.faults.records import from_records, to_records
+from fusion.faults.schedule import (
+    PLANES,
+    Cut,
+    Direction,
+    FaultKind,
+    Impaired,
+    Load,
+    Schedule,
+)
 from fusion.seeds import generator
 from fusion.spec import (
     GIB,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from fusion.faults import FaultPlan
 from fusion.faults.distributions import Exponential, LogNormal
 from fusion.faults.plan import (
     Between,
+    FaultPlan,
     HostCrash,
     LossyLink,
     Partition,

@@ -11,9 +11,8 @@ from cluster.cli.sim_one import availability_lines
 from cluster.simulated.availability import Availability, ReadBack, bound_s, merged
 from cluster.simulated.run import RunOutcome, RunRequest, run
 from cluster.simulated.summary import campaign_document, document_of
-from fusion.faults import FaultPlan
 from fusion.faults.distributions import Exponential
-from fusion.faults.plan import HostCrash
+from fusion.faults.plan import FaultPlan, HostCrash
 from fusion.guest.ledger import Ledger
 from tests.simulated.bugs.replacing import replaced
 from tests.simulated.small import small_request

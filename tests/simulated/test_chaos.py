@@ -17,8 +17,10 @@ from cluster.simulated.loop import RunFailed
 from cluster.simulated.wires import Quality
 from cluster.simulated.world import SimulatedWorld
 from fusion.errors import NotFound
-from fusion.faults import Fault, FaultKind, draw, from_records, random_plan, to_records
-from fusion.faults.schedule import Cut, Direction, Impaired, Load, Parameters
+from fusion.faults.drawing import draw
+from fusion.faults.plan import random_plan
+from fusion.faults.records import from_records, to_records
+from fusion.faults.schedule import Cut, Direction, Fault, FaultKind, Impaired, Load, Parameters
 from fusion.host import HostState
 from fusion.spec import (
     GIB,

@@ -15,7 +15,7 @@ from cluster.parties import VRM
 from cluster.simulated.run import run
 from cluster.simulated.wires import Quality
 from cluster.simulated.world import SimulatedWorld
-from fusion.faults import random_plan
+from fusion.faults.plan import random_plan
 from tests.simulated.small import small_datacenter, small_request, with_orders
 
 SHAKY = Quality(latency_s=0.0005, jitter_s=0.002, bandwidth_bps=1e9, loss=0.01, duplication=0.02)

@@ -13,7 +13,7 @@ from cluster.rpc.v1 import common_pb2, vrm_pb2, vrm_pb2_grpc
 from cluster.simulated.invariants import Violation, Watch, settling_s
 from cluster.simulated.invariants.watch import INVARIANTS
 from cluster.simulated.world import SimulatedWorld
-from fusion.faults import FaultPlan
+from fusion.faults.plan import FaultPlan
 from fusion.room import Room
 from fusion.spec import Datacenter
 from fusion.vm import VmState

@@ -18,7 +18,7 @@ from cluster.simulated.record import read_manifest, record
 from cluster.simulated.run import RunRequest, run
 from cluster.simulated.tables import Tables
 from fusion.errors import FusionError, InvalidInput, Refused
-from fusion.faults import random_plan
+from fusion.faults.plan import random_plan
 from fusion.spec import Bursts, CpuQos, Datacenter, PlannedVm, Sine, Step, Trace, Workload
 from tests.cluster.world import vm
 from tests.simulated.small import small_datacenter, small_request

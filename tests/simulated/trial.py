@@ -16,11 +16,12 @@ from cluster.simulated.loop import RunFailed
 from cluster.simulated.operations import Operations
 from cluster.simulated.world import SimulatedWorld
 from fusion import seeds
-from fusion.faults import FaultPlan, draw
 from fusion.faults.distributions import Exponential, LogNormal
+from fusion.faults.drawing import draw
 from fusion.faults.plan import (
     ArrayCrash,
     Between,
+    FaultPlan,
     GuestCrash,
     HostCrash,
     HostHang,

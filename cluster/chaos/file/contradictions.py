@@ -9,8 +9,7 @@ from cluster.datacenter_file.plan import Mistakes
 from fusion.errors import NotFound
 from fusion.experiment.selection import Parties, candidates, size_of, struck_by
 from fusion.experiment.spec import PlannedFault, Selector
-from fusion.faults.plan import PLANES
-from fusion.faults.schedule import Cut, FaultKind, Impaired
+from fusion.faults.schedule import PLANES, Cut, FaultKind, Impaired
 
 #: Words in the names of kinds after which nothing else can be done to a party.
 _DOWN = ("crash", "hang", "power_off", "reboot")

@@ -12,8 +12,7 @@ from cluster.datacenter_file.plan import Mistakes
 from cluster.datacenter_file.values import proportion
 from fusion.errors import InvalidInput
 from fusion.experiment.spec import Experiment, Hypothesis, Order, PlannedFault, Selector
-from fusion.faults.plan import PLANES
-from fusion.faults.schedule import PARAMETERS, Direction, FaultKind, Parameters
+from fusion.faults.schedule import PARAMETERS, PLANES, Direction, FaultKind, Parameters
 from fusion.units import parse_duration, parse_rate, parse_size
 
 #: Units that a parameter's name ends in, which the file writes with the value.

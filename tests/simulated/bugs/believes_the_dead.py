@@ -6,9 +6,8 @@ from typing import Any
 
 from cluster.rpc.v1 import registry_pb2
 from cluster.vrm.registry import Registry
-from fusion.faults import FaultPlan
 from fusion.faults.distributions import Exponential, LogNormal
-from fusion.faults.plan import HostCrash
+from fusion.faults.plan import FaultPlan, HostCrash
 from tests.simulated.bugs.replacing import replaced
 from tests.simulated.trial import BELATED, small_datacenter
 

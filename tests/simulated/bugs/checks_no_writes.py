@@ -4,9 +4,8 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from cluster.storage.controller import Controller
-from fusion.faults import FaultPlan
 from fusion.faults.distributions import Exponential, LogNormal
-from fusion.faults.plan import Between, Partition, SlowLink
+from fusion.faults.plan import Between, FaultPlan, Partition, SlowLink
 from tests.simulated.bugs.replacing import replaced
 from tests.simulated.trial import stored_datacenter
 

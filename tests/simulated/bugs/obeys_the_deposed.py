@@ -7,9 +7,8 @@ from typing import Any
 
 from cluster.agent.membership import Membership
 from fusion.errors import Refused
-from fusion.faults import FaultPlan
 from fusion.faults.distributions import Exponential, LogNormal
-from fusion.faults.plan import VrmCrash
+from fusion.faults.plan import FaultPlan, VrmCrash
 from tests.simulated.bugs.replacing import replaced
 from tests.simulated.trial import BELATED, small_datacenter
 

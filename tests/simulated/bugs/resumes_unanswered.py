@@ -6,9 +6,8 @@ from typing import Any
 
 from cluster.agent.migration.incoming import Incoming
 from fusion.errors import FusionError
-from fusion.faults import FaultPlan
 from fusion.faults.distributions import Exponential, LogNormal
-from fusion.faults.plan import Between, SlowLink
+from fusion.faults.plan import Between, FaultPlan, SlowLink
 from tests.simulated.bugs.replacing import replaced
 from tests.simulated.migration_trial import migrating_datacenter
 
