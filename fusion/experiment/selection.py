@@ -142,7 +142,7 @@ def _hosting(
     if vm not in parties.names[Role.VM]:
         raise NotFound(f"there is no VM {vm}")
     if host_of is None:
-        return found
+        return tuple(name for name in found if name in parties.names[Role.HOST])
     return tuple(name for name in found if name == host_of.get(vm))
 
 

@@ -71,6 +71,8 @@ def test_what_matches_nothing_is_said(selector: Selector) -> None:
 
 def test_before_a_run_any_host_may_have_the_vm() -> None:
     assert candidates(Selector(host_of="db-01"), HOST, PARTIES) == HOSTS
+    ends = struck_by(FaultKind.PARTITION)
+    assert candidates(Selector(host_of="db-01"), ends, PARTIES) == HOSTS
 
 
 def test_faults_have_their_parties() -> None:

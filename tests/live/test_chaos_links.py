@@ -182,8 +182,11 @@ def test_streams_over_a_calm_link_are_as_they_were(name: str, tmp_path: Path) ->
             await stage.stop()
             await client.close()
 
-    linked = asyncio.run(plain(faults_of(links_under(), tmp_path)))
-    assert linked == asyncio.run(plain(None))
+    async def both() -> tuple[object, object]:
+        return await asyncio.gather(plain(faults_of(links_under(), tmp_path)), plain(None))
+
+    linked, unlinked = asyncio.run(both())
+    assert linked == unlinked
 
 
 def test_each_side_sees_its_own_directions() -> None:
