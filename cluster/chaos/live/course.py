@@ -21,6 +21,8 @@ from fusion.experiment.evidence import Evidence, Run, World
 from fusion.experiment.verdict import judge
 from fusion.spec import Datacenter
 
+NOT_DONE = "It could not be carried out"
+
 
 def check_same(wanted: Datacenter, running: Datacenter) -> None:
     """Raise ``Refused`` where ``running`` is not what an experiment is about."""
@@ -92,6 +94,7 @@ async def _passed(loaded: Loaded, facilities: Facilities, *, disturbed: bool) ->
         run = await measure(loaded.experiment, facilities, disturbed=disturbed)
         found = await violations(facilities.network, facilities.clock)
     except FusionError as problem:
-        return Run((), {}, aborted=f"It could not be carried out: {problem}.")
+        why = "It was interrupted." if facilities.interrupted() else f"{NOT_DONE}: {problem}."
+        return Run((), {}, aborted=why)
     outcomes = {**run.outcomes, "violations": float(len(found))}
     return replace(run, outcomes=outcomes, violations=found)

@@ -22,6 +22,7 @@ ANSWER_S = 10.0
 #: Of floating-point sums.
 SLACK = 1e-6
 
+Host = agent_pb2.ListHostsReply.Host
 Holding = Mapping[str, Sequence[str]]  # the hosts that have a VM and do not keep it frozen
 
 
@@ -34,7 +35,7 @@ async def violations(network: Network, clock: Clock) -> tuple[str, ...]:
     while True:
         found: tuple[str, ...] | None = None
         try:
-            found = tuple(await _violations(network))
+            found = tuple(broken(*await _asked(network)))
         except grpc.aio.AioRpcError as failure:
             if clock.now() > deadline_s:
                 why = failure.details() or failure.code().name
@@ -44,7 +45,12 @@ async def violations(network: Network, clock: Clock) -> tuple[str, ...]:
         await clock.sleep(RETRY_S)
 
 
-async def _violations(network: Network) -> list[str]:
+def broken(status: vrm_pb2.Status, hosts: Sequence[Host]) -> list[str]:
+    """Return what is not as it must be in what the VRM says, and all hosts that serve."""
+    return [*_overfull(hosts), *_misplaced(status, _holding(hosts))]
+
+
+async def _asked(network: Network) -> tuple[vrm_pb2.Status, list[Host]]:
     stub = vrm_pb2_grpc.VrmStub(network.channel(VRM))
     status = await stub.GetStatus(vrm_pb2.GetStatusRequest(), timeout=ANSWER_S)
     serving = {
@@ -53,8 +59,7 @@ async def _violations(network: Network) -> list[str]:
         if host.state in (common_pb2.HOST_STATE_NORMAL, common_pb2.HOST_STATE_MAINTENANCE)
     }
     replies = await asyncio.gather(*(_hosts(network, name) for name in serving.values()))
-    hosts = [host for reply in replies for host in reply.hosts]
-    return [*_overfull(hosts), *_misplaced(status, _holding(hosts))]
+    return status, [host for reply in replies for host in reply.hosts]
 
 
 async def _hosts(network: Network, name: str) -> agent_pb2.ListHostsReply:
@@ -62,7 +67,7 @@ async def _hosts(network: Network, name: str) -> agent_pb2.ListHostsReply:
     return await stub.ListHosts(agent_pb2.ListHostsRequest(), timeout=ANSWER_S)
 
 
-def _holding(hosts: Sequence[agent_pb2.ListHostsReply.Host]) -> Holding:
+def _holding(hosts: Sequence[Host]) -> Holding:
     found: dict[str, list[str]] = defaultdict(list)
     for host in hosts:
         for vm in host.vms:
@@ -71,7 +76,7 @@ def _holding(hosts: Sequence[agent_pb2.ListHostsReply.Host]) -> Holding:
     return found
 
 
-def _overfull(hosts: Sequence[agent_pb2.ListHostsReply.Host]) -> Iterator[str]:
+def _overfull(hosts: Sequence[Host]) -> Iterator[str]:
     for host in hosts:
         if host.cpu_used_mhz > host.cpu_capacity_mhz * (1 + SLACK):
             yield f"host {host.name} grants more CPU than it has"
