@@ -9,6 +9,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 
 from cluster.chaos.blast import blast_radius
 from cluster.chaos.file import Loaded
@@ -63,9 +64,15 @@ def carry_out(
         command=shlex.join(
             ["fusion", "chaos", "run", loaded.source, "--world", "simulated", "--seed", str(seed)]
         ),
-        versions=provenance.present().versions,
+        versions=_versions(),
         digest=disturbed.digest,
     )
+
+
+@cache
+def _versions() -> dict[str, str]:
+    """Return with what all experiments of this process are made: finding it out takes a while."""
+    return provenance.present().versions
 
 
 def passed(

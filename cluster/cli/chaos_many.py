@@ -15,6 +15,7 @@ from cluster.chaos.report import junit as junit_of
 from cluster.chaos.seeds import SeedOutcome, under_seeds
 from cluster.cli import output
 from cluster.cli.chaos_words import Ticker, difference_line, distribution_line, judged, tally_line
+from cluster.cli.exits import ExitCode
 from cluster.cli.interrupts import first_interrupt
 from cluster.simulated import provenance
 from fusion.experiment.evidence import (
@@ -44,7 +45,9 @@ def run_many(
     junit: Path | None,
     json: bool,
 ) -> int:
-    """Carry ``several`` experiments out under all seeds; return the exit code of the worst."""
+    """Carry ``several`` experiments out under all seeds; return the exit code of the worst, or that
+    of an interrupt: Ctrl-C ends it in good order, with what there is so far.
+    """
     names = _names(several)
     began_s = time.monotonic()
     found = _found(several, names, seeds, jobs or len(os.sched_getaffinity(0)))
@@ -59,6 +62,9 @@ def run_many(
         _tell(campaign, found, wall_s)
     if page is not None:
         output.note(f"report: {page}")
+    if any(len(outcomes) < len(seeds) for outcomes in found.values()):
+        output.note("interrupted; what there is so far is told")
+        return ExitCode.INTERRUPTED
     judgements = {each.verdict.judgement for outcomes in found.values() for each in outcomes}
     return EXIT_CODES[next((each for each in WORST if each in judgements), Judgement.ABORTED)]
 

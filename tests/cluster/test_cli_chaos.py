@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -10,7 +11,10 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
-from cluster.chaos.file import experiments
+from cluster.chaos.file import Loaded, experiments
+from cluster.chaos.seeds import SeedOutcome
+from cluster.cli import chaos_many
+from fusion.experiment.evidence import Judgement, Verdict
 from tests.cluster.cli_said import Fusion
 
 DATACENTER = """
@@ -124,6 +128,19 @@ def test_the_worst_seed_decides(fusion: Fusion, folder: Path) -> None:
     said = fusion("chaos", "run", never, "--seeds", "1..2", "--jobs", "1")
     assert said.code == 1
     assert "seed 2 fail:" in said.out
+
+
+def test_ctrl_c_tells_what_there_is_so_far(
+    fusion: Fusion, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(loaded: Loaded, seeds: Sequence[int], *_: object) -> Iterator[SeedOutcome]:
+        yield SeedOutcome(seeds[0], Verdict(Judgement.PASS, "All held.", ()), {"rto_s": 9.0}, "")
+
+    monkeypatch.setattr(chaos_many, "under_seeds", interrupted)
+    said = fusion("chaos", "run", written(folder), "--seeds", "1..5")
+    assert said.code == 130
+    assert "1 pass" in said.out
+    assert "rto_s" in said.out
 
 
 def test_experiments_are_compared_seed_by_seed(fusion: Fusion, folder: Path) -> None:
