@@ -138,6 +138,7 @@ def test_a_vm_whose_destination_dies_in_pre_copy_runs_on_at_its_source(up: Launc
     assert said.returncode == 1
     assert destination in said.stderr
     assert vms(up)["db"] == (source, "running")
+    becomes(lambda: up.told("host", "show", destination)["state"], "faulty")
     becomes(lambda: {state for _, state in vms(up).values()}, {"running"}, within_s=60.0)
     (db,) = [vm["id"] for vm in up.told("vm", "list")["vms"] if vm["name"] == "db"]
     assert up.held()[db][0] == source
