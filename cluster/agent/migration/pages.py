@@ -14,7 +14,8 @@ from cluster.rpc.v1 import migration_pb2 as pb
 from fusion.arrays import Codes, Ints
 from fusion.errors import InvalidInput, Refused
 from fusion.memory import content
-from fusion.memory.ram import GuestRam, ReceivedRam, Taken
+from fusion.memory.layout import layout
+from fusion.memory.ram import ReceivedRam, Taken
 from fusion.memory.spec import CONTENTS, PAGE_BYTES, Content, GuestMemory
 from fusion.migration.settings import Compression
 from fusion.migration.wire import PAGE_HEADER_BYTES, ZERO_PAGE_BYTES, Cost
@@ -93,7 +94,7 @@ class PageReader:
 
     def __init__(self, seed: int, memory: GuestMemory, memory_bytes: int) -> None:
         self._seed = seed
-        self._content = GuestRam(memory, memory_bytes).content
+        self._content = layout(memory, memory_bytes).content
         self.ram = ReceivedRam(len(self._content))
         self.checked_pages = 0
 
