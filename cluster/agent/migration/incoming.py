@@ -14,6 +14,7 @@ from cluster.agent.holdings import Holding
 from cluster.agent.migration.facilities import Facilities
 from cluster.agent.migration.framing import Frame
 from cluster.agent.migration.guest_state import GuestState
+from cluster.agent.migration.home_array import handed_over
 from cluster.agent.migration.interruption import Interruption
 from cluster.agent.migration.pages import PageReader
 from cluster.agent.migration.passages import Passage
@@ -28,9 +29,6 @@ from fusion.migration.settings import HANDOVER_S
 from fusion.vm import vm_id
 
 log = structlog.get_logger()
-
-#: The pause before an array is asked again, as a share of the time that it had to answer.
-RETRY_GAP = 0.125
 
 Spawn = Callable[[Coroutine[Any, Any, Any]], "asyncio.Task[Any]"]
 
@@ -177,7 +175,6 @@ class Incoming:
         ``Refused`` where the VM is somebody else's by then.
         """
         home, begin = self._spec.volumes[0].array, self._begin
-        time_limit_s = self._facilities.surroundings.renewal_s
         request = storage_pb2.HandOverRequest(
             host=self.host,
             incarnation=begin.destination_incarnation,
@@ -185,20 +182,19 @@ class Incoming:
             from_epoch=begin.epoch,
             to_epoch=begin.epoch_there,
         )
-        while True:
-            sent_s = self._clock.now()
-            try:
-                reply = await self._facilities.arrays[home].HandOver(request, timeout=time_limit_s)
-            except grpc.aio.AioRpcError as failure:
-                log.warning("hand-over unanswered", vm=begin.vm, code=failure.code().name)
-                await self._clock.sleep(RETRY_GAP * time_limit_s)
-                continue
-            if not reply.granted:
-                raise Refused(
-                    f"array {home} has epoch {reply.epoch} of VM {begin.vm}, not {begin.epoch} "
-                    "any more: it is not to be handed over"
-                )
-            return sent_s + float(reply.lease_s)
+        reply, sent_s = await handed_over(
+            self._facilities.arrays,
+            home,
+            request,
+            time_limit_s=self._facilities.surroundings.renewal_s,
+            clock=self._clock,
+        )
+        if not reply.granted:
+            raise Refused(
+                f"array {home} has epoch {reply.epoch} of VM {begin.vm}, not {begin.epoch} "
+                "any more: it is not to be handed over"
+            )
+        return sent_s + float(reply.lease_s)
 
     async def _resume(self, guest: GuestState, until_s: float) -> None:
         """Have the VM run here, which it does from now on as if it always had."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import grpc
 import structlog
 
 from cluster.agent.holdings import HoldCause, Holding
 from cluster.agent.migration.facilities import Facilities
 from cluster.agent.migration.guest_state import GuestState
+from cluster.agent.migration.home_array import handed_over
 from cluster.agent.migration.interruption import Interruption
 from cluster.agent.migration.order import Order
 from cluster.agent.migration.passages import Passage
@@ -23,9 +23,6 @@ from fusion.migration.wire import DEVICE_STATE_BYTES, Cost
 from fusion.vm import VmState, vm_id
 
 log = structlog.get_logger()
-
-#: The pause before an array is asked again, as a share of the time that it had to answer.
-RETRY_GAP = 0.125
 
 
 class Abandoned(FusionError):
@@ -163,7 +160,6 @@ class Outgoing:
         faster. It is asked until it answers, also where the copy here is gone meanwhile.
         """
         order, home = self.order, self._holding.volumes[0].array
-        time_limit_s = self._facilities.surroundings.renewal_s
         request = storage_pb2.HandOverRequest(
             host=order.host,
             incarnation=order.incarnation,
@@ -171,16 +167,13 @@ class Outgoing:
             from_epoch=order.epoch,
             to_epoch=order.epoch_back,
         )
-        while True:
-            sent_s = self._clock.now()
-            try:
-                reply = await self._facilities.arrays[home].HandOver(request, timeout=time_limit_s)
-                break
-            except grpc.aio.AioRpcError as failure:
-                log.warning(
-                    "who has the VM is unknown", vm=vm_id(order.vm), code=failure.code().name
-                )
-                await self._clock.sleep(RETRY_GAP * time_limit_s)
+        reply, sent_s = await handed_over(
+            self._facilities.arrays,
+            home,
+            request,
+            time_limit_s=self._facilities.surroundings.renewal_s,
+            clock=self._clock,
+        )
         if reply.granted:
             self._copies.take_back(
                 self._holding, order.epoch_back, home, sent_s + float(reply.lease_s)
