@@ -191,12 +191,13 @@ class ReceivedRam:
             )
         if version.min() < 1 or pages.min() < 1:
             raise Refused("pages came without a version, or a group without pages")
-        older = np.flatnonzero(version < self._version[group])
+        known = self._version[group]
+        older = np.flatnonzero(version < known)
         if len(older):
             row = older[0]
             raise Refused(
                 f"pages of group {group[row]} came at version {version[row]}, after those of "
-                f"version {self._version[group[row]]}"
+                f"version {known[row]}"
             )
         np.maximum.at(self._version, group, version)
         self._missing = int(np.count_nonzero(self._version == 0))
