@@ -71,6 +71,7 @@ async def _datacenter(
         datasets=datasets,
         policy=None,
         observe=False,
+        netns=False,
         detach=False,
     )
     clients = json.dumps(client_entries(loaded.datacenter.clients))

@@ -50,6 +50,14 @@ def up(
             "and dashboards; they end with the datacenter.",
         ),
     ] = False,
+    netns: Annotated[
+        bool,
+        typer.Option(
+            "--netns",
+            help="Give each process of hosts a network namespace, with a cable that faults can "
+            "really pull out (Linux, as root).",
+        ),
+    ] = False,
     json: Json = False,
 ) -> int:
     """Launch a datacenter and watch it; Ctrl-C shuts everything down.
@@ -63,6 +71,7 @@ def up(
         datasets=datasets,
         policy=policy,
         observe=observe,
+        netns=netns,
         detach=detach,
     )
     return asyncio.run(_session(arguments, Announcement(detach, observe, json)))
@@ -85,6 +94,7 @@ def launcher_arguments(
     datasets: Path | None,
     policy: str | None,
     observe: bool,
+    netns: bool,
     detach: bool,
 ) -> list[str]:
     arguments = [source]
@@ -98,6 +108,8 @@ def launcher_arguments(
         arguments += ["--policy", policy]
     if observe:
         arguments.append("--observe")
+    if netns:
+        arguments.append("--netns")
     if detach:
         arguments.append("--detach")
     return arguments
