@@ -14,7 +14,7 @@ import typer
 from cluster.cli import output
 from cluster.cli.exits import BrokeDown, ExitCode
 from cluster.cli.launcher_process import LauncherProcess
-from cluster.cli.options import Datasets, Json, Policy, Speed
+from cluster.cli.options import Datasets, Json, Netns, Policy, Speed
 from cluster.live import processes
 from cluster.live.run_state import RunState
 from cluster.observe import programs
@@ -50,14 +50,7 @@ def up(
             "and dashboards; they end with the datacenter.",
         ),
     ] = False,
-    netns: Annotated[
-        bool,
-        typer.Option(
-            "--netns",
-            help="Give each process of hosts a network namespace, with a cable that faults can "
-            "really pull out (Linux, as root).",
-        ),
-    ] = False,
+    netns: Netns = False,
     json: Json = False,
 ) -> int:
     """Launch a datacenter and watch it; Ctrl-C shuts everything down.
