@@ -60,13 +60,9 @@ class Cables:
 
     def _pull_out(self, ports: frozenset[str]) -> None:
         """Have the cables of ``ports`` out, and no others; the hosts see that nothing is there."""
-        lines = [
-            *(f"link set {port} down" for port in sorted(ports - self._out)),
-            *(f"link set {port} up" for port in sorted(self._out - ports)),
-        ]
-        if lines:
-            netns.ip(self._central, lines)
-            self._out = ports
+        for port in sorted(ports ^ self._out):
+            netns.ip(self._central, [f"link set {port} {'down' if port in ports else 'up'}"])
+            self._out ^= {port}
 
     def _lay(self, central: str) -> None:
         bits, cabling = _NETWORK.prefixlen, self.cabling
