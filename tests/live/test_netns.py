@@ -225,6 +225,18 @@ def test_a_cable_is_plugged_in_again_when_its_runner_was_killed(wired: Launched)
     assert wired.told("chaos", "status") == {"faults": []}
 
 
+def test_a_vrm_that_is_restarted_is_where_the_hosts_find_it(wired: Launched) -> None:
+    before = wired.pid_of("vrm")
+    os.kill(before, signal.SIGKILL)
+
+    def again() -> list[int]:
+        processes = wired.state.processes
+        return [each.pid for each in processes if each.what == "vrm" and each.pid != before]
+
+    eventually("Ray has restarted it", again)
+    becomes(wired.host_states, ["normal"] * 3)
+
+
 def test_nothing_is_on_the_machines_own_interfaces(wired: Launched) -> None:
     addresses = ports_of(wired.state.processes)
     assert addresses
