@@ -43,6 +43,15 @@ Speed = Annotated[
     typer.Option(metavar="N", help="Emulated seconds per second; otherwise what the file says."),
 ]
 
+Netns = Annotated[
+    bool,
+    typer.Option(
+        "--netns",
+        help="Give each process of hosts a network namespace, with a cable that faults really pull "
+        "out (Linux, as root).",
+    ),
+]
+
 Policy = Annotated[
     str | None,
     typer.Option(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from cluster.chaos.injector import Health
 from cluster.chaos.live.whereabouts import Whereabouts
+from cluster.live.cabling import CABLES
 from cluster.live.fault_book import FaultBook, WrittenFault
 from cluster.live.process_table import stopped
 from cluster.live.run_state import Process
@@ -19,6 +20,7 @@ FELT_S = 15.0
 class LinkFaults:
     """Links between two groups of parties, cut or impaired: in the channels of both sides.
 
+    Where all of them are one cable, the launcher pulls that out.
     Parties that share a process share its links. It begins with being written down and ends with
     being struck out, or by itself when its time is over or its owner is gone.
     """
@@ -35,8 +37,10 @@ class LinkFaults:
 
     async def begin(self, written: WrittenFault) -> None:
         def felt() -> bool:
-            return self._living(written.fault) <= self._book.felt_by(written.name)
+            return concerned <= self._book.felt_by(written.name)
 
+        unplugged = self._unplugged(written.fault)
+        concerned = frozenset({CABLES}) if unplugged else self._living(written.fault)
         await self._whereabouts.until(f"{written.fault} is felt", felt, FELT_S)
 
     async def end(self, written: WrittenFault, others: Sequence[WrittenFault]) -> None:
@@ -44,9 +48,17 @@ class LinkFaults:
 
     async def health(self, written: WrittenFault) -> Health:
         felt = self._book.felt_by(written.name)
+        if CABLES in felt:
+            names = ", ".join(sorted(self._unplugged(written.fault)))
+            return Health(True, f"{written.fault.kind}: the cable of {names} is pulled out")
         if not felt:
             return Health(False, "nobody is under it")
         return Health(True, f"{written.fault.kind} of {', '.join(sorted(felt))}")
+
+    def _unplugged(self, fault: Fault) -> frozenset[str]:
+        """Return those behind the cable that ``fault`` is about, where there are cables."""
+        cabling = self._whereabouts.run.cabling
+        return frozenset() if cabling is None else cabling.unplugged(fault)
 
     def _living(self, fault: Fault) -> frozenset[str]:
         found = map(self._whereabouts.process, _ends(fault))
