@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
 from itertools import pairwise
 
 import numpy as np
@@ -31,9 +31,15 @@ from fusion.faults.schedule import (
     PLANES,
     Cut,
     Direction,
+    Fault,
     FaultKind,
+    Filled,
+    Flap,
     Impaired,
     Load,
+    MemoryHog,
+    Narrow,
+    Parameters,
     Schedule,
 )
 from fusion.seeds import generator
@@ -51,7 +57,7 @@ from fusion.spec import (
 )
 
 #: The others come only where somebody asks for them.
-DRAWN = set(FaultKind) - {FaultKind.VRM_HANG}
+DRAWN = {FaultKind(each.name) for each in fields(FaultPlan) if each.name != "heal_s"}
 
 HOUR = 3600.0
 OFTEN = Exponential(200.0)
@@ -295,6 +301,47 @@ def test_the_random_plan_makes_an_interesting_ten_minutes() -> None:
 def test_a_schedule_is_the_same_after_it_was_written_and_read() -> None:
     schedule = draw(EVERYTHING, datacenter(vms=5), HOUR, 7)
     assert from_records(json.loads(json.dumps(to_records(schedule)))) == schedule
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters", "said"),
+    [
+        (
+            FaultKind.BANDWIDTH,
+            Narrow(peers=("vrm",), planes=("storage",), bandwidth_bps=1e6),
+            "bandwidth of x from and to vrm on storage (bandwidth_bps 1e+06), from 1 s for 5 s",
+        ),
+        (
+            FaultKind.FLAPPING,
+            Flap(peers=("vrm",), direction=Direction.IN, down_s=2.0, up_s=3.0),
+            "flapping of x from vrm (down_s 2, up_s 3), from 1 s for 5 s",
+        ),
+        (FaultKind.FULL_DATASTORE, Filled(), "full_datastore of x to 100 %, from 1 s for 5 s"),
+        (
+            FaultKind.GUEST_MEMORY_HOG,
+            MemoryHog(rate_bytes_s=5e8),
+            "guest_memory_hog of x (rate_bytes_s 5e+08), from 1 s for 5 s",
+        ),
+        (FaultKind.ARRAY_HANG, None, "array_hang of x, from 1 s for 5 s"),
+    ],
+)
+def test_what_is_not_drawn_is_written_and_read_too(
+    kind: FaultKind, parameters: Parameters, said: str
+) -> None:
+    fault = Fault(kind, 1.0, 5.0, ("x",), parameters)
+    assert from_records(json.loads(json.dumps(to_records((fault,))))) == (fault,)
+    assert str(fault) == said
+
+
+@pytest.mark.parametrize(
+    ("after_s", "down", "turns_in_s"),
+    [(0.0, True, 2.0), (1.5, True, 0.5), (2.0, False, 3.0), (4.0, False, 1.0), (11.0, True, 1.0)],
+)
+def test_what_flaps_is_cut_and_whole_in_turns(
+    after_s: float, down: bool, turns_in_s: float
+) -> None:
+    flap = Flap(peers=(), down_s=2.0, up_s=3.0)
+    assert (flap.is_down(after_s), flap.turns_in_s(after_s)) == (down, turns_in_s)
 
 
 GOOD = {"kind": "host_hang", "at_s": 1, "lasts_s": 2.5, "targets": ["cna-01"]}

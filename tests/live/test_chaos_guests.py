@@ -37,6 +37,9 @@ class Guests:
     def add_load(self, host: str, vm: int, percent: float) -> None:
         self.befell.append(("load", host, vm, percent))
 
+    def hog_memory(self, host: str, vm: int, rate_bytes_s: float) -> None:
+        self.befell.append(("hog", host, vm, rate_bytes_s))
+
 
 def crash(name: str, *vms: str) -> WrittenFault:
     return WrittenFault(name, Fault(FaultKind.GUEST_CRASH, 0.0, 0.0, vms), None)

@@ -9,7 +9,7 @@ from cluster.datacenter_file.plan import Mistakes
 from fusion.errors import NotFound
 from fusion.experiment.selection import Parties, candidates, size_of, struck_by
 from fusion.experiment.spec import PlannedFault, Selector
-from fusion.faults.schedule import PLANES, Cut, FaultKind, Impaired
+from fusion.faults.schedule import PLANES, Cut, FaultKind, Flap, OfLinks
 
 #: Words in the names of kinds after which nothing else can be done to a party.
 _DOWN = ("crash", "hang", "power_off", "reboot")
@@ -43,8 +43,8 @@ def contradicting(first: PlannedFault, second: PlannedFault, parties: Parties) -
         return next((name for name in ours if name in theirs), "")
     if not (_of_links(first) and _of_links(second)):
         return ""
-    cut = isinstance(first.parameters, Cut), isinstance(second.parameters, Cut)
-    if not any(cut) or not set(_planes(first)) & set(_planes(second)):
+    cut = any(isinstance(each.parameters, Cut | Flap) for each in (first, second))
+    if not cut or not set(_planes(first)) & set(_planes(second)):
         return ""
     links = _links(second, theirs, parties)
     return next(
@@ -82,9 +82,9 @@ def _links(fault: PlannedFault, targets: tuple[str, ...], parties: Parties) -> l
 
 
 def _of_links(fault: PlannedFault) -> bool:
-    return isinstance(fault.parameters, Cut | Impaired)
+    return isinstance(fault.parameters, OfLinks)
 
 
 def _planes(fault: PlannedFault) -> tuple[str, ...]:
     parameters = fault.parameters
-    return parameters.planes if isinstance(parameters, Cut | Impaired) else PLANES
+    return parameters.planes if isinstance(parameters, OfLinks) else PLANES
