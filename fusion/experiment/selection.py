@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
@@ -67,6 +67,7 @@ class Parties:
 
     names: Mapping[Role, tuple[str, ...]]
     rack_of: Mapping[str, str]
+    array_of: Mapping[str, str] = field(default_factory=dict)  # of datastores
 
     @staticmethod
     def of(datacenter: Datacenter) -> Parties:
@@ -81,7 +82,11 @@ class Parties:
                 store.name for array in datacenter.arrays for store in array.datastores
             ),
         }
-        return Parties(names, {host.name: host.rack for host in datacenter.hosts})
+        return Parties(
+            names,
+            {host.name: host.rack for host in datacenter.hosts},
+            {store.name: array.name for array in datacenter.arrays for store in array.datastores},
+        )
 
     def all_of(self, roles: Sequence[Role]) -> tuple[str, ...]:
         return tuple(name for role in roles for name in self.names[role])

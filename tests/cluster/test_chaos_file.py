@@ -164,6 +164,15 @@ def test_a_datacenter_file_is_looked_for_beside_the_experiment(tmp_path: Path) -
             "faults[1]: contradicts array_crash-1, for both strike",
         ),
         (
+            {
+                "faults": [
+                    a_fault(kind="array_hang", targets={"role": "array"}),
+                    a_fault(kind="full_datastore", at="12s", targets={"role": "datastore"}),
+                ]
+            },
+            "faults[1]: contradicts array_hang-1, for both strike ds-",
+        ),
+        (
             {"faults": [a_fault(kind="full_datastore", targets={"role": "array"})]},
             "faults[0].targets.role: no array can be struck by it; write datastore",
         ),
@@ -242,12 +251,14 @@ def test_faults_that_follow_each_other_or_strike_others_do_not_contradict(tmp_pa
     faults = [
         a_fault(),
         a_fault(kind="host_hang", at="25s"),
+        a_fault(kind="full_datastore", targets={"role": "datastore"}, at="2s", lasts="20s"),
+        a_fault(kind="array_crash", targets={"role": "array"}, at="4s", lasts="5s"),
         a_fault(kind="host_hang", targets="cna-02"),
         a_fault(kind="host_hang", targets={"role": "host", "count": 1}, at="46s", lasts="5s"),
         a_fault(kind="partition", targets="cna-03", peers="vrm", planes="management"),
         a_fault(kind="lossy_link", targets="cna-03", peers="san-1", planes="storage", loss=0.5),
     ]
-    assert len(load(written(tmp_path, {"faults": faults})).experiment.faults) == 6
+    assert len(load(written(tmp_path, {"faults": faults})).experiment.faults) == 8
 
 
 @pytest.mark.parametrize("text", ["", "  \n", "- 3", "a: [", "question: 3"])

@@ -7,7 +7,7 @@ from itertools import combinations
 
 from cluster.datacenter_file.plan import Mistakes
 from fusion.errors import NotFound
-from fusion.experiment.selection import Parties, candidates, size_of, struck_by
+from fusion.experiment.selection import Parties, Role, candidates, size_of, struck_by
 from fusion.experiment.spec import PlannedFault, Selector
 from fusion.faults.schedule import PLANES, Cut, FaultKind, Flap, OfLinks
 
@@ -37,6 +37,10 @@ def contradicting(first: PlannedFault, second: PlannedFault, parties: Parties) -
         _certain(first, first.targets, parties),
         _certain(second, second.targets, parties),
     )
+    if first.kind is FaultKind.FULL_DATASTORE and first.at_s >= second.at_s:
+        return _out_of_reach(ours, second.kind, theirs, parties)
+    if second.kind is FaultKind.FULL_DATASTORE and second.at_s >= first.at_s:
+        return _out_of_reach(theirs, first.kind, ours, parties)
     if not _of_links(first) and not _of_links(second):
         if not exclude(first.kind, second.kind):
             return ""
@@ -50,6 +54,17 @@ def contradicting(first: PlannedFault, second: PlannedFault, parties: Parties) -
     return next(
         (" and ".join(sorted(link)) for link in _links(first, ours, parties) if link in links), ""
     )
+
+
+def _out_of_reach(
+    datastores: Sequence[str], kind: FaultKind, struck: Sequence[str], parties: Parties
+) -> str:
+    """Return which of ``datastores`` is on an array that ``kind`` has struck, so that nothing can be
+    put there; one that is filled before comes up filled.
+    """
+    if struck_by(kind) != (Role.ARRAY,):
+        return ""
+    return next((name for name in datastores if parties.array_of.get(name) in struck), "")
 
 
 def exclude(one: FaultKind, other: FaultKind) -> bool:
