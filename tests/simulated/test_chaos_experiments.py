@@ -158,12 +158,13 @@ def test_faults_of_storage_the_gateway_and_narrow_links_have_their_effects() -> 
             fault("dead", FaultKind.GATEWAY_CRASH, 20.0, 3.0, "gateway"),
             fault("still", FaultKind.GATEWAY_HANG, 25.0, 3.0, "gateway"),
             fault("full", FaultKind.FULL_DATASTORE, 30.0, 6.0, "ds-1", Filled()),
+            fault("anew", FaultKind.ARRAY_CRASH, 32.0, 1.0, "san-1"),
             fault("hog", FaultKind.GUEST_MEMORY_HOG, 30.0, 6.0, "web-0[23]", hog),
         )
     )
     run = evidence.run
     assert evidence.verdict.judgement is Judgement.PASS, evidence.verdict
-    assert [(each.observed, each.unhealed) for each in run.faults] == [(True, "")] * 7
+    assert [(each.observed, each.unhealed) for each in run.faults] == [(True, "")] * 8
     assert run.outcomes["lost_durable_entries"] == run.outcomes["violations"] == 0.0
 
     def seen(figure: str, from_s: int, to_s: int) -> list[float | None]:
@@ -176,7 +177,8 @@ def test_faults_of_storage_the_gateway_and_narrow_links_have_their_effects() -> 
     assert seen("answered_share", 15, 17) == [None, None, 0.0]  # the array queues, and then:
     assert seen("answered_share", 18, 20) == [1.0] * 3
     assert seen("answered_share", 21, 23) == seen("answered_share", 26, 28) == [None] * 3
-    assert seen("datastore_used_share", 31, 36) == [1.0] * 6
+    assert seen("datastore_used_share", 31, 32) == [1.0] * 2
+    assert seen("datastore_used_share", 34, 36) == [1.0] * 3  # its array came up anew
     assert seen("vms_running", 31, 36) == [3.0] * 6  # who writes to it is held
     assert seen("vms_running", 38, 45) == [6.0] * 8
     assert 1.0 not in seen("datastore_used_share", 38, 45)

@@ -59,8 +59,8 @@ def contradicting(first: PlannedFault, second: PlannedFault, parties: Parties) -
 def _out_of_reach(
     datastores: Sequence[str], kind: FaultKind, struck: Sequence[str], parties: Parties
 ) -> str:
-    """Return which of ``datastores`` is on an array that ``kind`` has struck, so that nothing can be
-    put there; one that is filled before comes up filled.
+    """Return which of ``datastores`` is on an array that ``kind`` has struck, empty where none is:
+    nothing can be put there. One that is filled already comes up filled.
     """
     if struck_by(kind) != (Role.ARRAY,):
         return ""
