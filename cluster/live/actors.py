@@ -22,6 +22,7 @@ from cluster.live import logs
 from cluster.live.addresses import AddressBook
 from cluster.live.cabling import Cabling
 from cluster.live.clock import LiveClock
+from cluster.live.datastore_faults import DatastoreFaults
 from cluster.live.exporter import Exporter
 from cluster.live.fault_book import FaultBook, WrittenFault
 from cluster.live.fault_watch import FaultWatch
@@ -213,15 +214,19 @@ class ArrayActor(_Actor):
         from cluster.storage.array import StorageArray
 
         def make() -> StorageArray:
-            return StorageArray(
+            faults = setting.faults()
+            array = StorageArray(
                 spec=self._spec,
                 endpoint=setting.endpoint(),
                 lease_s=self._lease_s,
                 clock=setting.clock(),
-                network=setting.network(),
+                network=setting.network(faults),
                 stores=LiveStores(Path(setting.folder)),
                 generator=seeds.generator(0, "array", setting.name),
             )
+            names = [datastore.name for datastore in self._spec.datastores]
+            faults.watch.follow(DatastoreFaults(names, array.fill).suffer)
+            return array
 
         array = start_role(setting.name, make)
         Exporter(setting.metrics_address, array.collectors(setting.datacenter), tls=setting.tls)

@@ -11,7 +11,7 @@ from cluster.live.fault_book import FaultBook, WrittenFault
 from cluster.live.process_table import stopped
 from cluster.live.run_state import Process
 from fusion.errors import Refused
-from fusion.faults.schedule import Cut, Fault, Impaired
+from fusion.faults.schedule import Fault, OfLinks
 
 #: Wall time until all that are struck and awake are under a fault.
 FELT_S = 15.0
@@ -66,12 +66,14 @@ class LinkFaults:
         return frozenset(process.what for process in awake)
 
 
-class GuestFaults:
-    """Guests crash, or are asked for more, in the agents that have them."""
+class InnerFaults:
+    """What processes let befall what they have: agents their guests, arrays their datastores."""
 
-    def __init__(self, whereabouts: Whereabouts, book: FaultBook) -> None:
+    def __init__(self, whereabouts: Whereabouts, book: FaultBook, what: str) -> None:
+        """``what`` it befalls: a guest, a datastore."""
         self._whereabouts = whereabouts
         self._book = book
+        self._what = what
 
     def victims(self, fault: Fault) -> tuple[Process, ...]:
         """Return none: no process is struck itself."""
@@ -81,7 +83,7 @@ class GuestFaults:
         def felt() -> bool:
             return bool(self._book.felt_by(written.name))
 
-        await self._whereabouts.until(f"{written.fault} finds a guest", felt, FELT_S)
+        await self._whereabouts.until(f"{written.fault} finds a {self._what}", felt, FELT_S)
 
     async def end(self, written: WrittenFault, others: Sequence[WrittenFault]) -> None:
         """Striking it out is enough; a guest that crashed boots by itself."""
@@ -89,12 +91,12 @@ class GuestFaults:
     async def health(self, written: WrittenFault) -> Health:
         felt = sorted(self._book.felt_by(written.name))
         if not felt:
-            return Health(False, "no agent has such a guest")
+            return Health(False, f"no process has such a {self._what}")
         names = ", ".join(written.fault.targets)
         return Health(True, f"{written.fault.kind} of {names} on {', '.join(felt)}")
 
 
 def _ends(fault: Fault) -> list[str]:
     """Return both sides; the arbiter is answered by the launcher, which suffers no faults."""
-    assert isinstance(fault.parameters, Cut | Impaired)
+    assert isinstance(fault.parameters, OfLinks)
     return [*fault.targets, *fault.parameters.peers]
