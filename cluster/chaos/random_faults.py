@@ -11,7 +11,7 @@ import numpy as np
 from cluster.chaos.file.contradictions import contradicting, overlap
 from fusion.experiment.selection import Parties, Role, passes_by_itself, struck_by
 from fusion.experiment.spec import PlannedFault, Selector
-from fusion.faults.schedule import Cut, FaultKind, Impaired, Load, Parameters
+from fusion.faults.schedule import Cut, FaultKind, Impaired, Load, Offset, Parameters, Stolen
 from fusion.seeds import generator
 from fusion.spec import Datacenter
 
@@ -35,6 +35,8 @@ _PARAMETERS: dict[FaultKind, tuple[Parameters, dict[str, Any]]] = {
         {"loss": "20%", "duplication": "10%"},
     ),
     FaultKind.LOAD_BURST: (Load(percent=60.0), {"percent": 60}),
+    FaultKind.SLOW_HOST: (Stolen(percent=50.0), {"percent": 50}),
+    FaultKind.CLOCK_OFFSET: (Offset(offset_s=-30.0), {"offset": "-30s"}),
 }
 
 #: What is drawn, each as likely.
@@ -44,6 +46,7 @@ KINDS = (
     FaultKind.VRM_CRASH,
     FaultKind.ARRAY_CRASH,
     FaultKind.GUEST_CRASH,
+    FaultKind.REBOOT,
     *_PARAMETERS,
 )
 

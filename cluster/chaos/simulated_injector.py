@@ -15,9 +15,10 @@ from fusion.faults.schedule import Fault, FaultKind
 
 @dataclass(slots=True)
 class _UnderWay:
-    """A fault, the task that has it last, and how it is told to end."""
+    """A fault, the incarnations that it found, the task that has it last, and how that ends."""
 
     fault: Fault
+    found: dict[str, int]
     task: asyncio.Task[None]
     end: asyncio.Event
 
@@ -32,13 +33,14 @@ class SimulatedInjector:
         self._count = 0
 
     async def inject(self, fault: Fault) -> str:
+        found = dict(self._world.supply.incarnations)
         begun = asyncio.get_running_loop().create_future()
         end = asyncio.Event()
         task = self._world.spawn(self._last(fault, begun, end))
         await begun
         self._count += 1
         name = f"fault-{self._count}"
-        self._under_way[name] = _UnderWay(fault, task, end)
+        self._under_way[name] = _UnderWay(fault, found, task, end)
         return name
 
     async def heal(self, name: str) -> None:
@@ -47,8 +49,9 @@ class SimulatedInjector:
         await under_way.task
 
     async def health(self, name: str) -> Health:
-        fault = self._under_way[name].fault
-        idle = [target for target in fault.targets if not self._is_struck(fault.kind, target)]
+        under_way = self._under_way[name]
+        fault = under_way.fault
+        idle = [target for target in fault.targets if not self._is_struck(under_way, target)]
         if len(idle) == len(fault.targets):
             return Health(False, f"nothing is seen of it at {', '.join(idle)}")
         return Health(True, f"{fault.kind} of {', '.join(fault.targets)}")
@@ -64,12 +67,20 @@ class SimulatedInjector:
                 raise
             begun.set_exception(refusal)
 
-    def _is_struck(self, kind: FaultKind, target: str) -> bool:
-        """Return whether what the world shows of ``target`` is as under a fault of ``kind``."""
-        world = self._world
+    def _is_struck(self, under_way: _UnderWay, target: str) -> bool:
+        """Return whether what the world shows of ``target`` is as under that fault."""
+        world, kind = self._world, under_way.fault.kind
         match kind:
-            case FaultKind.HOST_CRASH:
-                return world.supply.process(target) is None
+            case FaultKind.HOST_CRASH | FaultKind.POWER_OFF | FaultKind.NODE_LOSS:
+                return not world.supply.powered[target] or world.supply.process(target) is None
+            case FaultKind.REBOOT:
+                found = under_way.found[target]
+                return not world.supply.powered[target] or world.supply.incarnations[target] > found
+            case FaultKind.SLOW_HOST:
+                return self._is_slow(target)
+            case FaultKind.CLOCK_OFFSET:
+                agent = world.agent(target)
+                return agent is not None and agent.clocks.ahead_s(target) != 0
             case FaultKind.HOST_HANG:
                 process = world.supply.process(target)
                 return process is not None and process.party.frozen
@@ -83,3 +94,11 @@ class SimulatedInjector:
             views = (agent.view for agent in world.supply.agents.values())
             return any(target in view.vms.names for view in views)
         return True  # links are as they were told to be
+
+    def _is_slow(self, host: str) -> bool:
+        agent = self._world.agent(host)
+        if agent is None:
+            return False
+        hosts = agent.view.hosts
+        (spec,) = (each for each in self._world.datacenter.hosts if each.name == host)
+        return bool(hosts.cpu_capacity_mhz[hosts.names.index(host)] < max(spec.vm_cpu_mhz, 0.0))

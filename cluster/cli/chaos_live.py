@@ -16,8 +16,11 @@ from fusion.faults.schedule import (
     FaultKind,
     Impaired,
     Load,
+    Offset,
     Parameters,
+    Stolen,
 )
+from fusion.units import parse_offset
 
 chaos_live = typer.Typer(no_args_is_help=True)
 
@@ -55,7 +58,12 @@ def inject(
     jitter: Annotated[str, typer.Option(metavar="5ms", help="Of slow links, on average.")] = "",
     loss: Annotated[float, typer.Option(min=0, max=1, help="Share of calls on lossy links.")] = 0,
     duplication: Annotated[float, typer.Option(min=0, max=1, help="The same, twice.")] = 0,
-    percent: Annotated[float, typer.Option(min=0, help="Of a load_burst: so much more.")] = 0,
+    percent: Annotated[
+        float, typer.Option(min=0, help="Of a load_burst: so much more; of a slow_host: stolen.")
+    ] = 0,
+    offset: Annotated[
+        str, typer.Option(metavar="-30s", help="Of a clock_offset: ahead, or with a minus behind.")
+    ] = "",
     datacenter: DatacenterName = None,
     json: Json = False,
 ) -> int:
@@ -71,7 +79,7 @@ def inject(
     jitter_s = duration(jitter, "--jitter") if jitter else 0.0
     effects = (latency_s, jitter_s, loss, duplication, percent)
     lasts_s = duration(lasts, "--for") if lasts else 0.0
-    parameters = _parameters(kind, ends, effects)
+    parameters = _parameters(kind, ends, effects, offset)
     return chaos_hand.inject(datacenter, kind, targets, lasts_s, parameters, json=json)
 
 
@@ -110,6 +118,7 @@ def _parameters(
     kind: FaultKind,
     ends: tuple[tuple[str, ...], Direction, tuple[str, ...]],
     effects: tuple[float, float, float, float, float],
+    offset: str,
 ) -> Parameters:
     """Return what ``kind`` has to know. Raises ``InvalidInput`` where that does not fit."""
     peers, direction, planes = ends
@@ -120,8 +129,13 @@ def _parameters(
             f"{kind} knows no --latency, --jitter, --loss and --duplication; those are of "
             "slow_link and lossy_link"
         )
-    if (made_of is Load) != bool(percent):
-        raise InvalidInput("--percent: how much more a load_burst asks for; nothing else wants it")
+    if (made_of in (Load, Stolen)) != bool(percent):
+        raise InvalidInput(
+            "--percent: how much more a load_burst asks for, or how much a slow_host loses; "
+            "nothing else wants it"
+        )
+    if made_of is Offset or offset:
+        return Offset(offset_s=_offset_s(kind, offset))
     for plane in planes:
         if plane not in PLANES:
             raise InvalidInput(f"--plane: {plane!r} is no plane; there are {', '.join(PLANES)}")
@@ -140,4 +154,21 @@ def _parameters(
             loss=loss,
             duplication=duplication,
         )
+    if made_of is Stolen:
+        if percent > 100:
+            raise InvalidInput("--percent: of a host's processors at most 100 can be stolen")
+        return Stolen(percent=percent)
     return Load(percent=percent) if made_of is Load else None
+
+
+def _offset_s(kind: FaultKind, offset: str) -> float:
+    """Return how far a clock is set. Raises ``InvalidInput``."""
+    if kind is not FaultKind.CLOCK_OFFSET:
+        raise InvalidInput("--offset: how far a clock_offset sets a clock; nothing else wants it")
+    try:
+        offset_s = parse_offset(offset or 0)
+    except InvalidInput as mistake:
+        raise InvalidInput(f"--offset: {mistake}") from None
+    if not offset_s:
+        raise InvalidInput("clock_offset: say how far, for example --offset 30s or --offset=-30s")
+    return offset_s

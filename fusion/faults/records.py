@@ -85,6 +85,12 @@ def _number(most: float) -> Callable[[object], float]:
     return read
 
 
+def _seconds(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError
+    return float(value)
+
+
 def _names(value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not value or not all(isinstance(v, str) for v in value):
         raise ValueError
@@ -112,4 +118,5 @@ _READERS: dict[str, tuple[Callable[[object], Any], str]] = {
     "loss": (_number(1.0), "a share from 0 to 1"),
     "duplication": (_number(1.0), "a share from 0 to 1"),
     "percent": (_number(math.inf), "per cent, 0 or more"),
+    "offset_s": (_seconds, "seconds, negative where it is behind"),
 }

@@ -15,6 +15,7 @@ from fusion.faults.drawing import draw
 from fusion.faults.plan import (
     ArrayCrash,
     Between,
+    ClockOffset,
     FaultPlan,
     GuestCrash,
     HostCrash,
@@ -22,6 +23,8 @@ from fusion.faults.plan import (
     LoadBurst,
     LossyLink,
     Partition,
+    Reboot,
+    SlowHost,
     SlowLink,
     VrmCrash,
     random_plan,
@@ -51,7 +54,7 @@ from fusion.spec import (
 )
 
 #: The others come only where somebody asks for them.
-DRAWN = set(FaultKind) - {FaultKind.VRM_HANG}
+DRAWN = set(FaultKind) - {FaultKind.VRM_HANG, FaultKind.POWER_OFF, FaultKind.NODE_LOSS}
 
 HOUR = 3600.0
 OFTEN = Exponential(200.0)
@@ -84,6 +87,9 @@ def datacenter(
 EVERYTHING = FaultPlan(
     host_crash=HostCrash(after=OFTEN, lasts=SHORT, rack_share=0.3),
     host_hang=HostHang(after=OFTEN, lasts=SHORT),
+    reboot=Reboot(after=OFTEN),
+    slow_host=SlowHost(after=OFTEN, lasts=SHORT, percent=50),
+    clock_offset=ClockOffset(after=OFTEN, lasts=SHORT, offset_s=30.0),
     vrm_crash=VrmCrash(after=OFTEN, lasts=SHORT),
     array_crash=ArrayCrash(after=OFTEN, lasts=SHORT),
     partition=Partition(after=OFTEN, lasts=SHORT, one_way_share=0.5),

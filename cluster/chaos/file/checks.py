@@ -18,7 +18,7 @@ from fusion.experiment.selection import (
     struck_by,
 )
 from fusion.experiment.spec import Condition, Experiment, PlannedFault, Selector, When
-from fusion.faults.schedule import Impaired
+from fusion.faults.schedule import Impaired, Offset, Stolen
 from fusion.spec import Datacenter
 from fusion.units import format_duration
 
@@ -71,6 +71,10 @@ def _check_fault(
         _check_selector(fault.peers, roles, f"{place}.peers", parties, mistakes)
     if isinstance(fault.parameters, Impaired) and _does_nothing(fault.parameters):
         mistakes.add(place, f"{fault.kind} impairs nothing; write for example latency: 200ms")
+    if isinstance(fault.parameters, Stolen) and not 0 < fault.parameters.percent <= 100:
+        mistakes.add(f"{place}.percent", "of a host's processors; write more than 0, at most 100")
+    if fault.parameters == Offset(offset_s=0.0):
+        mistakes.add(f"{place}.offset", "sets no clock; write for example 30s, or -30s")
     if passes_by_itself(fault.kind):
         if fault.lasts_s:
             mistakes.add(f"{place}.lasts", f"{fault.kind} passes by itself; leave the key out")

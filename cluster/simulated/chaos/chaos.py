@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 import structlog
 
 from cluster.parties import ARBITER, GATEWAY, VRM
 from cluster.simulated.chaos.guests import Guests
+from cluster.simulated.chaos.hosts import Hosts
 from cluster.simulated.chaos.links import Links
 from cluster.simulated.chaos.machines import ArrayCrashes, Hangs, HostCrashes, VrmCrashes
 from cluster.simulated.loop import RunFailed
 from cluster.simulated.world import SimulatedWorld
-from fusion.errors import NotFound
-from fusion.faults.schedule import Cut, Fault, FaultKind, Impaired, Load, Schedule
+from fusion.errors import NotFound, Refused
+from fusion.faults.schedule import (
+    Cut,
+    Fault,
+    FaultKind,
+    Impaired,
+    Load,
+    Offset,
+    Schedule,
+    Stolen,
+)
+from fusion.spec import Datacenter
 
 log = structlog.get_logger()
 
@@ -31,16 +42,25 @@ class Chaos:
     """
 
     def __init__(self, world: SimulatedWorld, schedule: Schedule) -> None:
-        """Raises ``NotFound`` where the schedule names a host that the world has not."""
-        _check_names(world, schedule)
+        """Raises ``NotFound`` where the schedule names a host that the world has not, ``Refused``
+        where it is to lose nodes that the world does not know.
+        """
+        _check(world, schedule)
         self.healed_at_s: float | None = None
         self._world = world
         self._schedule = schedule
-        self._host_crashes = HostCrashes(world)
+        crashes = HostCrashes(world)
+        self._of_power = {
+            FaultKind.HOST_CRASH: crashes.crashed,
+            FaultKind.POWER_OFF: crashes.crashed,
+            FaultKind.REBOOT: crashes.rebooted,
+            FaultKind.NODE_LOSS: crashes.lost_with_their_node,
+        }
         self._vrm_crashes = VrmCrashes(world)
         self._array_crashes = ArrayCrashes(world)
         self._hangs = Hangs(world)
         self._links = Links(world)
+        self._hosts = Hosts(world)
         self._guests = Guests(world, self._missed)
 
     async def run(self) -> None:
@@ -68,9 +88,9 @@ class Chaos:
     async def struck_by(self, fault: Fault) -> AsyncIterator[None]:
         """Within the block ``fault`` lasts, however long that is.
 
-        Raises ``NotFound`` where it names a host that the world has not.
+        Raises ``NotFound`` and ``Refused`` as the whole does.
         """
-        _check_names(self._world, (fault,))
+        _check(self._world, (fault,))
         self._tell("begins", fault)
         async with self._under(fault):
             yield
@@ -80,12 +100,21 @@ class Chaos:
     async def _under(self, fault: Fault) -> AsyncIterator[None]:
         """Within the block the world is under ``fault``; a world that is closed stays as it is."""
         targets, parameters = fault.targets, fault.parameters
+        if fault.kind in self._of_power:
+            async with self._of_power[fault.kind](targets):
+                yield
+            return
         match fault.kind:
-            case FaultKind.HOST_CRASH:
-                async with self._host_crashes.crashed(targets):
-                    yield
             case FaultKind.HOST_HANG:
                 with self._hangs.hung(targets):
+                    yield
+            case FaultKind.SLOW_HOST:
+                assert isinstance(parameters, Stolen)
+                with self._hosts.slow(targets, parameters.percent):
+                    yield
+            case FaultKind.CLOCK_OFFSET:
+                assert isinstance(parameters, Offset)
+                with self._hosts.at_odds(targets, parameters.offset_s):
                     yield
             case FaultKind.VRM_CRASH:
                 async with self._vrm_crashes.crashed():
@@ -123,9 +152,19 @@ class Chaos:
         log.info("fault without effect", why=why)
 
 
-def _check_names(world: SimulatedWorld, schedule: Schedule) -> None:
+def check_nodes(datacenter: Datacenter, kinds: Iterable[FaultKind]) -> None:
+    """Raise ``Refused`` where a node is to be lost and no process carries more than one host."""
+    if datacenter.hosts_per_actor == 1 and FaultKind.NODE_LOSS in kinds:
+        raise Refused(
+            f"{FaultKind.NODE_LOSS}: in the simulated world a node is the process of several "
+            "hosts, and here each has its own; set hosts_per_actor, or have a rack crash"
+        )
+
+
+def _check(world: SimulatedWorld, schedule: Schedule) -> None:
     """VMs may come into being as the run goes on; hosts and roles are there from its beginning."""
     datacenter = world.datacenter
+    check_nodes(datacenter, (fault.kind for fault in schedule))
     hosts = (host.name for host in datacenter.hosts)
     known = {VRM, ARBITER, GATEWAY, *hosts, *(array.name for array in datacenter.arrays)}
     for fault in schedule:
