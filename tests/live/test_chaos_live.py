@@ -144,6 +144,37 @@ def test_a_crashed_host_is_dead_until_it_is_healed(up: Launched) -> None:
     becomes(up.host_states, ["normal"] * 3)
 
 
+def test_a_host_is_rebooted_and_another_powered_off(up: Launched) -> None:
+    before = up.pid_of("cna-03")
+    off = up.told("chaos", "inject", "power_off", "cna-01")
+    assert (off["acting"], off["detail"]) == (True, "cna-01 without power")
+    rebooted = up.told("chaos", "inject", "reboot", "cna-03")
+    assert (rebooted["acting"], rebooted["detail"]) == (True, "cna-03 rebooted")
+    assert up.pid_of("cna-03") != before
+    (listed,) = up.told("chaos", "status")["faults"]  # a reboot passes by itself
+    assert listed["id"] == off["id"]
+    up.told("chaos", "heal")
+    becomes(up.host_states, ["normal"] * 3)
+
+
+def test_a_slow_host_with_a_wrong_clock_serves_on(up: Launched) -> None:
+    slow = up.told("chaos", "inject", "slow_host", "cna-02", "--percent", "75")
+    wrong = up.told("chaos", "inject", "clock_offset", "cna-02", "--offset=-1h")
+    assert slow["detail"] == "slow_host of cna-02 by 75 %"
+    assert wrong["detail"] == "clock_offset of cna-02 by -3600 s"
+
+    def capacity_mhz() -> float:
+        return up.hosts()["cna-02"].cpu_capacity_mhz
+
+    built_mhz = up.hosts()["cna-01"].cpu_capacity_mhz
+    becomes(capacity_mhz, pytest.approx(built_mhz / 4))
+    told = [event["message"] for event in up.told("events") if event["kind"] == "host.clock"]
+    assert told == ["the clock of host cna-02 is 3600 s behind"]
+    assert up.host_states() == ["normal"] * 3
+    up.told("chaos", "heal")
+    becomes(capacity_mhz, built_mhz)
+
+
 def test_a_host_is_cut_off_by_hand_and_found_again(up: Launched) -> None:
     told = up.told("chaos", "inject", "partition", "cna-02", "--peer", "vrm")
     assert told["acting"], told
