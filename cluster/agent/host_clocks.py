@@ -29,6 +29,11 @@ class HostClocks:
         """Return how far ``host``'s clock is ahead of the datacenter's time."""
         return self._ahead_s[host]
 
+    @property
+    def steady_s(self) -> float:
+        """The instant on the clock by which all of them measure."""
+        return self._clock.now()
+
     def now(self, host: str) -> float:
         """Return what ``host``'s clock shows."""
         return self._clock.now() + self._ahead_s[host]

@@ -329,6 +329,10 @@ GOOD = {"kind": "host_hang", "at_s": 1, "lasts_s": 2.5, "targets": ["cna-01"]}
             {"kind": "partition", "peers": ["vrm"], "direction": "up"},
             "faults[0].direction: 'up' will not do; write one of both, out, in",
         ),
+        (
+            {"kind": "clock_offset", "offset_s": float("inf")},
+            "faults[0].offset_s: inf will not do; write seconds, negative where it is behind",
+        ),
         ({"kind": "load_burst"}, "faults[0].percent: missing; write per cent, 0 or more"),
     ],
 )

@@ -20,6 +20,11 @@ from cluster.cli.main import run
         ("partition cna-01 --plane astral", "--plane: 'astral' is no plane; there are management"),
         ("load_burst web-01", "--percent: how much more a load_burst asks for"),
         ("host_hang cna-01 --percent 5", "--percent: how much more a load_burst asks for"),
+        ("slow_host cna-01", "--percent: how much more a load_burst asks for, or how much a slow"),
+        ("slow_host cna-01 --percent 120", "--percent: of a host's processors at most 100 can be"),
+        ("clock_offset cna-01", "clock_offset: say how far, for example --offset 30s"),
+        ("clock_offset cna-01 --offset soon", "--offset: 'soon' is not a duration"),
+        ("host_hang cna-01 --offset 5s", "--offset: how far a clock_offset sets a clock; nothing"),
         ("host_crash cna-01 --for ages", "--for: 'ages' is not a"),
     ],
 )

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
+from cluster.chaos.simulated import carry_out
 from cluster.rpc.v1 import vrm_pb2, vrm_pb2_grpc
 from cluster.simulated.chaos import Chaos
 from cluster.simulated.invariants import Violation, Watch
 from cluster.simulated.world import SimulatedWorld
 from fusion.errors import Refused
+from fusion.experiment.evidence import Judgement
+from fusion.experiment.spec import PlannedFault, Selector
 from fusion.faults.schedule import FaultKind, Offset, Stolen
 from fusion.host import HostState
 from fusion.vm import VmState
 from tests.simulated.test_chaos import Site, datacenter, fault
+from tests.simulated.test_chaos_experiments import small
 
 Kind = FaultKind
 HALF, MOST = Stolen(percent=50.0), Stolen(percent=75.0)
@@ -210,3 +215,45 @@ def test_where_every_host_has_its_own_process_no_node_can_be_lost(
     site = launched()
     with pytest.raises(Refused, match="set hosts_per_actor, or have a rack crash"):
         Chaos(site.world, (fault(Kind.NODE_LOSS, "h0", 25.0, 40.0),))
+
+
+def test_in_an_experiment_each_is_struck_seen_and_healed() -> None:
+    faults = [
+        PlannedFault(kind.value, kind, at_s, lasts_s, Selector(names=(host,)), None, parameters)
+        for kind, at_s, lasts_s, host, parameters in (
+            (Kind.POWER_OFF, 2.0, 8.0, "cna-01", None),
+            (Kind.SLOW_HOST, 3.0, 9.0, "cna-03", HALF),
+            (Kind.CLOCK_OFFSET, 4.0, 9.0, "cna-03", Offset(offset_s=-30.0)),
+            (Kind.REBOOT, 20.0, 0.0, "cna-02", None),
+        )
+    ]
+    evidence = carry_out(small(*faults))
+    assert evidence.verdict.judgement is Judgement.PASS, evidence.verdict
+    struck = evidence.run.faults
+    assert [fault.name for fault in struck] == [fault.name for fault in faults]
+    assert all(fault.observed and not fault.unhealed for fault in struck)
+    clock = [event.message for event in evidence.run.events if event.kind == "host.clock"]
+    assert clock == [
+        "the clock of host cna-03 is 30 s behind",
+        "the clock of host cna-03 is right again",
+    ]
+    lost = {recovery.from_host for recovery in evidence.run.recoveries}
+    assert lost <= {"cna-01", "cna-02"}
+    assert evidence.run.violations == ()
+
+
+def test_an_experiment_that_is_to_lose_a_node_of_no_meaning_is_refused() -> None:
+    node = PlannedFault("node", Kind.NODE_LOSS, 5.0, 5.0, Selector(names=("cna-01",)))
+    with pytest.raises(Refused, match="node_loss: in the simulated world a node is the process of"):
+        carry_out(small(node))
+
+
+def test_an_experiment_loses_a_node_with_several_hosts() -> None:
+    node = PlannedFault("node", Kind.NODE_LOSS, 5.0, 15.0, Selector(names=("cna-01",)))
+    loaded = small(node)
+    packed = replace(loaded.datacenter, hosts_per_actor=2)
+    evidence = carry_out(replace(loaded, datacenter=packed))
+    (struck,) = evidence.run.faults
+    assert (struck.observed, struck.unhealed) == (True, "")
+    assert {"cna-01", "cna-02"} <= set(evidence.blast.actual)
+    assert evidence.run.violations == ()
