@@ -161,7 +161,7 @@ class FaultPlan:
 def random_plan() -> FaultPlan:
     """Return the plan of ``--faults random``: a bit of everything.
 
-    In 10 minutes that makes about 12 faults on 8 hosts of 5 VMs, and about 30 on 20 of 10 VMs.
+    In 10 minutes that makes about 10 faults on 8 hosts of 5 VMs, and about 26 on 20 of 10 VMs.
     """
     minute, hour = 60.0, 3600.0
     return FaultPlan(

@@ -87,7 +87,9 @@ class NodeLosses:
         if raylet is None:
             raise Refused(f"{host} is on no Ray node of this machine; end its node where it is")
         vrm = self._whereabouts.process(VRM)
-        if vrm is not None and parent(vrm, RAYLET) == raylet:
+        if vrm is None:
+            raise Refused("the VRM is down, and its Ray node is none to lose; wait until it is up")
+        if parent(vrm, RAYLET) == raylet:
             raise Refused(f"{host} is on the Ray node of the VRM, which is to stay; take another")
         return raylet
 
