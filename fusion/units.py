@@ -67,6 +67,19 @@ def parse_duration(value: object) -> float:
     return float(_quantity(value, DURATIONS, default="s", kind="duration", example="300s or 5m"))
 
 
+def parse_offset(value: object) -> float:
+    """Return seconds from a duration that may have a sign: ``-30s`` is behind.
+
+    Raises ``InvalidInput``.
+    """
+    if isinstance(value, int | float) and not isinstance(value, bool) and value < 0:
+        return -parse_duration(-value)
+    text = value.strip() if isinstance(value, str) else ""
+    if text[:1] in ("-", "+"):
+        return parse_duration(text[1:]) * (-1.0 if text[0] == "-" else 1.0)
+    return parse_duration(value)
+
+
 def parse_frequency(value: object) -> float:
     """Return MHz from ``2600MHz``, ``2.6GHz`` or a plain number of MHz. Raises ``InvalidInput``."""
     example = "2600MHz or 2.6GHz"

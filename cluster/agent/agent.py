@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import grpc
 import structlog
@@ -16,6 +16,7 @@ from cluster.agent.connectivity import Connectivity
 from cluster.agent.copies import Copies
 from cluster.agent.findings import Findings
 from cluster.agent.guests import Guests
+from cluster.agent.host_clocks import HostClocks
 from cluster.agent.isolation import Isolation
 from cluster.agent.ledgers import Ledgers
 from cluster.agent.membership import Membership
@@ -80,6 +81,9 @@ class Agent:
         self._commands = Commands()
         self._membership = Membership()
         arrays, notices = Arrays(network), Notices(self.counters.notices)
+        self._notices = notices
+        #: What the clocks of the hosts show; to be read.
+        self.clocks = HostClocks((spec.name for spec, _ in hosts), clock)
         connectivity = Connectivity(
             surroundings.arrays,
             lease_s=surroundings.lease_s,
@@ -113,6 +117,7 @@ class Agent:
             connectivity=connectivity,
             notices=notices,
             clock=clock,
+            clocks=self.clocks,
             network=network,
         )
         opening = Opening(
@@ -195,6 +200,32 @@ class Agent:
         """Let the guest of VM number ``vm`` write so much more, until 0. Raises ``NotFound``."""
         with self._chassis.change() as fleet:
             fleet.hog_memory(host, vm, rate_bytes_s)
+
+    @property
+    def powered(self) -> Mapping[str, int]:
+        """The incarnations of the hosts that are on: another object whenever any changed."""
+        return self._chassis.powered
+
+    def steal_cpu(self, host: str, percent: float) -> None:
+        """Take ``percent`` of ``host``'s processors from its VMs, until 0. Raises ``NotFound``.
+
+        What comes on later has all of them.
+        """
+        built_mhz = next((s.vm_cpu_mhz for s in self._chassis.specs if s.name == host), 0.0)
+        with self._chassis.change() as fleet:
+            fleet.steal_cpu(host, max(built_mhz, 0.0) * min(percent, 100.0) / 100.0)
+        self._chassis.current_view()  # seen at once
+        log.warning("processors stolen", host=host, percent=percent)
+
+    def set_clock(self, host: str, ahead_s: float) -> None:
+        """Have the clock of ``host`` so far ahead, until 0; its time source tells it."""
+        if not self.clocks.set_ahead(host, ahead_s):
+            return
+        how = f"is {abs(ahead_s):g} s {'ahead' if ahead_s > 0 else 'behind'}"
+        message = f"the clock of host {host} {how if ahead_s else 'is right again'}"
+        self._notices.add("host.clock", message, host=host, severe=bool(ahead_s))
+        self._chassis.vms_changed.set()
+        log.warning(message)
 
     async def run(self, serving: Callable[[], None]) -> None:
         """Serve until cancelled; an exception in a loop is a crash."""

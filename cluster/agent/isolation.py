@@ -13,6 +13,7 @@ from cluster.agent.chassis import Chassis
 from cluster.agent.connectivity import Connectivity
 from cluster.agent.copies import Copies
 from cluster.agent.holdings import HoldCause
+from cluster.agent.host_clocks import HostClocks
 from cluster.agent.notices import Notices
 from cluster.agent.surroundings import Surroundings
 from cluster.clock import Clock
@@ -41,6 +42,7 @@ class Isolation:
         connectivity: Connectivity,
         notices: Notices,
         clock: Clock,
+        clocks: HostClocks,
         network: Network,
     ) -> None:
         self._surroundings = surroundings
@@ -51,6 +53,7 @@ class Isolation:
         self._connectivity = connectivity
         self._notices = notices
         self._clock = clock
+        self._clocks = clocks
         self._network = network
         self._cluster_of = {spec.name: spec.cluster for spec in chassis.specs}
 
@@ -159,7 +162,7 @@ class Isolation:
             )
 
     def _tell(self, kind: str, host: str, what: str, *, severe: bool) -> None:
-        message = f"host {host} {what} (at {self._clock.now():.3f} s of its clock)"
+        message = f"host {host} {what} (at {self._clocks.now(host):.3f} s of its clock)"
         self._notices.add(kind, message, host=host, severe=severe)
         self._chassis.vms_changed.set()
         log.warning(message, kind=kind)

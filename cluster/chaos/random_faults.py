@@ -20,8 +20,10 @@ from fusion.faults.schedule import (
     Load,
     MemoryHog,
     Narrow,
+    Offset,
     OfLinks,
     Parameters,
+    Stolen,
 )
 from fusion.seeds import generator
 from fusion.spec import Datacenter
@@ -50,6 +52,8 @@ _PARAMETERS: dict[FaultKind, tuple[Parameters, dict[str, Any]]] = {
     FaultKind.FLAPPING: (Flap(peers=(), down_s=2.0, up_s=4.0), {"down": "2s", "up": "4s"}),
     FaultKind.FULL_DATASTORE: (Filled(), {}),
     FaultKind.GUEST_MEMORY_HOG: (MemoryHog(rate_bytes_s=1e9), {"rate": "1GB/s"}),
+    FaultKind.SLOW_HOST: (Stolen(percent=50.0), {"percent": 50}),
+    FaultKind.CLOCK_OFFSET: (Offset(offset_s=-30.0), {"offset": "-30s"}),
 }
 
 #: What is drawn, each as likely.
@@ -59,6 +63,7 @@ KINDS = (
     FaultKind.VRM_CRASH,
     FaultKind.ARRAY_CRASH,
     FaultKind.GUEST_CRASH,
+    FaultKind.REBOOT,
     *_PARAMETERS,
     FaultKind.ARRAY_HANG,
 )

@@ -16,6 +16,7 @@ from cluster.chaos.file import Loaded
 from cluster.chaos.runner import Facilities, Glance, measure, never, nobody, settle
 from cluster.chaos.simulated_injector import SimulatedInjector
 from cluster.simulated import provenance
+from cluster.simulated.chaos.chaos import check_nodes
 from cluster.simulated.invariants import Violation, Watch
 from cluster.simulated.journal import silence
 from cluster.simulated.run import failure_of
@@ -82,7 +83,11 @@ def passed(
     watcher: Watcher = nobody,
     interrupted: Callable[[], bool] = never,
 ) -> Passed:
-    """Let the time of an experiment pass in a world of its own. What fails there is in the run."""
+    """Let the time of an experiment pass in a world of its own. What fails there is in the run.
+
+    Raises ``Refused`` where a fault of it has no meaning there.
+    """
+    check_nodes(loaded.datacenter, (fault.kind for fault in loaded.experiment.faults))
     found: list[Violation] = []
     with silence(), SimulatedWorld(loaded.datacenter, loaded.datacenter.seed) as world:
         watch = Watch(world, found.append)

@@ -115,6 +115,9 @@ async def _inject(
             output.document({"id": name, **_row(fault, health)})
         else:
             print(f"{name}: {health.detail}", flush=True)
+        if passes_by_itself(fault.kind):
+            await injector.heal(name)
+            return ExitCode.DONE
         if not waits:
             if not json:
                 output.note(f"it lasts until 'fusion chaos heal {name}'")

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from cluster.cli.chaos_parameters import parameters
-from cluster.cli.options import DatacenterName, Json, byte_rate, duration, rate
+from cluster.cli.options import DatacenterName, Json, byte_rate, duration, rate, signed_duration
 from fusion.errors import InvalidInput
 from fusion.faults.schedule import PLANES, Direction, FaultKind
 
@@ -49,13 +49,16 @@ def inject(
     loss: Annotated[float, typer.Option(min=0, max=1, help="Share of calls on lossy links.")] = 0,
     duplication: Annotated[float, typer.Option(min=0, max=1, help="The same, twice.")] = 0,
     percent: Annotated[
-        float, typer.Option(min=0, help="Of a load_burst: so much more; how full a datastore is.")
+        float, typer.Option(min=0, help="Of a load_burst: more, a slow_host: less; how full.")
     ] = 0,
     bandwidth: Annotated[str, typer.Option(metavar="10Mbit/s", help="Of bandwidth faults.")] = "",
     down: Annotated[str, typer.Option(metavar="2s", help="Of flapping: how long cut,")] = "",
     up: Annotated[str, typer.Option(metavar="5s", help="and how long whole.")] = "",
     written: Annotated[
         str, typer.Option("--rate", metavar="500MiB/s", help="Of a guest_memory_hog.")
+    ] = "",
+    offset: Annotated[
+        str, typer.Option(metavar="-30s", help="Of a clock_offset: ahead, or with a minus behind.")
     ] = "",
     datacenter: DatacenterName = None,
     json: Json = False,
@@ -80,6 +83,7 @@ def inject(
         "down_s": duration(down, "--down") if down else 0.0,
         "up_s": duration(up, "--up") if up else 0.0,
         "rate_bytes_s": byte_rate(written, "--rate") if written else 0.0,
+        "offset_s": signed_duration(offset, "--offset") if offset else 0.0,
     }
     lasts_s = duration(lasts, "--for") if lasts else 0.0
     return chaos_hand.inject(datacenter, kind, targets, lasts_s, parameters(kind, given), json=json)

@@ -7,7 +7,15 @@ from dataclasses import MISSING, fields
 from typing import Any
 
 from fusion.errors import InvalidInput
-from fusion.faults.schedule import PARAMETERS, PLANES, FaultKind, Filled, Impaired, Parameters
+from fusion.faults.schedule import (
+    PARAMETERS,
+    PLANES,
+    FaultKind,
+    Filled,
+    Impaired,
+    Parameters,
+    Stolen,
+)
 
 #: Options whose names are not those of the parameters without their units, and examples of all
 #: that a kind may miss.
@@ -19,6 +27,7 @@ _EXAMPLES = {
     "down_s": "2s",
     "up_s": "5s",
     "rate_bytes_s": "500MiB/s",
+    "offset_s": "30s",
 }
 
 
@@ -55,6 +64,8 @@ def _sensible(kind: FaultKind, made: Parameters) -> Parameters:
             raise InvalidInput(f"{kind}: say how bad it is, for example --latency 20ms --loss 0.1")
         case Filled() if made.percent > 100:
             raise InvalidInput(f"--percent: {made.percent:g} is more than all; write up to 100")
+        case Stolen() if made.percent > 100:
+            raise InvalidInput("--percent: of a host's processors at most 100 can be stolen")
     return made
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, TypeVar
 import typer
 
 from fusion.errors import InvalidInput
-from fusion.units import parse_duration, parse_frequency, parse_rate, parse_size
+from fusion.units import parse_duration, parse_frequency, parse_offset, parse_rate, parse_size
 
 Number = TypeVar("Number", int, float)
 
@@ -101,6 +101,11 @@ def size(text: str, option: str) -> int:
 def duration(text: str, option: str) -> float:
     """Return seconds from ``5m``. Raises ``InvalidInput`` that names ``option``."""
     return _parsed(parse_duration, text, option)
+
+
+def signed_duration(text: str, option: str) -> float:
+    """Return seconds from ``-30s`` or ``30s``. Raises ``InvalidInput`` that names ``option``."""
+    return _parsed(parse_offset, text, option)
 
 
 def _parsed(parse: Callable[[object], Number], text: str, option: str) -> Number:

@@ -13,6 +13,9 @@ def fault_plan(faults: schema.Faults) -> plan.FaultPlan:
     return plan.FaultPlan(
         host_crash=_host_crash(faults.host_crash),
         host_hang=_host_hang(faults.host_hang),
+        reboot=_reboot(faults.reboot),
+        slow_host=_slow_host(faults.slow_host),
+        clock_offset=_clock_offset(faults.clock_offset),
         vrm_crash=_vrm_crash(faults.vrm_crash),
         array_crash=_array_crash(faults.array_crash),
         partition=_partition(faults.partition),
@@ -41,6 +44,24 @@ def _host_hang(hang: schema.HostHang | None) -> plan.HostHang | None:
     if hang is None:
         return None
     return plan.HostHang(after=_time(hang.after), lasts=_time(hang.lasts))
+
+
+def _reboot(reboot: schema.Reboot | None) -> plan.Reboot | None:
+    return None if reboot is None else plan.Reboot(after=_time(reboot.after))
+
+
+def _slow_host(slow: schema.SlowHost | None) -> plan.SlowHost | None:
+    if slow is None:
+        return None
+    return plan.SlowHost(after=_time(slow.after), lasts=_time(slow.lasts), percent=slow.percent)
+
+
+def _clock_offset(clock: schema.ClockOffset | None) -> plan.ClockOffset | None:
+    if clock is None:
+        return None
+    return plan.ClockOffset(
+        after=_time(clock.after), lasts=_time(clock.lasts), offset_s=clock.offset
+    )
 
 
 def _vrm_crash(crash: schema.VrmCrash | None) -> plan.VrmCrash | None:

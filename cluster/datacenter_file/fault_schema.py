@@ -83,6 +83,22 @@ class HostHang(Entry):
     lasts: Time
 
 
+class Reboot(Entry):
+    after: Time
+
+
+class SlowHost(Entry):
+    after: Time
+    lasts: Time
+    percent: Annotated[float, Field(gt=0, le=100)]
+
+
+class ClockOffset(Entry):
+    after: Time
+    lasts: Time
+    offset: Duration
+
+
 class VrmCrash(Entry):
     after: Time
     lasts: Time
@@ -159,6 +175,9 @@ class GuestMemoryHog(Entry):
 class Faults(Entry):
     host_crash: HostCrash | None = None
     host_hang: HostHang | None = None
+    reboot: Reboot | None = None
+    slow_host: SlowHost | None = None
+    clock_offset: ClockOffset | None = None
     vrm_crash: VrmCrash | None = None
     array_crash: ArrayCrash | None = None
     partition: Partition | None = None

@@ -27,6 +27,7 @@ from cluster.live.exporter import Exporter
 from cluster.live.fault_book import FaultBook, WrittenFault
 from cluster.live.fault_watch import FaultWatch
 from cluster.live.guest_faults import GuestFaults
+from cluster.live.host_faults import HostFaults
 from cluster.live.links import Links
 from cluster.live.network import Faults, LiveNetwork
 from cluster.live.process_table import myself
@@ -192,6 +193,7 @@ class ChassisActor(_Actor):
                 surroundings=self._surroundings,
             )
             faults.watch.follow(GuestFaults(agent).suffer)
+            faults.watch.follow(HostFaults(agent).suffer)
             return agent
 
         agent = start_role(setting.name, make)

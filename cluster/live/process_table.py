@@ -20,7 +20,7 @@ _POLL_S = 0.05
 class Listed:
     """A living process as the machine lists it; ``session`` is 0 where that is not known.
 
-    ``stopped``: it was told to stand still (SIGSTOP).
+    ``stopped``: it was told to stand still (SIGSTOP). ``parent`` is who started it, by its pid.
     """
 
     pid: int
@@ -28,6 +28,7 @@ class Listed:
     session: int
     command: str
     stopped: bool = False
+    parent: int = 0
 
 
 def listed() -> list[Listed]:
@@ -56,21 +57,23 @@ def _from_proc(pid: int) -> Listed | None:
     if fields[0] in "ZX":
         return None
     words = command.replace(b"\0", b" ").decode(errors="replace").strip()
-    return Listed(pid, fields[19], int(fields[3]), words, stopped=fields[0] in "Tt")
+    stopped, above = fields[0] in "Tt", int(fields[1])
+    return Listed(pid, fields[19], int(fields[3]), words, stopped, above)
 
 
 def _from_ps(*which: str) -> list[Listed]:
-    columns = ("-o", "pid=", "-o", "stat=", "-o", "lstart=", "-o", "command=")
+    columns = ("-o", "pid=", "-o", "ppid=", "-o", "stat=", "-o", "lstart=", "-o", "command=")
     answer = subprocess.run(
         ["ps", "-ww", *which, *columns], capture_output=True, text=True, check=False
     )
     found = []
     for line in answer.stdout.splitlines():
-        pid, state, *rest = line.split(None, 7)
+        pid, above, state, *rest = line.split(None, 8)
         if not state.startswith("Z"):
             # lstart is five words: Mon Nov 23 15:04:05 2026
             started, command = " ".join(rest[:5]), " ".join(rest[5:])
-            found.append(Listed(int(pid), started, 0, command, stopped=state.startswith("T")))
+            stopped = state.startswith("T")
+            found.append(Listed(int(pid), started, 0, command, stopped, int(above)))
     return found
 
 
@@ -96,6 +99,17 @@ def stopped(process: Process) -> bool:
     """Tell whether ``process`` lives and was brought to a stop (SIGSTOP)."""
     found = look_up(process.pid)
     return found is not None and found.started == process.started and found.stopped
+
+
+def parent(process: Process, program: str) -> Process | None:
+    """Return the living process that started ``process``, where it is one of ``program``."""
+    child = look_up(process.pid)
+    if child is None or child.started != process.started:
+        return None
+    found = look_up(child.parent)
+    if found is None or Path(found.command.partition(" ")[0]).name != program:
+        return None
+    return Process(found.pid, found.started, program)
 
 
 def send(process: Process, number: signal.Signals) -> None:

@@ -25,7 +25,10 @@ DOWNTIME_BOUNDS_S = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 1.0, 2.5, 5.0, 10.0, 2
 
 #: What hosts do by themselves. Each is counted from the start: a series that appears with its first
 #: count has no increase.
-NOTICES = ("vm.held", "vm.resumed", "vm.discarded", "host.isolated", "host.rejoined")
+NOTICES = (
+    *("vm.held", "vm.resumed", "vm.discarded"),
+    *("host.isolated", "host.rejoined", "host.clock"),
+)
 
 
 class Outcome(StrEnum):

@@ -56,6 +56,8 @@ class PowerSupply:
         self.incarnations: dict[str, int] = dict.fromkeys(self._chassis, 0)
         self.powered: dict[str, bool] = dict.fromkeys(self._chassis, False)
         self.agents: dict[str, Agent] = {}
+        #: Told of every host that has come on.
+        self.followers: list[Callable[[str], None]] = []
 
     def chassis(self, host: str) -> Chassis:
         """Return what holds ``host``. Raises ``NotFound``."""
@@ -88,6 +90,8 @@ class PowerSupply:
             if not process.alive:
                 raise FusionError(f"host {host}: its process died as it came on")
             self.powered[host] = True
+            for follower in self.followers:
+                follower(host)
             return self.incarnations[host]
 
     async def off(self, host: str) -> int:

@@ -58,7 +58,7 @@ def passes_by_itself(kind: FaultKind) -> bool:
     """Return whether a fault of ``kind`` is over when it has begun: how long it lasts is up to
     whom it strikes.
     """
-    return kind in (FaultKind.GUEST_CRASH,)
+    return kind in (FaultKind.GUEST_CRASH, FaultKind.REBOOT)
 
 
 @dataclass(frozen=True, slots=True)

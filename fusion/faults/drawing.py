@@ -35,8 +35,10 @@ from fusion.faults.schedule import (
     Load,
     MemoryHog,
     Narrow,
+    Offset,
     Parameters,
     Schedule,
+    Stolen,
     in_order,
 )
 from fusion.seeds import derive, generator
@@ -106,6 +108,25 @@ class _Drawing:
                 kind = FaultKind.HOST_HANG
                 for each in self._episodes(kind, host, hang.after, hang.lasts):
                     yield Fault(kind, each.at_s, each.lasts_s, (host,))
+            yield from self._milder(host)
+
+    def _milder(self, host: str) -> Iterator[Fault]:
+        """Yield what leaves ``host`` up, or brings it back at once."""
+        reboot, slow, clock = self._plan.reboot, self._plan.slow_host, self._plan.clock_offset
+        if reboot is not None:
+            kind = FaultKind.REBOOT
+            for each in self._episodes(kind, host, reboot.after, None):
+                yield Fault(kind, each.at_s, each.lasts_s, (host,))
+        if slow is not None:
+            kind, stolen = FaultKind.SLOW_HOST, Stolen(percent=slow.percent)
+            for each in self._episodes(kind, host, slow.after, slow.lasts):
+                yield Fault(kind, each.at_s, each.lasts_s, (host,), stolen)
+        if clock is not None:
+            kind = FaultKind.CLOCK_OFFSET
+            for each in self._episodes(kind, host, clock.after, clock.lasts):
+                offset_s = clock.offset_s * (1 if each.chances[0] < 0.5 else -1)
+                what = Offset(offset_s=offset_s)
+                yield Fault(kind, each.at_s, each.lasts_s, (host,), what)
 
     def vrm_faults(self) -> Iterator[Fault]:
         crash, kind = self._plan.vrm_crash, FaultKind.VRM_CRASH

@@ -39,6 +39,31 @@ class HostHang:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reboot:
+    """A host loses its power and gets it back at once."""
+
+    after: Duration
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlowHost:
+    """A host's VMs do without ``percent`` of its processors."""
+
+    after: Duration
+    lasts: Duration
+    percent: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockOffset:
+    """A host's clock is ``offset_s`` ahead, or as likely behind."""
+
+    after: Duration
+    lasts: Duration
+    offset_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VrmCrash:
     """The VRM's process dies, and is started again."""
 
@@ -161,6 +186,9 @@ class FaultPlan:
 
     host_crash: HostCrash | None = None
     host_hang: HostHang | None = None
+    reboot: Reboot | None = None
+    slow_host: SlowHost | None = None
+    clock_offset: ClockOffset | None = None
     vrm_crash: VrmCrash | None = None
     array_crash: ArrayCrash | None = None
     partition: Partition | None = None
@@ -179,7 +207,7 @@ class FaultPlan:
 def random_plan() -> FaultPlan:
     """Return the plan of ``--faults random``: a bit of what happens most.
 
-    In 10 minutes that makes about 12 faults on 8 hosts of 5 VMs, and about 30 on 20 of 10 VMs.
+    In 10 minutes that makes about 10 faults on 8 hosts of 5 VMs, and about 26 on 20 of 10 VMs.
     """
     minute, hour = 60.0, 3600.0
     return FaultPlan(
@@ -187,6 +215,13 @@ def random_plan() -> FaultPlan:
             after=Exponential(30 * minute), lasts=LogNormal(30.0, 0.8), rack_share=0.1
         ),
         host_hang=HostHang(after=Exponential(45 * minute), lasts=LogNormal(12.0, 0.8)),
+        reboot=Reboot(after=Exponential(180 * minute)),
+        slow_host=SlowHost(
+            after=Exponential(120 * minute), lasts=LogNormal(40.0, 0.8), percent=60.0
+        ),
+        clock_offset=ClockOffset(
+            after=Exponential(180 * minute), lasts=LogNormal(40.0, 0.8), offset_s=30.0
+        ),
         vrm_crash=VrmCrash(after=Exponential(4 * minute), lasts=LogNormal(4.0, 0.8)),
         array_crash=ArrayCrash(after=Exponential(15 * minute), lasts=LogNormal(10.0, 0.8)),
         partition=Partition(

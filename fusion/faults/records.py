@@ -92,6 +92,12 @@ def _positive(value: object) -> float:
     return number
 
 
+def _seconds(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError
+    return float(value)
+
+
 def _names(value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not value or not all(isinstance(v, str) for v in value):
         raise ValueError
@@ -123,4 +129,5 @@ _READERS: dict[str, tuple[Callable[[object], Any], str]] = {
     "down_s": (_positive, "seconds, more than 0"),
     "up_s": (_positive, "seconds, more than 0"),
     "rate_bytes_s": (_positive, "bytes a second, more than 0"),
+    "offset_s": (_seconds, "seconds, negative where it is behind"),
 }

@@ -16,6 +16,11 @@ class FaultKind(StrEnum):
 
     HOST_CRASH = "host_crash"
     HOST_HANG = "host_hang"
+    POWER_OFF = "power_off"
+    REBOOT = "reboot"
+    SLOW_HOST = "slow_host"
+    CLOCK_OFFSET = "clock_offset"
+    NODE_LOSS = "node_loss"
     VRM_CRASH = "vrm_crash"
     ARRAY_CRASH = "array_crash"
     PARTITION = "partition"
@@ -135,10 +140,32 @@ class MemoryHog:
         return f"(rate_bytes_s {self.rate_bytes_s:g})"
 
 
-Parameters = OfLinks | Load | Filled | MemoryHog | None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stolen:
+    """``percent`` of the host's processors, which its VMs do without."""
+
+    percent: float
+
+    def __str__(self) -> str:
+        return f"by {self.percent:g} %"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offset:
+    """The host's clock is ``offset_s`` ahead; negative: behind."""
+
+    offset_s: float
+
+    def __str__(self) -> str:
+        return f"by {self.offset_s:+g} s"
+
+
+Parameters = OfLinks | Load | Filled | MemoryHog | Stolen | Offset | None
 
 #: What each kind needs to know beside its targets, where it needs anything.
-PARAMETERS: dict[FaultKind, type[OfLinks | Load | Filled | MemoryHog]] = {
+PARAMETERS: dict[FaultKind, type[OfLinks | Load | Filled | MemoryHog | Stolen | Offset]] = {
+    FaultKind.SLOW_HOST: Stolen,
+    FaultKind.CLOCK_OFFSET: Offset,
     FaultKind.PARTITION: Cut,
     FaultKind.SLOW_LINK: Impaired,
     FaultKind.LOSSY_LINK: Impaired,
@@ -154,7 +181,7 @@ PARAMETERS: dict[FaultKind, type[OfLinks | Load | Filled | MemoryHog]] = {
 class Fault:
     """``targets`` (parties, VMs or datastores) suffer ``kind`` for ``lasts_s`` from ``at_s``.
 
-    The time of a guest crash is that which its guest takes to boot.
+    The time of a guest crash is that which its guest takes to boot; a reboot has none.
     """
 
     kind: FaultKind

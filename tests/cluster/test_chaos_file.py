@@ -11,7 +11,7 @@ import yaml
 from cluster.chaos.file import ExperimentFileError, experiments, load
 from cluster.datacenter_file.mistakes import DatacenterFileError
 from fusion.experiment.spec import Comparison, Condition, Selector, When
-from fusion.faults.schedule import Cut, Direction, Impaired
+from fusion.faults.schedule import Cut, Direction, Impaired, Offset, Stolen
 
 GOOD: dict[str, Any] = {
     "question": "What happens?",
@@ -65,6 +65,26 @@ def test_a_file_becomes_an_experiment(tmp_path: Path) -> None:
     assert hypothesis.when is When.ON_CHAOS
     assert hypothesis.condition == Condition("latency_p95_s", Comparison.AT_MOST, 0.2, "web-*")
     assert load(source, seed=9).experiment.seed == 9
+
+
+def test_faults_of_hosts_become_what_they_do(tmp_path: Path) -> None:
+    faults = [
+        a_fault(kind="power_off"),
+        {"kind": "reboot", "at": "5s", "targets": "cna-02"},
+        a_fault(kind="slow_host", targets="cna-03", percent=40),
+        a_fault(kind="clock_offset", targets="cna-03", offset="-1m30s"),
+        a_fault(kind="clock_offset", targets="cna-03", offset="250ms"),
+        a_fault(kind="node_loss", targets={"role": "host", "count": 1}),
+    ]
+    found = load(written(tmp_path, {"faults": faults})).experiment.faults
+    assert [fault.parameters for fault in found] == [
+        None,
+        None,
+        Stolen(percent=40.0),
+        Offset(offset_s=-90.0),
+        Offset(offset_s=0.25),
+        None,
+    ]
 
 
 def test_clients_of_the_experiment_take_the_place_of_the_datacenters(tmp_path: Path) -> None:
@@ -187,6 +207,29 @@ def test_a_datacenter_file_is_looked_for_beside_the_experiment(tmp_path: Path) -
         (
             {"faults": [a_fault(kind="guest_memory_hog", targets="web-01", rate="fast")]},
             "faults[0].rate: 'fast' is no number of bytes a second; write for example 30MiB/s",
+        ),
+        (
+            {"faults": [a_fault(kind="reboot")]},
+            "faults[0].lasts: reboot passes by itself; leave the key out",
+        ),
+        (
+            {"faults": [a_fault(kind="slow_host", percent=120)]},
+            "faults[0].percent: slow_host takes processors of a host; write more than 0",
+        ),
+        (
+            {"faults": [a_fault(kind="clock_offset", offset="soon")]},
+            "faults[0].offset: 'soon' is not a duration",
+        ),
+        (
+            {"faults": [a_fault(kind="clock_offset", offset="0s")]},
+            "faults[0].offset: clock_offset sets no clock; write for example 30s, or -30s",
+        ),
+        *(
+            (
+                {"faults": [a_fault(kind=kind), a_fault(kind="slow_host", percent=5, at="20s")]},
+                f"faults[1]: contradicts {kind}-1, for both strike cna-01 at one time; move one",
+            )
+            for kind in ("power_off", "node_loss", "host_crash")
         ),
         ({"faults": []}, "faults: nothing is done; write faults, orders, or random_faults: true"),
         ({"hypotheses": []}, "hypotheses: nothing is asked; write hypotheses or expectations"),

@@ -17,6 +17,7 @@ from fusion.faults.plan import (
     ArrayHang,
     Bandwidth,
     Between,
+    ClockOffset,
     FaultPlan,
     Flapping,
     FullDatastore,
@@ -27,6 +28,8 @@ from fusion.faults.plan import (
     LoadBurst,
     LossyLink,
     Partition,
+    Reboot,
+    SlowHost,
     SlowLink,
     VrmCrash,
     random_plan,
@@ -98,6 +101,9 @@ def datacenter(
 EVERYTHING = FaultPlan(
     host_crash=HostCrash(after=OFTEN, lasts=SHORT, rack_share=0.3),
     host_hang=HostHang(after=OFTEN, lasts=SHORT),
+    reboot=Reboot(after=OFTEN),
+    slow_host=SlowHost(after=OFTEN, lasts=SHORT, percent=50),
+    clock_offset=ClockOffset(after=OFTEN, lasts=SHORT, offset_s=30.0),
     vrm_crash=VrmCrash(after=OFTEN, lasts=SHORT),
     array_crash=ArrayCrash(after=OFTEN, lasts=SHORT),
     partition=Partition(after=OFTEN, lasts=SHORT, one_way_share=0.5),
@@ -383,6 +389,10 @@ GOOD = {"kind": "host_hang", "at_s": 1, "lasts_s": 2.5, "targets": ["cna-01"]}
         (
             {"kind": "partition", "peers": ["vrm"], "direction": "up"},
             "faults[0].direction: 'up' will not do; write one of both, out, in",
+        ),
+        (
+            {"kind": "clock_offset", "offset_s": float("inf")},
+            "faults[0].offset_s: inf will not do; write seconds, negative where it is behind",
         ),
         ({"kind": "load_burst"}, "faults[0].percent: missing; write per cent, 0 or more"),
     ],

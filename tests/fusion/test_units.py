@@ -38,6 +38,20 @@ def test_sizes(written: object, size_bytes: int) -> None:
 
 
 @pytest.mark.parametrize(
+    ("written", "offset_s"),
+    [("30s", 30), ("+30s", 30), ("-1m30s", -90), (" -250ms ", -0.25), (-5, -5), (0, 0)],
+)
+def test_offsets(written: object, offset_s: float) -> None:
+    assert units.parse_offset(written) == offset_s
+
+
+@pytest.mark.parametrize("written", ["--5s", "-", "+", "-soon", True, None])
+def test_what_is_no_offset_is_refused(written: object) -> None:
+    with pytest.raises(InvalidInput, match="is not a duration"):
+        units.parse_offset(written)
+
+
+@pytest.mark.parametrize(
     ("written", "duration_s"),
     [
         ("300s", 300),

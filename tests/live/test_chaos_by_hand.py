@@ -19,6 +19,11 @@ from cluster.cli.main import run
         ("host_crash cna-01 --loss 0.5", "host_crash knows no --loss; leave it out"),
         ("partition cna-01 --plane astral", "--plane: 'astral' is no plane; there are management"),
         ("load_burst web-01", "load_burst: write --percent, for example --percent 50"),
+        ("slow_host cna-01", "slow_host: write --percent, for example --percent 50"),
+        ("slow_host cna-01 --percent 120", "--percent: of a host's processors at most 100 can be"),
+        ("clock_offset cna-01", "clock_offset: write --offset, for example --offset 30s"),
+        ("clock_offset cna-01 --offset soon", "--offset: 'soon' is not a duration"),
+        ("host_hang cna-01 --offset 5s", "host_hang knows no --offset; leave it out"),
         ("host_hang cna-01 --percent 5", "host_hang knows no --percent; leave it out"),
         (
             "load_burst web-01 --rate 1MB/s --percent 5",

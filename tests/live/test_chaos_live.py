@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -142,6 +143,43 @@ def test_a_crashed_host_is_dead_until_it_is_healed(up: Launched) -> None:
     with_injector(up, play)
     assert up.pid_of("cna-01") != before
     becomes(up.host_states, ["normal"] * 3)
+
+
+def test_a_host_is_rebooted_and_another_powered_off(up: Launched) -> None:
+    before = up.pid_of("cna-03")
+    off = up.told("chaos", "inject", "power_off", "cna-01")
+    assert (off["acting"], off["detail"]) == (True, "cna-01 without power")
+    rebooted = up.told("chaos", "inject", "reboot", "cna-03")
+    assert (rebooted["acting"], rebooted["detail"]) == (True, "cna-03 rebooted")
+    assert up.pid_of("cna-03") != before
+    (listed,) = up.told("chaos", "status")["faults"]  # a reboot passes by itself
+    assert listed["id"] == off["id"]
+    up.told("chaos", "heal")
+    becomes(up.host_states, ["normal"] * 3)
+
+
+def test_a_slow_host_with_a_wrong_clock_serves_on(up: Launched) -> None:
+    slow = up.told("chaos", "inject", "slow_host", "cna-02", "--percent", "75")
+    wrong = up.told("chaos", "inject", "clock_offset", "cna-02", "--offset=-1h")
+    assert slow["detail"] == "slow_host of cna-02 by 75 %"
+    assert wrong["detail"] == "clock_offset of cna-02 by -3600 s"
+
+    def capacity_mhz() -> float:
+        url = up.state.metrics_urls["cna-02"]
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            lines = answer.read().decode().splitlines()
+        (line,) = (line for line in lines if line.startswith("fusion_host_cpu_capacity_mhz{"))
+        return float(line.rpartition(" ")[2])
+
+    built_mhz = up.hosts()["cna-02"].cpu_capacity_mhz
+    becomes(capacity_mhz, built_mhz / 4)
+    told = [
+        event["message"] for event in up.told("events")["events"] if event["kind"] == "host.clock"
+    ]
+    assert told == ["the clock of host cna-02 is 3600 s behind"]
+    assert up.host_states() == ["normal"] * 3
+    up.told("chaos", "heal")
+    becomes(capacity_mhz, built_mhz)
 
 
 def test_a_host_is_cut_off_by_hand_and_found_again(up: Launched) -> None:

@@ -76,7 +76,7 @@ def test_hosts_are_spread_evenly_over_the_nodes(spread: Launched) -> None:
     assert sorted(raylets.count(raylet) for raylet in set(raylets)) == [2, 2, 2]
 
 
-def test_losing_a_node_takes_its_hosts_and_only_those(spread: Launched, ray_cluster: Any) -> None:
+def test_losing_a_node_takes_its_hosts_and_only_those(spread: Launched) -> None:
     hosts = spread.hosts()
     vrms_raylet = raylet_of(spread.pid_of("vrm"))
     lost_raylet = next(
@@ -86,15 +86,26 @@ def test_losing_a_node_takes_its_hosts_and_only_those(spread: Launched, ray_clus
         "faulty" if raylet_of(host.pid) == lost_raylet else "normal" for host in hosts.values()
     ]
     assert expected.count("faulty") == 2
-    (node,) = [
-        node
-        for node in ray_cluster.list_all_nodes()
-        if node.all_processes["raylet"][0].process.pid == lost_raylet
-    ]
-    ray_cluster.remove_node(node, allow_graceful=False)
-    becomes(spread.host_states, expected)
     lost = [name for name, state in zip(hosts, expected, strict=True) if state != "normal"]
-    becomes(lambda: [p.what for p in spread.state.processes if p.what in lost], [])
+    told = spread.told("chaos", "inject", "node_loss", lost[0])
+    assert (told["acting"], told["detail"]) == (True, f"the node of {', '.join(lost)} is lost")
+    assert [p.what for p in spread.state.processes if p.what in lost] == []
+    becomes(spread.host_states, expected)
+
+
+def test_healed_its_hosts_come_on_elsewhere(spread: Launched) -> None:
+    (healed,) = spread.told("chaos", "heal")["healed"]
+    assert healed["failure"] == ""
+    becomes(spread.host_states, ["normal"] * 6)
+    raylets = [raylet_of(host.pid) for host in spread.hosts().values()]
+    assert sorted(raylets.count(raylet) for raylet in set(raylets)) == [3, 3]
+
+
+def test_the_node_of_the_vrm_is_none_to_lose(spread: Launched) -> None:
+    vrms_raylet = raylet_of(spread.pid_of("vrm"))
+    host = next(n for n, h in spread.hosts().items() if raylet_of(h.pid) == vrms_raylet)
+    refused = spread.fusion("chaos", "inject", "node_loss", host)
+    assert f"{host} is on the Ray node of the VRM, which is to stay; take another" in refused.stderr
 
 
 def test_shutting_down_leaves_the_cluster_running(spread: Launched, ray_cluster: Any) -> None:

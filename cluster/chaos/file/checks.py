@@ -18,7 +18,16 @@ from fusion.experiment.selection import (
     struck_by,
 )
 from fusion.experiment.spec import Condition, Experiment, PlannedFault, Selector, When
-from fusion.faults.schedule import Filled, Flap, Impaired, MemoryHog, Narrow, Parameters
+from fusion.faults.schedule import (
+    Filled,
+    Flap,
+    Impaired,
+    MemoryHog,
+    Narrow,
+    Offset,
+    Parameters,
+    Stolen,
+)
 from fusion.spec import Datacenter
 from fusion.units import format_duration
 
@@ -100,6 +109,10 @@ def _amiss(parameters: Parameters) -> tuple[str, str]:
                 ".percent",
                 f"to {parameters.percent:g} % cannot be; write more than 0, up to 100",
             )
+        case Stolen() if not 0 < parameters.percent <= 100:
+            return ".percent", "takes processors of a host; write more than 0, at most 100"
+        case Offset(offset_s=0.0):
+            return ".offset", "sets no clock; write for example 30s, or -30s"
         case MemoryHog(rate_bytes_s=0.0):
             return ".rate", "writes nothing; write for example rate: 500MiB/s"
     return "", ""

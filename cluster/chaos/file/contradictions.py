@@ -12,7 +12,7 @@ from fusion.experiment.spec import PlannedFault, Selector
 from fusion.faults.schedule import PLANES, Cut, FaultKind, Flap, OfLinks
 
 #: Words in the names of kinds after which nothing else can be done to a party.
-_DOWN = ("crash", "hang", "power_off", "reboot")
+_DOWN = ("crash", "hang", "power_off", "reboot", "node_loss")
 
 
 def check_contradictions(

@@ -13,7 +13,7 @@ from cluster.datacenter_file.values import byte_rate, proportion
 from fusion.errors import InvalidInput
 from fusion.experiment.spec import Experiment, Hypothesis, Order, PlannedFault, Selector
 from fusion.faults.schedule import PARAMETERS, PLANES, Direction, FaultKind, Parameters
-from fusion.units import parse_duration, parse_rate, parse_size
+from fusion.units import parse_duration, parse_offset, parse_rate, parse_size
 
 #: Units that a parameter's name ends in, which the file writes with the value.
 _UNITS: Mapping[str, Callable[[object], float]] = {
@@ -124,6 +124,8 @@ def _value(field: str, written: object) -> Any:
         return _direction(written)
     if field == "planes":
         return _planes(written)
+    if field == "offset_s":
+        return parse_offset(written)
     if field in _SHARES or field.endswith("_share"):
         return proportion(written)
     for unit, parse in _UNITS.items():

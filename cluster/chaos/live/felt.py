@@ -37,10 +37,11 @@ class LinkFaults:
 
     async def begin(self, written: WrittenFault) -> None:
         def felt() -> bool:
+            unplugged = self._unplugged(written.fault)
+            awake = _awake(self._whereabouts, _ends(written.fault))
+            concerned = frozenset({CABLES}) if unplugged else awake
             return concerned <= self._book.felt_by(written.name)
 
-        unplugged = self._unplugged(written.fault)
-        concerned = frozenset({CABLES}) if unplugged else self._living(written.fault)
         await self._whereabouts.until(f"{written.fault} is felt", felt, FELT_S)
 
     async def end(self, written: WrittenFault, others: Sequence[WrittenFault]) -> None:
@@ -60,10 +61,37 @@ class LinkFaults:
         cabling = self._whereabouts.run.cabling
         return frozenset() if cabling is None else cabling.unplugged(fault)
 
-    def _living(self, fault: Fault) -> frozenset[str]:
-        found = map(self._whereabouts.process, _ends(fault))
-        awake = (process for process in found if process is not None and not stopped(process))
-        return frozenset(process.what for process in awake)
+
+class HostFaults:
+    """Hosts that stay up are slow, or tell the wrong time: their agents see to it."""
+
+    def __init__(self, whereabouts: Whereabouts, book: FaultBook) -> None:
+        self._whereabouts = whereabouts
+        self._book = book
+
+    def victims(self, fault: Fault) -> tuple[Process, ...]:
+        """Return none: no process is struck itself."""
+        for host in fault.targets:
+            if self._whereabouts.process(host) is None:
+                raise Refused(f"{host} has no living process on this machine that could feel it")
+        return ()
+
+    async def begin(self, written: WrittenFault) -> None:
+        def felt() -> bool:
+            awake = _awake(self._whereabouts, written.fault.targets)
+            return awake <= self._book.felt_by(written.name)
+
+        await self._whereabouts.until(f"{written.fault} is felt", felt, FELT_S)
+
+    async def end(self, written: WrittenFault, others: Sequence[WrittenFault]) -> None:
+        """Striking it out is enough."""
+
+    async def health(self, written: WrittenFault) -> Health:
+        felt = self._book.felt_by(written.name)
+        names = ", ".join(written.fault.targets)
+        if not felt:
+            return Health(False, f"{names} is not under it")
+        return Health(True, f"{written.fault.kind} of {names} {written.fault.parameters}")
 
 
 class InnerFaults:
@@ -94,6 +122,13 @@ class InnerFaults:
             return Health(False, f"no process has such a {self._what}")
         names = ", ".join(written.fault.targets)
         return Health(True, f"{written.fault.kind} of {names} on {', '.join(felt)}")
+
+
+def _awake(whereabouts: Whereabouts, names: Sequence[str]) -> frozenset[str]:
+    """Return the living processes of ``names`` that do not stand still."""
+    found = map(whereabouts.process, names)
+    awake = (process for process in found if process is not None and not stopped(process))
+    return frozenset(process.what for process in awake)
 
 
 def _ends(fault: Fault) -> list[str]:

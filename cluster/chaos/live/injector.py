@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cluster.chaos.injector import Health
-from cluster.chaos.live.felt import InnerFaults, LinkFaults
+from cluster.chaos.live.felt import HostFaults, InnerFaults, LinkFaults
 from cluster.chaos.live.machines import Hangs, HostCrashes, RoleCrashes, Strike
+from cluster.chaos.live.nodes import NodeLosses
+from cluster.chaos.live.reboots import Reboots
 from cluster.chaos.live.whereabouts import Whereabouts
 from cluster.live.clock import LiveClock
 from cluster.live.fault_book import FaultBook, WrittenFault
@@ -42,12 +44,18 @@ class LiveInjector:
         self._owner: Process | None = None if ownerless else myself("fusion chaos")
         whereabouts = Whereabouts(run.file, LiveClock(run.launched_at, speed=1.0))
         crashes, hangs = RoleCrashes(whereabouts), Hangs(whereabouts)
+        blackouts, hosts = HostCrashes(whereabouts, network), HostFaults(whereabouts, self._book)
         links = LinkFaults(whereabouts, self._book)
         guests = InnerFaults(whereabouts, self._book, "guest")
         datastores = InnerFaults(whereabouts, self._book, "datastore")
         self._strikes: dict[FaultKind, Strike] = {
-            FaultKind.HOST_CRASH: HostCrashes(whereabouts, network),
+            FaultKind.HOST_CRASH: blackouts,
             FaultKind.HOST_HANG: hangs,
+            FaultKind.POWER_OFF: blackouts,
+            FaultKind.REBOOT: Reboots(network, self._book),
+            FaultKind.SLOW_HOST: hosts,
+            FaultKind.CLOCK_OFFSET: hosts,
+            FaultKind.NODE_LOSS: NodeLosses(whereabouts, network),
             FaultKind.VRM_CRASH: crashes,
             FaultKind.VRM_HANG: hangs,
             FaultKind.ARRAY_CRASH: crashes,
@@ -115,11 +123,11 @@ class LiveInjector:
         """Return what does the same as ``written`` at this time; what is left behind counts too,
         until its turn comes.
         """
-        kind = written.fault.kind
+        strike = self._strike(written.fault.kind)
         return [
             other
             for other in self._book.faults()
-            if other.name != written.name and other.fault.kind is kind
+            if other.name != written.name and self._strike(other.fault.kind) is strike
         ]
 
     def _strike(self, kind: FaultKind) -> Strike:

@@ -18,7 +18,7 @@ from cluster.live.run_state import Process
 from cluster.network import Network
 from cluster.rpc.v1 import agent_pb2, agent_pb2_grpc
 from fusion.errors import Refused
-from fusion.faults.schedule import Fault
+from fusion.faults.schedule import Fault, FaultKind
 
 #: Wall time until a killed process is known to be gone, and until one that Ray restarts is back.
 GONE_S = 15.0
@@ -48,7 +48,8 @@ class HostCrashes:
     """Hosts lose their power: the process of a host is killed with -9.
 
     A host that shares its process with others, or whose process is on another machine, is switched
-    off by the launcher. Healed, they are switched on again, by the operator's hand.
+    off by the launcher, as all are that are powered off in good order. Healed, they are switched
+    on again, by the operator's hand.
     """
 
     def __init__(self, whereabouts: Whereabouts, network: Network) -> None:
@@ -57,6 +58,8 @@ class HostCrashes:
         self._power = LivePower(network)
 
     def victims(self, fault: Fault) -> tuple[Process, ...]:
+        if fault.kind is FaultKind.POWER_OFF:
+            return ()
         found = (self._own_process(host) for host in fault.targets)
         return tuple(process for process in found if process is not None)
 
@@ -78,7 +81,7 @@ class HostCrashes:
 
     async def health(self, written: WrittenFault) -> Health:
         hosts = written.fault.targets
-        on = await asyncio.gather(*map(self._is_on, hosts))
+        on = await asyncio.gather(*(is_on(self._network, host) for host in hosts))
         serving = [host for host, is_on in zip(hosts, on, strict=True) if is_on]
         if len(serving) == len(hosts):
             return Health(False, f"{', '.join(serving)} serves as if nothing had happened")
@@ -98,14 +101,6 @@ class HostCrashes:
             return not set(written.victims) & set(self._whereabouts.run.processes)
 
         await self._whereabouts.until(f"the launcher misses {names}", noticed, GONE_S)
-
-    async def _is_on(self, host: str) -> bool:
-        stub = agent_pb2_grpc.AgentStub(self._network.channel(host))
-        try:
-            reply = await stub.ListHosts(agent_pb2.ListHostsRequest(), timeout=ANSWER_S)
-        except grpc.aio.AioRpcError:
-            return False
-        return any(each.name == host and each.incarnation for each in reply.hosts)
 
 
 class Hangs:
@@ -191,6 +186,16 @@ class RoleCrashes:
         if all(self._whereabouts.process(target) for target in written.fault.targets):
             return Health(True, f"{names} was killed, and is back already")
         return Health(True, f"{names} is dead")
+
+
+async def is_on(network: Network, host: str) -> bool:
+    """Return whether an agent answers that ``host`` has power."""
+    stub = agent_pb2_grpc.AgentStub(network.channel(host))
+    try:
+        reply = await stub.ListHosts(agent_pb2.ListHostsRequest(), timeout=ANSWER_S)
+    except grpc.aio.AioRpcError:
+        return False
+    return any(each.name == host and each.incarnation for each in reply.hosts)
 
 
 def _silent(process: Process) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
@@ -15,11 +15,12 @@ import structlog
 from cluster.parties import ARBITER, GATEWAY, VRM
 from cluster.simulated.chaos.datastores import Datastores
 from cluster.simulated.chaos.guests import Guests
+from cluster.simulated.chaos.hosts import Hosts
 from cluster.simulated.chaos.links import Links
 from cluster.simulated.chaos.machines import ArrayCrashes, Hangs, HostCrashes, RoleCrashes
 from cluster.simulated.loop import RunFailed
 from cluster.simulated.world import SimulatedWorld
-from fusion.errors import NotFound
+from fusion.errors import NotFound, Refused
 from fusion.faults.schedule import (
     Cut,
     Fault,
@@ -30,9 +31,12 @@ from fusion.faults.schedule import (
     Load,
     MemoryHog,
     Narrow,
+    Offset,
     OfLinks,
     Schedule,
+    Stolen,
 )
+from fusion.spec import Datacenter
 
 log = structlog.get_logger()
 
@@ -51,8 +55,10 @@ class Chaos:
     """
 
     def __init__(self, world: SimulatedWorld, schedule: Schedule) -> None:
-        """Raises ``NotFound`` where the schedule names a host that the world has not."""
-        _check_names(world, schedule)
+        """Raises ``NotFound`` where the schedule names a host that the world has not, ``Refused``
+        where it is to lose nodes that the world does not know.
+        """
+        _check(world, schedule)
         self.healed_at_s: float | None = None
         self._world = world
         self._schedule = schedule
@@ -61,12 +67,16 @@ class Chaos:
         self._array_crashes = ArrayCrashes(world)
         self._hangs = Hangs(world)
         self._links = Links(world)
+        self._hosts = Hosts(world)
         self._guests = Guests(world, self._missed)
         self._gateway_crashes = RoleCrashes.of_gateway(world)
         self._datastores = Datastores(world)
         #: Of the kinds that need to know nothing but whom they strike.
         self._plain: dict[FaultKind, Callable[[Sequence[str]], Block]] = {
             FaultKind.HOST_CRASH: self._host_crashes.crashed,
+            FaultKind.POWER_OFF: self._host_crashes.crashed,
+            FaultKind.REBOOT: self._host_crashes.rebooted,
+            FaultKind.NODE_LOSS: self._host_crashes.lost_with_their_node,
             FaultKind.HOST_HANG: self._hangs.hung,
             FaultKind.VRM_CRASH: lambda _: self._vrm_crashes.crashed(),
             FaultKind.VRM_HANG: lambda _: self._hangs.vrm_hung(),
@@ -102,9 +112,9 @@ class Chaos:
     async def struck_by(self, fault: Fault) -> AsyncIterator[None]:
         """Within the block ``fault`` lasts, however long that is.
 
-        Raises ``NotFound`` where it names a host that the world has not.
+        Raises ``NotFound`` and ``Refused`` as the whole does.
         """
-        _check_names(self._world, (fault,))
+        _check(self._world, (fault,))
         self._tell("begins", fault)
         async with self._under(fault):
             yield
@@ -134,6 +144,10 @@ class Chaos:
                 return self._guests.busier(targets, parameters.percent)
             case MemoryHog():
                 return self._guests.hogging(targets, parameters.rate_bytes_s)
+            case Stolen():
+                return self._hosts.slow(targets, parameters.percent)
+            case Offset():
+                return self._hosts.at_odds(targets, parameters.offset_s)
             case Filled():
                 return self._datastores.filled(targets, parameters.percent)
         return self._plain[fault.kind](targets)
@@ -155,9 +169,19 @@ class Chaos:
         log.info("fault without effect", why=why)
 
 
-def _check_names(world: SimulatedWorld, schedule: Schedule) -> None:
-    """VMs may come into being as the run goes on; all else is there from its beginning."""
+def check_nodes(datacenter: Datacenter, kinds: Iterable[FaultKind]) -> None:
+    """Raise ``Refused`` where a node is to be lost and no process carries more than one host."""
+    if datacenter.hosts_per_actor == 1 and FaultKind.NODE_LOSS in kinds:
+        raise Refused(
+            f"{FaultKind.NODE_LOSS}: in the simulated world a node is the process of several "
+            "hosts, and here each has its own; set hosts_per_actor, or have a rack crash"
+        )
+
+
+def _check(world: SimulatedWorld, schedule: Schedule) -> None:
+    """VMs may come into being as the run goes on; hosts and roles are there from its beginning."""
     datacenter = world.datacenter
+    check_nodes(datacenter, (fault.kind for fault in schedule))
     hosts = (host.name for host in datacenter.hosts)
     stores = (store.name for array in datacenter.arrays for store in array.datastores)
     known = {VRM, ARBITER, GATEWAY, *hosts, *(array.name for array in datacenter.arrays), *stores}

@@ -43,6 +43,37 @@ class HostCrashes:
                 self._crashes[host] -= 1
                 switching.create_task(self._switch(host))
 
+    @asynccontextmanager
+    async def rebooted(self, hosts: Sequence[str]) -> AsyncIterator[None]:
+        """Cut the power of those of ``hosts`` that have any; behind the block they have it again,
+        unless they have crashed meanwhile.
+        """
+        on = [host for host in hosts if self._world.supply.powered[host]]
+        await asyncio.gather(*map(self._cut, on))
+        async with asyncio.TaskGroup() as switching:
+            for host in on:
+                switching.create_task(self._switch(host))
+            yield
+
+    @asynccontextmanager
+    async def lost_with_their_node(self, hosts: Sequence[str]) -> AsyncIterator[None]:
+        """Within the block the processes that hold ``hosts`` are dead, with every host in them."""
+        supply = self._world.supply
+        carried = (spec.name for host in hosts for spec in supply.chassis(host).hosts)
+        async with self.crashed(list(dict.fromkeys(carried))):
+            for host in hosts:
+                supply.crash(host)
+            yield
+
+    async def _cut(self, host: str) -> None:
+        async with self._switches.setdefault(host, asyncio.Lock()):
+            while True:
+                try:
+                    await self._world.supply.off(host)
+                    return
+                except FusionError:  # its process does not hear the button
+                    await self._world.clock.sleep(RETRY_S)
+
     async def _switch(self, host: str) -> None:
         """Bring ``host``'s power to what it should be, however long that takes."""
         supply = self._world.supply

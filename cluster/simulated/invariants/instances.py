@@ -40,7 +40,7 @@ class SingleInstance:
         for seat in scene.moved:
             self._lease_ends_s.pop(seat.name, None)
         for seat in scene.fresh:
-            if seat.answers and self._lease_ends_s.get(seat.name, 0.0) < scene.now_s:
+            if seat.answers and self._lease_ends_s.get(seat.name, 0.0) < seat.steady_s:
                 self._lease_ends_s[seat.name] = _check_leases(scene, seat, report)
         if scene.known is not None and (scene.instances_changed or scene.known_vms_changed):
             _check_owners(scene, scene.known, report)
@@ -78,7 +78,7 @@ def _may_act(scene: Scene, number: int, row: int) -> bool:
     if not scene.has(number, row):
         return False
     holding = scene.holding(number, row)
-    return holding is None or (holding.causes == FREE and holding.leased(scene.now_s))
+    return holding is None or (holding.causes == FREE and holding.leased(scene.steady_s(row)))
 
 
 def _check_owners(scene: Scene, known: Known, report: Report) -> None:
@@ -116,7 +116,8 @@ def _came(scene: Scene, number: int, row: int) -> bool:
 def _check_leases(scene: Scene, seat: Seat, report: Report) -> float:
     """Report what goes on without a lease; return when the first lease of the others ends."""
     ends_s = math.inf
-    ended_s = scene.now_s - ROUNDING_S
+    steady_s = seat.steady_s
+    ended_s = steady_s - ROUNDING_S
     for number, row, holding in scene.holdings(seat):
         if holding.causes is not FREE:
             continue
@@ -126,7 +127,7 @@ def _check_leases(scene: Scene, seat: Seat, report: Report) -> float:
                 vm_id(number),
                 host,
                 text=f"VM {vm_id(number)} goes on, on host {host}, and its lease on "
-                f"{_listed(holding.ended(scene.now_s))} ended at {holding.lease_until_s:.3f} s",
+                f"{_listed(holding.ended(steady_s))} ended at {holding.lease_until_s:.3f} s",
             )
         elif holding.lease_until_s < ends_s:
             ends_s = holding.lease_until_s

@@ -54,6 +54,12 @@ class Seat:
     answers: bool = False  # it lives, and does not hang
     held: Instances = NOTHING  # as of the view; nothing while there is none
 
+    @property
+    def steady_s(self) -> float:
+        """The instant on the clock by which its leases are measured."""
+        assert self.agent is not None
+        return self.agent.clocks.steady_s
+
 
 class Scene:
     """The world as seen from outside, brought up to date by ``look``.
@@ -133,6 +139,10 @@ class Scene:
         """Return what the host of ``row`` holds of VM ``number``, with its leases."""
         agent = self._seat_of[row].agent
         return agent.copies.of(self.names[row], number) if agent is not None else None
+
+    def steady_s(self, row: int) -> float:
+        """Return the instant on the clock by which the host of ``row`` measures its leases."""
+        return self._seat_of[row].steady_s
 
     def holdings(self, seat: Seat) -> Iterator[tuple[int, int, Holding]]:
         """Yield what the hosts of ``seat`` hold of the VMs of its view, by number and row."""
