@@ -23,6 +23,8 @@ from cluster.live.actors import (
     save_datacenter,
 )
 from cluster.live.addresses import AddressBook
+from cluster.live.experiment_book import ExperimentBook
+from cluster.live.exporter import Exporter
 from cluster.live.layout import Chassis, Pinned
 from cluster.live.network import LiveNetwork, LiveServer
 from cluster.live.observers import answers, started
@@ -38,12 +40,13 @@ from cluster.live.stores import LiveStores
 from cluster.live.tls import Tls
 from cluster.live.watch import LaunchWatch
 from cluster.metrics.discovery import Target
+from cluster.metrics.experiments import ExperimentMetrics
 from cluster.network import Plane
 from cluster.observe import folder as observe_folder
 from cluster.observe import programs
 from cluster.observe.folder import DEFAULT_PROMETHEUS_URL
 from cluster.observe.prometheus import ScrapeTls, prometheus_yml
-from cluster.parties import ARBITER, BMC, GATEWAY
+from cluster.parties import ARBITER, BMC, GATEWAY, LAUNCHER
 from fusion.errors import FusionError, InvalidInput, Refused
 from fusion.spec import HostSpec
 
@@ -106,6 +109,7 @@ class Launch:
         observing = asyncio.create_task(self._start_observers())
         supply = await self._serve_power()
         await self._serve_arbiter()
+        self._serve_metrics()
         keeping = [asyncio.create_task(self._keep(actor)) for actor in await self._start_pinned()]
         coming_up = asyncio.create_task(self._come_up(supply, observing, began_s))
         await _first_failure(*keeping, coming_up, asyncio.create_task(self._watch_ray()))
@@ -158,6 +162,7 @@ class Launch:
             pinned.name: f"http://{LOOPBACK}:{pinned.metrics_port}/metrics"
             for pinned in self._layout.pinned
         }
+        metrics_urls[LAUNCHER] = f"http://{self._metrics_address()}/metrics"
         self._record(metrics_urls=metrics_urls, launched_at=time.time())
         settings = [
             (chassis, self._chassis_setting(chassis, self._node_of(number)))
@@ -219,6 +224,14 @@ class Launch:
         network = LiveNetwork(book, tls=self._tls, public_address=here if self._tls else "")
         self._servers.append(await network.serve(ARBITER, answer_pings))
 
+    def _serve_metrics(self) -> None:
+        """Tell of experiments: the launcher is the one that no fault befalls."""
+        book = ExperimentBook(Path(self._state.folder))
+        Exporter(self._metrics_address(), [ExperimentMetrics(self._datacenter.name, book.names)])
+
+    def _metrics_address(self) -> str:
+        return f"{LOOPBACK}:{self._layout.launcher_metrics_port}"
+
     async def _start_pinned(self) -> list[LiveActor]:
         """Start what keeps a store, at once: the VRM waits for arrays, not they for it."""
         datacenter, layout = self._datacenter, self._layout
@@ -240,9 +253,10 @@ class Launch:
     def _neighbours(self) -> tuple[Target, ...]:
         """Return what Prometheus is to scrape beside the VRM and the hosts that it knows."""
         arrays, gateway = self._layout.arrays, self._layout.gateway
-        roles = [("array", array) for array in arrays] + ([(GATEWAY, gateway)] if gateway else [])
-        urls = self._state.metrics_urls
-        return tuple(Target(role, pinned.name, urls[pinned.name]) for role, pinned in roles)
+        roles = [("array", array.name) for array in arrays]
+        roles += [(GATEWAY, gateway.name)] if gateway else []
+        roles.append((LAUNCHER, LAUNCHER))
+        return tuple(Target(role, name, self._state.metrics_urls[name]) for role, name in roles)
 
     async def _start_one(self, pinned: Pinned, actor_class: type, *args: Any) -> LiveActor:
         here = f"{self._nodes[0].address}:{pinned.port}"

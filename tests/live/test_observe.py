@@ -55,7 +55,7 @@ clients:
   - {vms: all, every: 500ms, time_limit: 1s}
 """  # noqa: E501 - as people write it
 
-PROCESSES = {"vrm", "san-1", "gateway", "cna-01", "cna-02", "cna-03"}
+PROCESSES = {"vrm", "san-1", "gateway", "launcher", "cna-01", "cna-02", "cna-03"}
 
 
 @dataclass(frozen=True, slots=True)
