@@ -51,7 +51,8 @@ class Observer:
         self.wanted = frozenset(vm.spec.name for vm in datacenter.vms if vm.start)
         self._clock = clock
         self._vrm = vrm_pb2_grpc.VrmStub(network.channel(VRM))
-        self._gateway = service_pb2_grpc.GatewayStub(network.channel(GATEWAY, Plane.SERVICE))
+        # Without clients there is no gateway.
+        self._gateway = _gateway(network) if datacenter.clients else None
         self._arrays = bool(datacenter.arrays)
         self._classes = tuple(classes)
         self._clients_of: dict[str, Ints] = {
@@ -70,7 +71,7 @@ class Observer:
         """Count instants and records from now on; of requests the first look sees those of the time
         before it that other looks see, which count for nothing else.
         """
-        if self.clients:
+        if self._gateway is not None:
             request = service_pb2.ReadAttemptsRequest(after=END)
             reply = await self._gateway.ReadAttempts(request, timeout=ONCE_S)
             self._position = reply.position
@@ -124,7 +125,7 @@ class Observer:
         return await self._try(self._vrm.ListDatastores(request, timeout=self._limit_s))
 
     async def _attempts(self) -> service_pb2.ReadAttemptsReply | None:
-        if not self.clients:
+        if self._gateway is None:
             return None
         request = service_pb2.ReadAttemptsRequest(after=self._position)
         return await self._try(self._gateway.ReadAttempts(request, timeout=self._limit_s))
@@ -148,7 +149,7 @@ class Observer:
 
     async def read_back(self) -> list[service_pb2.ReadClientsReply.Client]:
         """Have all ledgers compared with what clients were told. Raises ``AioRpcError``."""
-        if not self.clients:
+        if self._gateway is None:
             return []
         request = service_pb2.ReadClientsRequest(verify=True)
         return list((await self._gateway.ReadClients(request, timeout=ONCE_S)).clients)
@@ -168,3 +169,7 @@ class Observer:
             return await call
         except grpc.aio.AioRpcError:
             return None
+
+
+def _gateway(network: Network) -> service_pb2_grpc.GatewayStub:
+    return service_pb2_grpc.GatewayStub(network.channel(GATEWAY, Plane.SERVICE))

@@ -41,7 +41,7 @@ class LiveInjector:
         self._book = FaultBook.of(run)
         self._owner: Process | None = None if ownerless else myself("fusion chaos")
         whereabouts = Whereabouts(run.file, LiveClock(run.launched_at, speed=1.0))
-        crashes, hangs = RoleCrashes(whereabouts), Hangs(whereabouts)
+        crashes, hangs = RoleCrashes(whereabouts, self._book), Hangs(whereabouts)
         links, guests = LinkFaults(whereabouts, self._book), GuestFaults(whereabouts, self._book)
         self._strikes: dict[FaultKind, Strike] = {
             FaultKind.HOST_CRASH: HostCrashes(whereabouts, network),
