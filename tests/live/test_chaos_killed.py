@@ -85,7 +85,7 @@ def runner(folder: Path, kind: str, home: Path) -> Iterator[subprocess.Popen[byt
 
 
 def goes_on(process: subprocess.Popen[bytes]) -> bool:
-    assert process.poll() is None, f"the runner ended too early: {process.args}"
+    assert process.poll() is None, f"the runner ended too early, by {process.returncode}"
     return True
 
 
