@@ -16,8 +16,9 @@ from fusion.errors import NotFound
 from fusion.experiment.evidence import Evidence, Finding, Judgement
 from fusion.experiment.figures import FIGURES
 from fusion.experiment.selection import Parties, candidates, size_of, struck_by
-from fusion.experiment.spec import PlannedFault
+from fusion.experiment.spec import Hypothesis, PlannedFault
 from fusion.experiment.statistics import Difference, Distribution
+from fusion.experiment.words import Key, seconds, told
 from fusion.units import format_duration
 
 COLOURS = {
@@ -46,15 +47,17 @@ def lines_of(evidence: Evidence) -> Iterator[str]:
         seen = "" if fault.observed else ", not seen to change anything"
         unhealed = f"; could not be undone: {fault.unhealed}" if fault.unhealed else ""
         yield (
-            f"  {fault.name}: {fault.kind} of {names(fault.targets)} from {fault.began_s:.1f} s to "
-            f"{fault.ended_s:.1f} s{seen}{unhealed}"
+            f"  {fault.name}: {fault.kind} of {names(fault.targets)} from "
+            f"{seconds(fault.began_s)} to {seconds(fault.ended_s)}{seen}{unhealed}"
         )
     yield f"repeat: {evidence.command}"
 
 
 def _finding(finding: Finding) -> str:
-    beside = f" (without faults {finding.control:.4g})" if finding.control is not None else ""
-    return f"{judged(finding.judgement)}: {finding.sentence}{beside}"
+    condition = finding.of.condition if isinstance(finding.of, Hypothesis) else finding.of
+    without = Key.of(condition).shown(finding.control)
+    beside = f" Without faults: {without}." if finding.control is not None else ""
+    return f"{judged(finding.judgement)}: {told(finding)}{beside}"
 
 
 def plan_lines(loaded: Loaded) -> Iterator[str]:

@@ -138,8 +138,9 @@ EXIT_CODES = {
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was found of one hypothesis or expectation, in a sentence; ``value`` is the one that
-    decided, ``control`` that of the run without faults, each ``None`` where there is none.
+    """What was found of one hypothesis or expectation, in a ``sentence`` whose subject that is;
+    ``value`` is the one that decided, ``control`` that of the run without faults, each ``None``
+    where there is none.
     """
 
     of: Hypothesis | Condition

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cluster.chaos.report.elements import Markup, element
-from cluster.chaos.report.words import counted
 from fusion.experiment.evidence import BlastRadius
+from fusion.experiment.words import counted
 
 _MOST = 60  # of each kind
 

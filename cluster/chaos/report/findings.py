@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from cluster.chaos.report.elements import Markup, element
 from cluster.chaos.report.moments import alarmed_after_s, recovered_after_s
-from cluster.chaos.report.words import JUDGEMENTS, MOMENTS, NOTHING, Key, bound, counted, seconds
 from fusion.experiment.evidence import Evidence, Finding, Judgement
 from fusion.experiment.spec import Hypothesis
+from fusion.experiment.words import JUDGEMENTS, MOMENTS, NOTHING, Key, bound, counted, seconds
 
 _MOST_WARNINGS = 6  # the others are folded
 
@@ -141,8 +141,7 @@ def _finding(finding: Finding) -> Markup:
     condition = finding.of.condition if isinstance(finding.of, Hypothesis) else finding.of
     key = Key.of(condition)
     name = finding.of.name if isinstance(finding.of, Hypothesis) else key.title
-    tolerance_s = finding.of.tolerance_s if isinstance(finding.of, Hypothesis) else 0.0
-    when = MOMENTS[finding.of.when] if isinstance(finding.of, Hypothesis) else "in the whole run"
+    note = _asked(finding.of) if isinstance(finding.of, Hypothesis) else key.meaning
     facts = (
         ("measured", key.shown(finding.value)),
         ("bound", bound(condition)),
@@ -155,12 +154,7 @@ def _finding(finding: Finding) -> Markup:
             "div",
             element("h3", name, element("small", "hypothesis" if is_hypothesis else "expectation")),
             element("p", finding.sentence),
-            element(
-                "p",
-                f"{key.title}, {when}",
-                f", or not for longer than {seconds(tolerance_s)}" if tolerance_s else None,
-                class_="note",
-            ),
+            element("p", f"{note[:1].upper()}{note[1:]}", class_="note"),
         ),
         element(
             "dl",
@@ -171,6 +165,12 @@ def _finding(finding: Finding) -> Markup:
         ),
         class_=str(finding.judgement),
     )
+
+
+def _asked(hypothesis: Hypothesis) -> str:
+    tolerance_s = hypothesis.tolerance_s
+    tolerated = f", or not for longer than {seconds(tolerance_s)}" if tolerance_s else ""
+    return f"{Key.of(hypothesis.condition).phrase}, {MOMENTS[hypothesis.when]}{tolerated}"
 
 
 def _badge(judgement: Judgement) -> Markup:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from cluster.chaos.report.elements import Child, Markup, element
 from cluster.chaos.report.phases import lasting_s
-from cluster.chaos.report.words import NOTHING, Key, counted, seconds, share
 from fusion.experiment.evidence import Evidence, Run
+from fusion.experiment.words import NOTHING, Key, counted, seconds, share
 
 #: Longer tables go on in the JSON file; those longer than a screen are folded.
 MOST_ROWS = 400
