@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from cluster.chaos.blast import planned_radius
+from cluster.chaos.blast import may_be_carried, planned_radius
 from cluster.chaos.faults import planned_for
 from cluster.chaos.file import Loaded
 from cluster.chaos.runner import Glance
@@ -15,10 +15,10 @@ from cluster.cli import output
 from fusion.errors import NotFound
 from fusion.experiment.evidence import Evidence, Finding, Judgement
 from fusion.experiment.figures import FIGURES
-from fusion.experiment.selection import Parties, candidates, size_of, struck_by
+from fusion.experiment.selection import Parties, Role, candidates, size_of, struck_by
 from fusion.experiment.spec import Hypothesis, PlannedFault
 from fusion.experiment.statistics import Difference, Distribution
-from fusion.experiment.words import Key, seconds, told
+from fusion.experiment.words import Key, counted, seconds, told
 from fusion.units import format_duration
 
 COLOURS = {
@@ -75,8 +75,23 @@ def plan_lines(loaded: Loaded) -> Iterator[str]:
         )
     for order in experiment.orders:
         yield f"  at {format_duration(order.at_s)}: {order.action} VMs"
-    yield f"blast radius: {names(planned_radius(loaded))}"
+    yield "blast radius:"
+    yield from (f"  {line}" for line in _radius_lines(loaded))
     yield "nothing was started or changed"
+
+
+def _radius_lines(loaded: Loaded) -> Iterator[str]:
+    parties, planned = Parties.of(loaded.datacenter), set(planned_radius(loaded))
+    for role in Role:
+        if found := [name for name in parties.names[role] if name in planned]:
+            alone = len(found) == 1 and found[0] == role
+            yield role if alone else f"{_counted(len(found), role)}: {names(found)}"
+    if carried := may_be_carried(loaded):
+        yield f"and what runs on those hosts by then, of {_counted(len(carried), Role.VM)}"
+
+
+def _counted(number: int, role: Role) -> str:
+    return counted(number, "VM" if role is Role.VM else role)
 
 
 def plan_rows(loaded: Loaded) -> list[dict[str, Any]]:

@@ -38,7 +38,7 @@ class Span:
 @dataclass(frozen=True, slots=True)
 class Struck:
     """A fault as it happened. ``observed``: something was seen to change by it; ``unhealed`` is
-    why it could not be undone, empty where it was.
+    why it could not be undone, empty where it was; ``vms`` were on its targets as it began.
     """
 
     name: str
@@ -49,6 +49,7 @@ class Struck:
     ended_s: float
     observed: bool
     unhealed: str = ""
+    vms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,10 +162,13 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class BlastRadius:
-    """Entities that faults may strike by the plan, and those that were seen to suffer."""
+    """Entities that faults may strike by the plan, those that were seen to suffer, and the VMs
+    that were on hosts as faults struck those.
+    """
 
     planned: tuple[str, ...]
     actual: tuple[str, ...]
+    carried: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
