@@ -61,7 +61,7 @@ class Observer:
         self._look_s, self._limit_s = look_s, LOOK_SHARE * look_s
         self._looked = False
         self.vrm_zero_s = self.gateway_zero_s = 0.0  # when the run began, by their clocks
-        self._zero_s = 0.0
+        self.zero_s = 0.0
         self._position = 0
         self._last_event = self._last_failover = self._last_migration = 0
 
@@ -79,7 +79,7 @@ class Observer:
             request = service_pb2.ReadAttemptsRequest(after=END)
             reply = await self._gateway.ReadAttempts(request, timeout=ONCE_S)
             self.gateway_zero_s = reply.now_s
-        self._zero_s = self._clock.now()
+        self.zero_s = self._clock.now()
         status = await self._vrm.GetStatus(vrm_pb2.GetStatusRequest(), timeout=ONCE_S)
         self.vrm_zero_s = status.now_s
         self._last_failover = max((each.number for each in await self.failovers()), default=0)
@@ -90,7 +90,7 @@ class Observer:
             self._last_event = event.number
 
     def now_s(self) -> float:
-        return self._clock.now() - self._zero_s
+        return self._clock.now() - self.zero_s
 
     async def look(self) -> Look:
         """Return all gauges now; of who does not answer in time they are missing."""

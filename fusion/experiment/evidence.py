@@ -104,8 +104,21 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
+class Alerted:
+    """An alert of a Prometheus that watched; ``firing_s`` is None where it did not fire."""
+
+    name: str
+    severity: str
+    of: str
+    active_s: float
+    firing_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
-    """One run: the control, or the one with the faults. Instants count from its first look."""
+    """One run: the control, or the one with the faults. Instants count from ``began_s``, that of
+    its first look by the clock of the world. ``alerts`` is None where no Prometheus watched.
+    """
 
     looks: tuple[Look, ...]
     outcomes: dict[str, float]  # by figure, or figure@pattern
@@ -117,6 +130,8 @@ class Run:
     events: tuple[Told, ...] = ()
     violations: tuple[str, ...] = ()
     aborted: str = ""  # why it was ended early
+    began_s: float = 0.0
+    alerts: tuple[Alerted, ...] | None = None
 
 
 class Judgement(StrEnum):

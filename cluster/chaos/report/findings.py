@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from cluster.chaos.report.elements import Markup, element
-from cluster.chaos.report.moments import alarmed_after_s, recovered_after_s
+from cluster.chaos.report.moments import (
+    alarmed_after_s,
+    alerted_after_s,
+    first_alert,
+    recovered_after_s,
+)
 from fusion.experiment.evidence import Evidence, Finding, Judgement
 from fusion.experiment.spec import Hypothesis
 from fusion.experiment.words import JUDGEMENTS, MOMENTS, NOTHING, Key, bound, counted, seconds
@@ -88,8 +93,12 @@ def measures(evidence: Evidence) -> Markup:
             known = figure in control.outcomes
             without = f"{key.shown(control.outcomes[figure])} without faults" if known else ""
             asked.append((name, key.shown(run.outcomes[figure]), without))
+    alert = first_alert(run)
+    fired = f"until {alert.name} of {alert.of} fired" if alert else ""
+    unwatched = "; no Prometheus watched" if run.alerts is None else ""
     moments = (
-        ("Time to alarm", alarmed_after_s(run), "until the platform's first error"),
+        ("Time to alarm", alarmed_after_s(run), f"until the platform's first error{unwatched}"),
+        ("Time to alert", alerted_after_s(run), fired),
         ("All running again", recovered_after_s(run), "after the first fault"),
     )
     measured = [
