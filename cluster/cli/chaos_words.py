@@ -18,7 +18,7 @@ from fusion.experiment.figures import FIGURES
 from fusion.experiment.selection import Parties, Role, candidates, size_of, struck_by
 from fusion.experiment.spec import Hypothesis, PlannedFault
 from fusion.experiment.statistics import Difference, Distribution
-from fusion.experiment.words import Key, counted, seconds, told
+from fusion.experiment.words import Key, claim, counted, seconds, told
 from fusion.units import format_duration
 
 COLOURS = {
@@ -27,6 +27,8 @@ COLOURS = {
     Judgement.INCONCLUSIVE: "33",
     Judgement.ABORTED: "1;33",
 }
+
+_WIDEST = max(map(len, Judgement))
 
 #: Of the names of those that a fault may strike.
 MOST_NAMES = 8
@@ -41,7 +43,8 @@ def lines_of(evidence: Evidence) -> Iterator[str]:
     verdict = evidence.verdict
     yield evidence.experiment.question
     yield f"{judged(verdict.judgement)}: {verdict.why}"
-    yield from (f"  {_finding(finding)}" for finding in verdict.findings)
+    for finding in verdict.findings:
+        yield from _finding(finding)
     yield from (f"  violation of {violation}" for violation in evidence.run.violations)
     for fault in evidence.run.faults:
         seen = "" if fault.observed else ", not seen to change anything"
@@ -53,11 +56,15 @@ def lines_of(evidence: Evidence) -> Iterator[str]:
     yield f"repeat: {evidence.command}"
 
 
-def _finding(finding: Finding) -> str:
-    condition = finding.of.condition if isinstance(finding.of, Hypothesis) else finding.of
+def _finding(finding: Finding) -> Iterator[str]:
+    """Yield what was found, and of a hypothesis below it what that claims."""
+    of, padding = finding.of, " " * (_WIDEST - len(finding.judgement))
+    condition = of.condition if isinstance(of, Hypothesis) else of
     without = Key.of(condition).shown(finding.control)
     beside = f" Without faults: {without}." if finding.control is not None else ""
-    return f"{judged(finding.judgement)}: {told(finding)}{beside}"
+    yield f"  {judged(finding.judgement)}{padding}  {told(finding)}{beside}"
+    if isinstance(of, Hypothesis):
+        yield output.painted(f"  {' ' * _WIDEST}  {claim(of)}", "2", sys.stdout)
 
 
 def plan_lines(loaded: Loaded) -> Iterator[str]:

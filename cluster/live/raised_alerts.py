@@ -17,7 +17,7 @@ _ANSWER_S = 10.0
 _MOST_POINTS = 5_000  # of a series; Prometheus refuses more than 11,000
 
 #: Labels that say what an alert is about, the narrowest first.
-_ABOUT = ("vm_name", "host", "datastore", "process", "datacenter")
+_ABOUT = ("experiment", "vm_name", "host", "datastore", "process", "datacenter")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from fusion.experiment.evidence import Finding, Judgement, Look, Run, Struck, Verdict
 from fusion.experiment.spec import Comparison, Condition, Experiment, Hypothesis, When
-from fusion.experiment.words import Key, seconds, told
+from fusion.experiment.words import Key, explained, seconds
 
 #: The modes that say something about the time before the first fault, and about the end.
 AT_START = (When.START, When.EDGE, When.CONTINUOUS)
@@ -209,7 +209,7 @@ def _overall(
             return judgement, doubt
         if decided:
             more = f" ({len(decided) - 1} more did not hold.)" if len(decided) > 1 else ""
-            return judgement, told(decided[0]) + (more if judgement is FAIL else "")
+            return judgement, explained(decided[0]) + (more if judgement is FAIL else "")
     held = len(findings)
     return PASS, f"All {held} hypotheses and expectations held." if held else "Nothing was asked."
 

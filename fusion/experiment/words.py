@@ -103,14 +103,27 @@ def said(condition: Condition) -> str:
     return f"{Key.of(condition).phrase} {bound(condition)}"
 
 
+def claim(hypothesis: Hypothesis) -> str:
+    """Return what is held to be so: ``VMs running ≥ 90 %, all the time``."""
+    tolerance_s = hypothesis.tolerance_s
+    tolerated = f", or not for longer than {seconds(tolerance_s)}" if tolerance_s else ""
+    return f"{said(hypothesis.condition)}, {MOMENTS[hypothesis.when]}{tolerated}"
+
+
 def told(finding: Finding) -> str:
-    """Return what was found, in a sentence that can stand alone."""
+    """Return what was found, with its subject: a hypothesis's name, or an expectation."""
     predicate = f"{finding.sentence[:1].lower()}{finding.sentence[1:]}"
     if isinstance(finding.of, Hypothesis):
-        what = f"{said(finding.of.condition)}, {MOMENTS[finding.of.when]}"
-        return f'"{finding.of.name}" ({what}) {predicate}'
+        return f'"{finding.of.name}" {predicate}'
     subject = said(finding.of)
     return f"{subject[:1].upper()}{subject[1:]} {predicate}"
+
+
+def explained(finding: Finding) -> str:
+    """Return what was found, in a sentence that can stand alone."""
+    if isinstance(finding.of, Hypothesis):
+        return f"{told(finding).removesuffix('.')} ({claim(finding.of)})."
+    return told(finding)
 
 
 def bound(condition: Condition) -> str:

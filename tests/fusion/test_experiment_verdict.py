@@ -84,8 +84,8 @@ def test_what_did_not_hold_is_told_in_words() -> None:
     asked = experiment(hypothesis(When.END, 1.0), expectations=(QUICK,))
     verdict = judge(asked, CONTROL, broken)
     assert verdict.why == (
-        '"all run" (VMs running ≥ 100 %, after all has healed) did not hold from 8s on for 2s: '
-        "it came to 50 %. (1 more did not hold.)"
+        '"all run" did not hold from 8s on for 2s: it came to 50 % (VMs running ≥ 100 %, '
+        "after all has healed, or not for longer than 1s). (1 more did not hold.)"
     )
     assert [each.sentence for each in verdict.findings] == [
         "Did not hold from 8s on for 2s: it came to 50 %.",

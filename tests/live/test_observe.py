@@ -160,7 +160,7 @@ def test_reports_are_told_when_alarms_were_raised(story: Story) -> None:
     assert down.firing_at is not None
     assert story.began_s < down.active_at < down.firing_at < time.time()
     assert down.severity == "critical"
-    assert found["FusionExperimentRunning", "watched"].firing_at is not None
+    assert found["FusionExperimentRunning", "told-of"].firing_at is not None
 
 
 def test_every_rule_is_evaluated_without_an_error(story: Story) -> None:

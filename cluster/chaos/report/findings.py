@@ -11,7 +11,7 @@ from cluster.chaos.report.moments import (
 )
 from fusion.experiment.evidence import Evidence, Finding, Judgement
 from fusion.experiment.spec import Hypothesis
-from fusion.experiment.words import JUDGEMENTS, MOMENTS, NOTHING, Key, bound, counted, seconds
+from fusion.experiment.words import JUDGEMENTS, NOTHING, Key, bound, claim, counted, seconds
 
 _MOST_WARNINGS = 6  # the others are folded
 
@@ -150,7 +150,7 @@ def _finding(finding: Finding) -> Markup:
     condition = finding.of.condition if isinstance(finding.of, Hypothesis) else finding.of
     key = Key.of(condition)
     name = finding.of.name if isinstance(finding.of, Hypothesis) else key.title
-    note = _asked(finding.of) if isinstance(finding.of, Hypothesis) else key.meaning
+    note = claim(finding.of) if isinstance(finding.of, Hypothesis) else key.meaning
     facts = (
         ("measured", key.shown(finding.value)),
         ("bound", bound(condition)),
@@ -174,12 +174,6 @@ def _finding(finding: Finding) -> Markup:
         ),
         class_=str(finding.judgement),
     )
-
-
-def _asked(hypothesis: Hypothesis) -> str:
-    tolerance_s = hypothesis.tolerance_s
-    tolerated = f", or not for longer than {seconds(tolerance_s)}" if tolerance_s else ""
-    return f"{Key.of(hypothesis.condition).phrase}, {MOMENTS[hypothesis.when]}{tolerated}"
 
 
 def _badge(judgement: Judgement) -> Markup:
