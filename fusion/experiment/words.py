@@ -105,9 +105,14 @@ def said(condition: Condition) -> str:
 
 def claim(hypothesis: Hypothesis) -> str:
     """Return what is held to be so: ``VMs running ≥ 90 %, all the time``."""
+    return f"{said(hypothesis.condition)}, {moment(hypothesis)}"
+
+
+def moment(hypothesis: Hypothesis) -> str:
+    """Return when it is held to be so: ``all the time, or not for longer than 20s``."""
     tolerance_s = hypothesis.tolerance_s
     tolerated = f", or not for longer than {seconds(tolerance_s)}" if tolerance_s else ""
-    return f"{said(hypothesis.condition)}, {MOMENTS[hypothesis.when]}{tolerated}"
+    return f"{MOMENTS[hypothesis.when]}{tolerated}"
 
 
 def told(finding: Finding) -> str:

@@ -11,7 +11,7 @@ from cluster.chaos.report.moments import (
 )
 from fusion.experiment.evidence import Evidence, Finding, Judgement
 from fusion.experiment.spec import Hypothesis
-from fusion.experiment.words import JUDGEMENTS, NOTHING, Key, bound, claim, counted, seconds
+from fusion.experiment.words import JUDGEMENTS, NOTHING, Key, bound, counted, moment, seconds
 
 _MOST_WARNINGS = 6  # the others are folded
 
@@ -150,7 +150,8 @@ def _finding(finding: Finding) -> Markup:
     condition = finding.of.condition if isinstance(finding.of, Hypothesis) else finding.of
     key = Key.of(condition)
     name = finding.of.name if isinstance(finding.of, Hypothesis) else key.title
-    note = claim(finding.of) if isinstance(finding.of, Hypothesis) else key.meaning
+    of = finding.of
+    note = f"{key.phrase}, {moment(of)}" if isinstance(of, Hypothesis) else key.meaning
     facts = (
         ("measured", key.shown(finding.value)),
         ("bound", bound(condition)),
