@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,6 @@ from urllib.parse import urlencode
 from fusion.errors import FusionError
 
 _ANSWER_S = 10.0
-_MOST_POINTS = 5_000  # of a series; Prometheus refuses more than 11,000
 
 #: Labels that say what an alert is about, the narrowest first.
 _ABOUT = ("experiment", "vm_name", "host", "datastore", "process", "datacenter")
@@ -22,7 +22,9 @@ _ABOUT = ("experiment", "vm_name", "host", "datastore", "process", "datacenter")
 
 @dataclass(frozen=True, slots=True)
 class Raised:
-    """An alert: since when it was active, and when it fired (None: not yet), as Unix times."""
+    """An alert: since when it was active (Prometheus tells whole seconds), and when it fired
+    (None: not yet), as Unix times.
+    """
 
     name: str
     severity: str
@@ -36,14 +38,12 @@ async def raised_alerts(url: str, datacenter: str, from_at: float, to_at: float)
 
     Raises ``FusionError`` where the Prometheus at ``url`` does not say.
     """
-    step_s = max(1.0, (to_at - from_at) / _MOST_POINTS)
-    over = {"start": from_at, "end": to_at, "step": step_s}
-    of = f'datacenter="{datacenter}"'
+    of, window = f'datacenter="{datacenter}"', f"[{math.ceil(to_at - from_at)}s]"
     queries = f"ALERTS_FOR_STATE{{{of}}}", f'ALERTS{{{of},alertstate="firing"}}'
-    words = [urlencode({"query": query, **over}) for query in queries]
+    words = [urlencode({"query": query + window, "time": to_at}) for query in queries]
     try:
         active, firing = [
-            await asyncio.to_thread(_result, f"{url}/api/v1/query_range?{each}") for each in words
+            await asyncio.to_thread(_result, f"{url}/api/v1/query?{each}") for each in words
         ]
     except (OSError, HTTPException, ValueError, KeyError) as failure:
         raise FusionError(f"Prometheus at {url} does not tell of alerts: {failure}") from failure
