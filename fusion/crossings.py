@@ -73,6 +73,7 @@ class Crossings(Domains):
             used_mhz_s=float(self._vms.used_mhz_s[row]),
             ready_s=float(self._vms.ready_s[row]),
             added_load=float(self._vms.added_load[row]),
+            hog_bytes_s=float(self._vms.hog_bytes_s[row]),
         )
 
     # At the destination
@@ -109,6 +110,7 @@ class Crossings(Domains):
         row = self._occupy(host_row, number, spec, seed)
         self._vms.carry_on(row, passage.used_mhz_s, passage.ready_s)
         self._vms.added_load[row] = passage.added_load
+        self._vms.hog_bytes_s[row] = passage.hog_bytes_s
         self._begin_boot(row)
         return self._enter(row, VmState.RUNNING, Guest.WORKING, math.inf)
 
@@ -133,7 +135,21 @@ class Crossings(Domains):
             return 0.0
         self._processors.settle(self.now_s)
         demand_mhz, idle_share = float(vms.demand_mhz[row]), float(vms.idle_share[row])
-        busy, most = demand_mhz / float(vms.vcpus[row] * vms.vcpu_mhz[row]), 1.0
-        if demand_mhz > 0:
-            most = float(vms.used_mhz[row]) / demand_mhz
-        return (idle_share + (1.0 - idle_share) * busy) * min(most, 1.0 - float(vms.throttle[row]))
+        busy = demand_mhz / float(vms.vcpus[row] * vms.vcpu_mhz[row])
+        return (idle_share + (1.0 - idle_share) * busy) * self._slowed(row)
+
+    def hogged_bytes_s(self, host: str, number: int) -> float:
+        """Return how much a guest that hogs memory writes a second now beside that: less, as it
+        runs slower; 0 while it does not work.
+        """
+        row, vms = self._vm(host, number), self._vms
+        if vms.guest[row] != Guest.WORKING or not vms.hog_bytes_s[row]:
+            return 0.0
+        self._processors.settle(self.now_s)
+        return float(vms.hog_bytes_s[row]) * self._slowed(row)
+
+    def _slowed(self, row: int) -> float:
+        """Return the share of its speed at which a guest runs that gets what it gets."""
+        demand_mhz = float(self._vms.demand_mhz[row])
+        most = float(self._vms.used_mhz[row]) / demand_mhz if demand_mhz > 0 else 1.0
+        return min(most, 1.0 - float(self._vms.throttle[row]))

@@ -178,7 +178,8 @@ class Domains:
     def _halt(self, row: int) -> VmState:
         """Stop a VM: its row stays, without memory, processors or workload."""
         self._bank.remove(int(self._vms.workload[row]))
-        self._vms.workload[row], self._vms.added_load[row] = -1, 0.0
+        self._vms.workload[row] = -1
+        self._vms.added_load[row] = self._vms.hog_bytes_s[row] = 0.0
         self._suspended.pop((int(self._vms.host_row[row]), int(self._vms.number[row])), None)
         return self._enter(row, VmState.STOPPED, Guest.IDLE, math.inf)
 

@@ -75,6 +75,18 @@ class Fleet(Crossings):
         self._vms.added_load[row] = percent / 100.0
         self._processors.disturb(self._host(host))
 
+    def hog_memory(self, host: str, number: int, rate_bytes_s: float) -> None:
+        """Have a VM's guest write so much memory on top of what it does anyway; 0 ends that.
+
+        It lasts as ``add_load`` does; see ``hogged_bytes_s``.
+        """
+        row = self._vm(host, number)
+        if not 0 <= rate_bytes_s < math.inf:
+            raise InvalidInput(
+                f"VM {vm_id(number)}: {rate_bytes_s:g} bytes a second to hog; give 0 or more"
+            )
+        self._vms.hog_bytes_s[row] = rate_bytes_s
+
     # Orders
 
     def start(self, host: str, number: int, spec: VmSpec, seed: int) -> VmState:

@@ -14,3 +14,4 @@ class Passage:
     used_mhz_s: float  # since it was started
     ready_s: float  # vCPU-seconds that it waited for a core since it was started
     added_load: float  # share of vCPUs × MHz that is wanted on top of the workload
+    hog_bytes_s: float = 0.0  # of memory that it writes beside its rates

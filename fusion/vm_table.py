@@ -18,6 +18,7 @@ COLUMNS: dict[str, type[np.generic]] = {
     "boot": np.int64,
     "workload": np.int64,
     "added_load": np.float64,
+    "hog_bytes_s": np.float64,
     "idle_share": np.float64,
     "throttle": np.float64,
     "vcpus": np.int64,
@@ -49,6 +50,7 @@ class VmTable:
     boot: Ints  # which of the fleet's boots its guest lives by: its memory is of that one
     workload: Ints  # slot in the bank, -1 where the VM is stopped
     added_load: Floats  # share of vCPUs × MHz that is wanted on top of the workload
+    hog_bytes_s: Floats  # of memory that it writes beside its rates
     idle_share: Floats  # of its rates of writing memory at which an idle guest writes
     throttle: Floats  # share of what it could use of its processors that it is kept from
     vcpus: Ints
@@ -109,7 +111,7 @@ class VmTable:
         self.vcpus[row], self.vcpu_mhz[row] = spec.vcpus, spec.vcpu_mhz
         self.memory_bytes[row] = spec.memory_bytes
         self.boot_s[row], self.shutdown_s[row] = spec.boot_s, spec.shutdown_s
-        self.added_load[row] = self.throttle[row] = 0.0
+        self.added_load[row] = self.hog_bytes_s[row] = self.throttle[row] = 0.0
         self.idle_share[row] = spec.memory.idle_share
         self._without_figures.append(row)
         self.set_cpu(row, spec.cpu)

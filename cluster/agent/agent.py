@@ -191,6 +191,11 @@ class Agent:
         with self._chassis.change() as fleet:
             fleet.add_load(host, vm, percent)
 
+    def hog_memory(self, host: str, vm: int, rate_bytes_s: float) -> None:
+        """Let the guest of VM number ``vm`` write so much more, until 0. Raises ``NotFound``."""
+        with self._chassis.change() as fleet:
+            fleet.hog_memory(host, vm, rate_bytes_s)
+
     async def run(self, serving: Callable[[], None]) -> None:
         """Serve until cancelled; an exception in a loop is a crash."""
         server = await self._network.serve(self._endpoint.name, self._register_services)

@@ -146,6 +146,10 @@ class Chassis:
         """Return at which share of its full rates a guest writes its memory; see ``Fleet``."""
         return self._fleet.write_pace(host, number)
 
+    def hogged_bytes_s(self, host: str, number: int) -> float:
+        """Return how much memory a guest writes a second beside that; see ``Fleet``."""
+        return self._fleet.hogged_bytes_s(host, number)
+
     def snapshot(self) -> Snapshot:
         """Return what to tell the VRM, and later to ``forget_stopped``."""
         if self._stale:

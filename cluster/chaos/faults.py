@@ -16,7 +16,7 @@ from fusion.experiment.selection import ENDS, Parties, passes_by_itself, select,
 from fusion.experiment.spec import Experiment, PlannedFault, Selector
 from fusion.faults.drawing import draw
 from fusion.faults.plan import random_plan
-from fusion.faults.schedule import Cut, Fault, Impaired
+from fusion.faults.schedule import Fault, OfLinks
 from fusion.seeds import generator
 from fusion.spec import Datacenter
 
@@ -35,7 +35,7 @@ def planned_for(experiment: Experiment, datacenter: Datacenter) -> tuple[Planned
 
 def _planned(fault: Fault, number: int) -> PlannedFault:
     parameters, peers = fault.parameters, None
-    if isinstance(parameters, Cut | Impaired):
+    if isinstance(parameters, OfLinks):
         peers = Selector(names=parameters.peers)
         parameters = replace(parameters, peers=())
     return PlannedFault(
@@ -87,7 +87,7 @@ class Faults:
             fault = self._aimed(planned, host_of)
             episode.targets = fault.targets
             episode.vms = tuple(vm for vm, host in host_of.items() if host in fault.targets)
-            if isinstance(fault.parameters, Cut | Impaired):
+            if isinstance(fault.parameters, OfLinks):
                 episode.peers = fault.parameters.peers
             episode.handle = await self._injector.inject(fault)
             await self._examine(episode)
@@ -170,7 +170,7 @@ class Faults:
         barred = self._barred(planned)
         targets = select(planned.targets, roles, self._parties, host_of, rng, barred=barred)
         parameters = planned.parameters
-        if isinstance(parameters, Cut | Impaired):
+        if isinstance(parameters, OfLinks):
             parameters = replace(parameters, peers=self._peers(planned, targets, host_of, rng))
         return Fault(planned.kind, planned.at_s, planned.lasts_s, targets, parameters)
 

@@ -11,7 +11,18 @@ import numpy as np
 from cluster.chaos.file.contradictions import contradicting, overlap
 from fusion.experiment.selection import Parties, Role, passes_by_itself, struck_by
 from fusion.experiment.spec import PlannedFault, Selector
-from fusion.faults.schedule import Cut, FaultKind, Impaired, Load, Parameters
+from fusion.faults.schedule import (
+    Cut,
+    FaultKind,
+    Filled,
+    Flap,
+    Impaired,
+    Load,
+    MemoryHog,
+    Narrow,
+    OfLinks,
+    Parameters,
+)
 from fusion.seeds import generator
 from fusion.spec import Datacenter
 
@@ -35,6 +46,10 @@ _PARAMETERS: dict[FaultKind, tuple[Parameters, dict[str, Any]]] = {
         {"loss": "20%", "duplication": "10%"},
     ),
     FaultKind.LOAD_BURST: (Load(percent=60.0), {"percent": 60}),
+    FaultKind.BANDWIDTH: (Narrow(peers=(), bandwidth_bps=1e6), {"bandwidth": "1Mbit/s"}),
+    FaultKind.FLAPPING: (Flap(peers=(), down_s=2.0, up_s=4.0), {"down": "2s", "up": "4s"}),
+    FaultKind.FULL_DATASTORE: (Filled(), {}),
+    FaultKind.GUEST_MEMORY_HOG: (MemoryHog(rate_bytes_s=1e9), {"rate": "1GB/s"}),
 }
 
 #: What is drawn, each as likely.
@@ -45,6 +60,7 @@ KINDS = (
     FaultKind.ARRAY_CRASH,
     FaultKind.GUEST_CRASH,
     *_PARAMETERS,
+    FaultKind.ARRAY_HANG,
 )
 
 
@@ -108,7 +124,7 @@ def _one(
     kind = kinds[int(rng.integers(len(kinds)))]
     lasts_s = float(np.clip(rng.lognormal(np.log(MEDIAN_S), SIGMA), LEAST_S, MOST_S))
     parameters = _PARAMETERS.get(kind, (None, {}))[0]
-    of_links = isinstance(parameters, Cut | Impaired)
+    of_links = isinstance(parameters, OfLinks)
     struck = parties.names[Role.HOST] if of_links else parties.all_of(struck_by(kind))
     target = struck[int(rng.integers(len(struck)))]
     peers = [name for name in parties.all_of((Role.HOST, Role.ARRAY, Role.VRM)) if name != target]

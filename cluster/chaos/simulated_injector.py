@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from cluster.chaos.injector import Health
 from cluster.simulated.chaos import Chaos
+from cluster.simulated.process import Process
 from cluster.simulated.world import SimulatedWorld
 from fusion.errors import FusionError
 from fusion.experiment.selection import Role, struck_by
@@ -71,15 +72,30 @@ class SimulatedInjector:
             case FaultKind.HOST_CRASH:
                 return world.supply.process(target) is None
             case FaultKind.HOST_HANG:
-                process = world.supply.process(target)
-                return process is not None and process.party.frozen
+                return _hangs(world.supply.process(target))
             case FaultKind.VRM_CRASH:
                 return world.vrm_process is None or not world.vrm_process.alive
             case FaultKind.VRM_HANG:
-                return world.vrm_process is not None and world.vrm_process.party.frozen
+                return _hangs(world.vrm_process)
             case FaultKind.ARRAY_CRASH:
                 return world.array_process(target) is None
+            case FaultKind.ARRAY_HANG:
+                return _hangs(world.array_process(target))
+            case FaultKind.GATEWAY_CRASH:
+                return world.gateway_process is None or not world.gateway_process.alive
+            case FaultKind.GATEWAY_HANG:
+                return _hangs(world.gateway_process)
+            case FaultKind.FULL_DATASTORE:
+                return self._has_ballast(target)
         if struck_by(kind) == (Role.VM,):
             views = (agent.view for agent in world.supply.agents.values())
             return any(target in view.vms.names for view in views)
         return True  # links are as they were told to be
+
+    def _has_ballast(self, datastore: str) -> bool:
+        facts = (array.facts for array in self._world.arrays.values())
+        return any(each is not None and each.ballast_bytes(datastore) for each in facts)
+
+
+def _hangs(process: Process | None) -> bool:
+    return process is not None and process.party.frozen

@@ -10,7 +10,7 @@ import typer
 
 from cluster.cli import options, output
 from cluster.cli.exits import ExitCode
-from cluster.cli.options import Datasets, Json
+from cluster.cli.options import Datasets, Json, Netns
 from fusion.errors import InvalidInput, Refused
 
 chaos = typer.Typer(help="Experiments with faults.", no_args_is_help=True)
@@ -77,6 +77,7 @@ def run(
         bool, typer.Option("--dry-run", help="Show targets and blast radius; touch nothing.")
     ] = False,
     speed: Speed = None,
+    netns: Netns = False,
     datasets: Datasets = None,
     json: Json = False,
 ) -> int:
@@ -92,6 +93,8 @@ def run(
     if seeds is not None and (seed is not None or world is World.LIVE):
         what = "--seed" if seed is not None else "--world live"
         raise InvalidInput(f"--seeds and {what} exclude each other; give one of them")
+    if netns and world is not World.LIVE:
+        raise InvalidInput("--netns: there are no namespaces but in --world live")
     if jobs is not None and seeds is None:
         raise InvalidInput("--jobs: one run has one process; give --seeds A..B for many runs")
     loaded = load(source, seed=seed, datasets=datasets)
@@ -102,9 +105,15 @@ def run(
         return chaos_many.run_many(
             [loaded], seed_range(seeds), jobs=jobs, report=report, junit=junit, json=json
         )
-    live = world is World.LIVE
     return chaos_one.run_one(
-        loaded, live=live, speed=speed, datasets=datasets, report=report, junit=junit, json=json
+        loaded,
+        live=world is World.LIVE,
+        speed=speed,
+        netns=netns,
+        datasets=datasets,
+        report=report,
+        junit=junit,
+        json=json,
     )
 
 

@@ -24,7 +24,7 @@ from cluster.live.run_state import RunState, find
 from fusion.errors import FusionError, NotFound
 from fusion.experiment.selection import ENDS, Parties, candidates, passes_by_itself, struck_by
 from fusion.experiment.spec import Selector
-from fusion.faults.schedule import Cut, Fault, FaultKind, Impaired, Parameters
+from fusion.faults.schedule import Fault, FaultKind, OfLinks, Parameters
 
 Answer = TypeVar("Answer")
 
@@ -45,7 +45,7 @@ def inject(
     run = _running(datacenter)
     parties = Parties.of(load_datacenter(Path(run.folder)))
     struck = candidates(Selector(names=tuple(targets)), struck_by(kind), parties)
-    if isinstance(parameters, Cut | Impaired):
+    if isinstance(parameters, OfLinks):
         parameters = replace(parameters, peers=_peers(parameters.peers, struck, parties))
     fault = Fault(kind, 0.0, lasts_s, struck, parameters)
     waits = lasts_s > 0 and not passes_by_itself(kind)

@@ -21,7 +21,7 @@ from cluster.live import processes
 from cluster.live.actors import load_datacenter
 from cluster.live.experiment_book import ExperimentBook
 from cluster.live.run_state import RunState, running
-from fusion.errors import FusionError
+from fusion.errors import FusionError, Refused
 from fusion.experiment.evidence import Evidence
 from fusion.spec import ClientSpec
 
@@ -34,18 +34,19 @@ def carry_out_live(
     *,
     speed: float | None,
     datasets: Path | None,
+    netns: bool = False,
     watcher: Callable[[Glance], None],
     interrupted: Callable[[], bool],
 ) -> Evidence:
     """Return all there is to tell of ``loaded`` in the live world.
 
     A datacenter of its name that runs is used, if it is the same; otherwise one is launched, at
-    ``speed``, and ends with the experiment.
+    ``speed`` and with its hosts in ``netns`` or not, and ends with the experiment.
     """
 
     async def session() -> Evidence:
         async with (
-            _datacenter(loaded, speed, datasets, interrupted) as run,
+            _datacenter(loaded, speed, datasets, netns, interrupted) as run,
             injecting(run) as injector,
         ):
             with ExperimentBook(Path(run.folder)).running(loaded.experiment.name):
@@ -58,13 +59,22 @@ def carry_out_live(
 
 @asynccontextmanager
 async def _datacenter(
-    loaded: Loaded, speed: float | None, datasets: Path | None, interrupted: Callable[[], bool]
+    loaded: Loaded,
+    speed: float | None,
+    datasets: Path | None,
+    netns: bool,
+    interrupted: Callable[[], bool],
 ) -> AsyncIterator[RunState]:
     """Give the datacenter in which ``loaded`` is carried out."""
     name = loaded.datacenter.name
     there = [run for run in running() if run.datacenter == name and processes.alive(run.launcher)]
     if there:
         check_same(loaded.datacenter, load_datacenter(Path(there[0].folder)))
+        if netns and there[0].cabling is None:
+            raise Refused(
+                f"--netns: datacenter {name} runs without namespaces; shut it down with 'fusion "
+                f"down -d {name}', and one is launched that has them"
+            )
         yield there[0]
         return
     source = loaded.experiment.scenario
@@ -75,6 +85,7 @@ async def _datacenter(
         datasets=datasets,
         policy=None,
         observe=False,
+        netns=netns,
         detach=False,
     )
     clients = json.dumps(client_entries(loaded.datacenter.clients))

@@ -6,18 +6,10 @@ from typing import Annotated
 
 import typer
 
-from cluster.cli.options import DatacenterName, Json, duration
+from cluster.cli.chaos_parameters import parameters
+from cluster.cli.options import DatacenterName, Json, byte_rate, duration, rate
 from fusion.errors import InvalidInput
-from fusion.faults.schedule import (
-    PARAMETERS,
-    PLANES,
-    Cut,
-    Direction,
-    FaultKind,
-    Impaired,
-    Load,
-    Parameters,
-)
+from fusion.faults.schedule import PLANES, Direction, FaultKind
 
 chaos_live = typer.Typer(no_args_is_help=True)
 
@@ -36,7 +28,8 @@ Planes = Annotated[
     typer.Option("--plane", metavar="PLANE", help=f"Of links: {', '.join(PLANES)}; else all."),
 ]
 Way = Annotated[
-    Direction, typer.Option("--direction", help="Of links: out is from the targets to the peers.")
+    Direction | None,
+    typer.Option("--direction", help="Of links: out is from the targets to the peers."),
 ]
 
 
@@ -50,12 +43,20 @@ def inject(
     ] = "",
     peer: Peers = None,
     plane: Planes = None,
-    direction: Way = Direction.BOTH,
+    direction: Way = None,
     latency: Annotated[str, typer.Option(metavar="20ms", help="Of slow links.")] = "",
     jitter: Annotated[str, typer.Option(metavar="5ms", help="Of slow links, on average.")] = "",
     loss: Annotated[float, typer.Option(min=0, max=1, help="Share of calls on lossy links.")] = 0,
     duplication: Annotated[float, typer.Option(min=0, max=1, help="The same, twice.")] = 0,
-    percent: Annotated[float, typer.Option(min=0, help="Of a load_burst: so much more.")] = 0,
+    percent: Annotated[
+        float, typer.Option(min=0, help="Of a load_burst: so much more; how full a datastore is.")
+    ] = 0,
+    bandwidth: Annotated[str, typer.Option(metavar="10Mbit/s", help="Of bandwidth faults.")] = "",
+    down: Annotated[str, typer.Option(metavar="2s", help="Of flapping: how long cut,")] = "",
+    up: Annotated[str, typer.Option(metavar="5s", help="and how long whole.")] = "",
+    written: Annotated[
+        str, typer.Option("--rate", metavar="500MiB/s", help="Of a guest_memory_hog.")
+    ] = "",
     datacenter: DatacenterName = None,
     json: Json = False,
 ) -> int:
@@ -66,13 +67,22 @@ def inject(
     from cluster.cli import chaos_hand
 
     kind = _kind(fault)
-    ends = tuple(peer or ()), direction, tuple(plane or PLANES)
-    latency_s = duration(latency, "--latency") if latency else 0.0
-    jitter_s = duration(jitter, "--jitter") if jitter else 0.0
-    effects = (latency_s, jitter_s, loss, duplication, percent)
+    given = {
+        "peers": tuple(peer or ()),
+        "direction": direction,
+        "planes": tuple(plane or ()),
+        "latency_s": duration(latency, "--latency") if latency else 0.0,
+        "jitter_s": duration(jitter, "--jitter") if jitter else 0.0,
+        "loss": loss,
+        "duplication": duplication,
+        "percent": percent,
+        "bandwidth_bps": rate(bandwidth, "--bandwidth") if bandwidth else 0.0,
+        "down_s": duration(down, "--down") if down else 0.0,
+        "up_s": duration(up, "--up") if up else 0.0,
+        "rate_bytes_s": byte_rate(written, "--rate") if written else 0.0,
+    }
     lasts_s = duration(lasts, "--for") if lasts else 0.0
-    parameters = _parameters(kind, ends, effects)
-    return chaos_hand.inject(datacenter, kind, targets, lasts_s, parameters, json=json)
+    return chaos_hand.inject(datacenter, kind, targets, lasts_s, parameters(kind, given), json=json)
 
 
 @chaos_live.command()
@@ -104,40 +114,3 @@ def _kind(text: str) -> FaultKind:
     except ValueError:
         known = ", ".join(FaultKind)
         raise InvalidInput(f"FAULT: {text!r} is no fault; there are {known}") from None
-
-
-def _parameters(
-    kind: FaultKind,
-    ends: tuple[tuple[str, ...], Direction, tuple[str, ...]],
-    effects: tuple[float, float, float, float, float],
-) -> Parameters:
-    """Return what ``kind`` has to know. Raises ``InvalidInput`` where that does not fit."""
-    peers, direction, planes = ends
-    *of_links, percent = effects
-    made_of = PARAMETERS.get(kind)
-    if made_of is not Impaired and any(of_links):
-        raise InvalidInput(
-            f"{kind} knows no --latency, --jitter, --loss and --duplication; those are of "
-            "slow_link and lossy_link"
-        )
-    if (made_of is Load) != bool(percent):
-        raise InvalidInput("--percent: how much more a load_burst asks for; nothing else wants it")
-    for plane in planes:
-        if plane not in PLANES:
-            raise InvalidInput(f"--plane: {plane!r} is no plane; there are {', '.join(PLANES)}")
-    if made_of is Cut:
-        return Cut(peers=peers, direction=direction, planes=planes)
-    if made_of is Impaired:
-        if not any(of_links):
-            raise InvalidInput(f"{kind}: say how bad it is, for example --latency 20ms --loss 0.1")
-        latency_s, jitter_s, loss, duplication = of_links
-        return Impaired(
-            peers=peers,
-            direction=direction,
-            planes=planes,
-            latency_s=latency_s,
-            jitter_s=jitter_s,
-            loss=loss,
-            duplication=duplication,
-        )
-    return Load(percent=percent) if made_of is Load else None

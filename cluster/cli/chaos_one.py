@@ -37,12 +37,13 @@ def run_one(
     live: bool,
     speed: float | None,
     datasets: Path | None,
+    netns: bool = False,
     report: Path | None,
     junit: Path | None,
     json: bool,
 ) -> int:
     """Carry ``loaded`` out and return the exit code of its verdict."""
-    evidence = _carried_out(loaded, live=live, speed=speed, datasets=datasets)
+    evidence = _carried_out(loaded, live=live, speed=speed, datasets=datasets, netns=netns)
     page = write(evidence, report) if report is not None else None
     if junit is not None:
         junit.write_text(junit_of([evidence]), encoding="utf-8")
@@ -57,7 +58,7 @@ def run_one(
 
 
 def _carried_out(
-    loaded: Loaded, *, live: bool, speed: float | None, datasets: Path | None
+    loaded: Loaded, *, live: bool, speed: float | None, datasets: Path | None, netns: bool
 ) -> Evidence:
     ticker = Ticker()
     with first_interrupt() as interrupted:
@@ -69,6 +70,7 @@ def _carried_out(
                     loaded,
                     speed=speed,
                     datasets=datasets,
+                    netns=netns,
                     watcher=ticker.show,
                     interrupted=interrupted,
                 )

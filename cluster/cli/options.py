@@ -10,7 +10,7 @@ from typing import Annotated, TypeVar
 import typer
 
 from fusion.errors import InvalidInput
-from fusion.units import parse_duration, parse_frequency, parse_size
+from fusion.units import parse_duration, parse_frequency, parse_rate, parse_size
 
 Number = TypeVar("Number", int, float)
 
@@ -43,6 +43,15 @@ Speed = Annotated[
     typer.Option(metavar="N", help="Emulated seconds per second; otherwise what the file says."),
 ]
 
+Netns = Annotated[
+    bool,
+    typer.Option(
+        "--netns",
+        help="Give each process of hosts a network namespace, with a cable that faults really pull "
+        "out (Linux, as root).",
+    ),
+]
+
 Policy = Annotated[
     str | None,
     typer.Option(
@@ -72,6 +81,16 @@ def limit(text: str, option: str) -> float:
     if mhz == 0:
         raise InvalidInput(f"{option}: a limit is above 0 MHz; 'none' takes it away")
     return mhz
+
+
+def rate(text: str, option: str) -> float:
+    """Return bits a second from ``10Mbit/s``. Raises ``InvalidInput`` that names ``option``."""
+    return _parsed(parse_rate, text, option)
+
+
+def byte_rate(text: str, option: str) -> float:
+    """Return bytes a second from ``30MiB/s``. Raises ``InvalidInput`` that names ``option``."""
+    return float(size(text.strip().removesuffix("/s"), option))
 
 
 def size(text: str, option: str) -> int:

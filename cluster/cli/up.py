@@ -14,7 +14,7 @@ import typer
 from cluster.cli import output
 from cluster.cli.exits import BrokeDown, ExitCode
 from cluster.cli.launcher_process import LauncherProcess
-from cluster.cli.options import Datasets, Json, Policy, Speed
+from cluster.cli.options import Datasets, Json, Netns, Policy, Speed
 from cluster.live import processes
 from cluster.live.run_state import RunState
 from cluster.observe import programs
@@ -50,6 +50,7 @@ def up(
             "and dashboards; they end with the datacenter.",
         ),
     ] = False,
+    netns: Netns = False,
     json: Json = False,
 ) -> int:
     """Launch a datacenter and watch it; Ctrl-C shuts everything down.
@@ -63,6 +64,7 @@ def up(
         datasets=datasets,
         policy=policy,
         observe=observe,
+        netns=netns,
         detach=detach,
     )
     return asyncio.run(_session(arguments, Announcement(detach, observe, json)))
@@ -85,6 +87,7 @@ def launcher_arguments(
     datasets: Path | None,
     policy: str | None,
     observe: bool,
+    netns: bool,
     detach: bool,
 ) -> list[str]:
     arguments = [source]
@@ -98,6 +101,8 @@ def launcher_arguments(
         arguments += ["--policy", policy]
     if observe:
         arguments.append("--observe")
+    if netns:
+        arguments.append("--netns")
     if detach:
         arguments.append("--detach")
     return arguments

@@ -21,6 +21,11 @@ def fault_plan(faults: schema.Faults) -> plan.FaultPlan:
         guest_crash=_guest_crash(faults.guest_crash),
         load_burst=_load_burst(faults.load_burst),
         heal_s=faults.heal,
+        bandwidth=_bandwidth(faults.bandwidth),
+        flapping=_flapping(faults.flapping),
+        array_hang=_array_hang(faults.array_hang),
+        full_datastore=_full_datastore(faults.full_datastore),
+        guest_memory_hog=_guest_memory_hog(faults.guest_memory_hog),
     )
 
 
@@ -74,6 +79,40 @@ def _load_burst(burst: schema.LoadBurst | None) -> plan.LoadBurst | None:
     if burst is None:
         return None
     return plan.LoadBurst(after=_time(burst.after), lasts=_time(burst.lasts), percent=burst.percent)
+
+
+def _bandwidth(narrow: schema.Bandwidth | None) -> plan.Bandwidth | None:
+    if narrow is None:
+        return None
+    return plan.Bandwidth(**_network(narrow), bandwidth_bps=narrow.bandwidth)
+
+
+def _flapping(flapping: schema.Flapping | None) -> plan.Flapping | None:
+    if flapping is None:
+        return None
+    return plan.Flapping(**_network(flapping), down_s=flapping.down, up_s=flapping.up)
+
+
+def _array_hang(hang: schema.ArrayHang | None) -> plan.ArrayHang | None:
+    if hang is None:
+        return None
+    return plan.ArrayHang(after=_time(hang.after), lasts=_time(hang.lasts))
+
+
+def _full_datastore(full: schema.FullDatastore | None) -> plan.FullDatastore | None:
+    if full is None:
+        return None
+    return plan.FullDatastore(
+        after=_time(full.after), lasts=_time(full.lasts), percent=full.percent
+    )
+
+
+def _guest_memory_hog(hog: schema.GuestMemoryHog | None) -> plan.GuestMemoryHog | None:
+    if hog is None:
+        return None
+    return plan.GuestMemoryHog(
+        after=_time(hog.after), lasts=_time(hog.lasts), rate_bytes_s=hog.rate
+    )
 
 
 def _network(fault: schema.NetworkFault) -> dict[str, Any]:

@@ -7,10 +7,12 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
 from cluster.datacenter_file.values import (
+    ByteRate,
     Duration,
     DurationOrZero,
     Entry,
     Percent,
+    Rate,
     Share,
     given,
     listed,
@@ -128,6 +130,32 @@ class LoadBurst(Entry):
     percent: Percent
 
 
+class Bandwidth(NetworkFault):
+    bandwidth: Rate
+
+
+class Flapping(NetworkFault):
+    down: Duration
+    up: Duration
+
+
+class ArrayHang(Entry):
+    after: Time
+    lasts: Time
+
+
+class FullDatastore(Entry):
+    after: Time
+    lasts: Time
+    percent: Annotated[float, Field(gt=0, le=100)] = 100.0
+
+
+class GuestMemoryHog(Entry):
+    after: Time
+    lasts: Time
+    rate: ByteRate
+
+
 class Faults(Entry):
     host_crash: HostCrash | None = None
     host_hang: HostHang | None = None
@@ -139,5 +167,10 @@ class Faults(Entry):
     guest_crash: GuestCrash | None = None
     load_burst: LoadBurst | None = None
     heal: DurationOrZero = 120.0
+    bandwidth: Bandwidth | None = None
+    flapping: Flapping | None = None
+    array_hang: ArrayHang | None = None
+    full_datastore: FullDatastore | None = None
+    guest_memory_hog: GuestMemoryHog | None = None
 
     _given = field_validator("*", mode="before")(given)

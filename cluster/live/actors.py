@@ -10,7 +10,7 @@ import os
 import pickle
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,9 +20,11 @@ from cluster import policy
 from cluster.agent.surroundings import Surroundings
 from cluster.live import logs
 from cluster.live.addresses import AddressBook
+from cluster.live.cabling import Cabling
 from cluster.live.clock import LiveClock
+from cluster.live.datastore_faults import DatastoreFaults
 from cluster.live.exporter import Exporter
-from cluster.live.fault_book import FaultBook
+from cluster.live.fault_book import FaultBook, WrittenFault
 from cluster.live.fault_watch import FaultWatch
 from cluster.live.guest_faults import GuestFaults
 from cluster.live.held_back import hold_back
@@ -56,22 +58,43 @@ class Setting:
     speed: float
     tls: Tls | None = None
     public_address: str = ""
+    cabling: Cabling | None = None
 
     def clock(self) -> LiveClock:
         return LiveClock(self.launched_at, self.speed)
 
     def network(self, faults: Faults | None = None) -> LiveNetwork:
-        """Return the network of the process under ``faults``, of its own unless they are given."""
-        book, faults = self._address_book(), faults or self.faults()
-        return LiveNetwork(book, self.speed, self.tls, self.public_address, faults)
+        """Return the network of the process under ``faults``, of its own unless they are given.
+
+        Where that is one of namespaces, this thread is in its own from then on.
+        """
+        faults = faults or self.faults()
+        if self.cabling is None:
+            book = self._address_book()
+            return LiveNetwork(book, self.speed, self.tls, self.public_address, faults)
+        self.cabling.enter(self.name)
+        return LiveNetwork(
+            self.cabling.address_of,
+            self.speed,
+            public_address=self.address,
+            faults=faults,
+            cabling=self.cabling,
+        )
 
     def faults(self) -> Faults:
         """Return what may befall the process."""
         rng = seeds.generator(0, "links", self.name, str(os.getpid()))
         links = Links(self.name, self._address_book().sharing, self.speed, rng)
         watch = FaultWatch(FaultBook(Path(self.folder)), self.name)
-        watch.follow(links.suffer)
+
+        def suffer(in_force: Sequence[WrittenFault]) -> list[WrittenFault]:
+            return links.suffer([each for each in in_force if not self._is_of_a_cable(each)])
+
+        watch.follow(suffer)
         return Faults(links, watch)
+
+    def _is_of_a_cable(self, written: WrittenFault) -> bool:
+        return self.cabling is not None and bool(self.cabling.unplugged(written.fault))
 
     def _address_book(self) -> AddressBook:
         return AddressBook(Path(self.run_file), self.addresses)
@@ -193,15 +216,19 @@ class ArrayActor(_Actor):
         from cluster.storage.array import StorageArray
 
         def make() -> StorageArray:
-            return StorageArray(
+            faults = setting.faults()
+            array = StorageArray(
                 spec=self._spec,
                 endpoint=setting.endpoint(),
                 lease_s=self._lease_s,
                 clock=setting.clock(),
-                network=setting.network(),
+                network=setting.network(faults),
                 stores=LiveStores(Path(setting.folder)),
                 generator=seeds.generator(0, "array", setting.name),
             )
+            names = [datastore.name for datastore in self._spec.datastores]
+            faults.watch.follow(DatastoreFaults(names, array.fill).suffer)
+            return array
 
         array = start_role(setting.name, make)
         Exporter(setting.metrics_address, array.collectors(setting.datacenter), tls=setting.tls)

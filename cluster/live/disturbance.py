@@ -1,7 +1,8 @@
 """Calls over a link that may be under faults: ``links`` says what that does to their messages.
 
 As ``cluster.simulated.wires`` has it: what is cut is held until it is mended, a connection whose
-peer is silent is given up after a while, a lost call is never answered, and what is late is late.
+peer is silent is given up after a while, a lost call is never answered, what is late is late, and
+what is large takes its time where there is little bandwidth.
 Streams go by their messages, which are never lost, one behind the other; a stream on which nothing
 is under way does not notice that it is cut.
 """
@@ -14,7 +15,14 @@ from typing import Any
 
 import grpc
 
-from cluster.live.links import KEEPALIVE_S, Link, Way, silent, too_late
+from cluster.live.links import KEEPALIVE_S, silent, too_late
+from cluster.live.way import Link, Way
+
+#: What a call costs on the wire besides its message, as ``cluster.simulated.wires`` has it.
+FRAMING_BYTES = 200
+
+#: What is left of a time limit, where there is one.
+Left = Callable[[], float | None]
 
 
 class LinkedChannel(grpc.aio.Channel):
@@ -93,7 +101,7 @@ class _Interceptor(grpc.aio.UnaryUnaryClientInterceptor):
         self, continuation: Any, client_call_details: Any, request: Any
     ) -> Any:
         left_s = _countdown(client_call_details.timeout)
-        await _carry(self._link.out, left_s(), lost=self._link.out.loses())
+        await _carry(self._link.out, _size(request), left_s, lost=self._link.out.loses())
         details = client_call_details._replace(timeout=left_s())
         if self._link.out.doubles():
             double = asyncio.create_task(_forgotten(continuation(details, request)))
@@ -101,8 +109,9 @@ class _Interceptor(grpc.aio.UnaryUnaryClientInterceptor):
             double.add_done_callback(self._doubles.discard)
         call = await continuation(details, request)
         try:
-            await call.code()  # it is over, however it ended
-            await _carry(self._link.back, left_s(), lost=self._link.back.loses())
+            code = await call.code()  # it is over, however it ended
+            answer = await call if code is grpc.StatusCode.OK else b""
+            await _carry(self._link.back, _size(answer), left_s, lost=self._link.back.loses())
         except BaseException:
             call.cancel()
             raise
@@ -122,16 +131,16 @@ class LinkedStream:
 
     async def __aiter__(self) -> AsyncIterator[Any]:
         async for message in self._call:
-            await self._pass(self._link.back)
+            await self._pass(self._link.back, message)
             yield message
 
     async def read(self) -> Any:
         message = await self._call.read()
-        await self._pass(self._link.back)
+        await self._pass(self._link.back, message)
         return message
 
     async def write(self, message: Any) -> None:
-        await self._pass(self._link.out)
+        await self._pass(self._link.out, message)
         await self._call.write(message)
 
     async def code(self) -> grpc.StatusCode:
@@ -142,30 +151,43 @@ class LinkedStream:
         details: str | None = await self._call.details()
         return self._failure.details() if self._failure is not None else details
 
-    async def _pass(self, way: Way) -> None:
+    async def _pass(self, way: Way, message: Any) -> None:
         if way.calm:
             return
         try:
-            await _carry(way, None, lost=False)
+            await _carry(way, _size(message), lambda: None, lost=False)
         except grpc.aio.AioRpcError as failure:
             self._failure = failure
             self._call.cancel()
             raise
 
 
-async def _carry(way: Way, left_s: float | None, *, lost: bool) -> None:
+async def _carry(way: Way, size_bytes: int, left_s: Left, *, lost: bool) -> None:
     """Return when a message has passed over ``way``. Raises ``AioRpcError`` where it does not."""
-    in_time = left_s is not None and left_s < KEEPALIVE_S
+    limit_s = left_s()
+    in_time = limit_s is not None and limit_s < KEEPALIVE_S
     try:
-        async with asyncio.timeout(left_s if in_time else KEEPALIVE_S):
+        async with asyncio.timeout(limit_s if in_time else KEEPALIVE_S):
             if lost:
                 await asyncio.Event().wait()
-            await way.pass_over()
+            await way.until_open()
     except TimeoutError:
         raise (too_late() if in_time else silent()) from None
+    try:
+        async with asyncio.timeout(left_s()):
+            await way.pass_over(size_bytes + FRAMING_BYTES)
+    except TimeoutError:
+        raise too_late() from None
 
 
-def _countdown(limit_s: float | None) -> Callable[[], float | None]:
+def _size(message: Any) -> int:
+    """Return how many bytes ``message`` is on the wire; the end of a stream is none."""
+    if hasattr(message, "ByteSize"):
+        return int(message.ByteSize())
+    return len(message) if isinstance(message, bytes) else 0
+
+
+def _countdown(limit_s: float | None) -> Left:
     """Return what tells how much is left of a time limit that begins now."""
     loop = asyncio.get_running_loop()
     if limit_s is None:

@@ -30,8 +30,8 @@ class WrittenFault:
     """A fault under way. ``victims`` are the processes that it struck.
 
     ``owner`` will heal it, and nobody else while that process lives; without one it lasts until an
-    operator has it healed. At ``until``, a Unix time, it is over by itself where the struck party
-    can do that (0: never).
+    operator has it healed. It began at ``began``; at ``until``, Unix times both, it is over by
+    itself where the struck party can do that (0: never).
     """
 
     name: str
@@ -39,6 +39,7 @@ class WrittenFault:
     owner: Process | None
     victims: tuple[Process, ...] = ()
     until: float = 0.0
+    began: float = 0.0
 
     @property
     def left_behind(self) -> bool:
@@ -72,11 +73,13 @@ class FaultBook:
         """Write ``fault`` down under a name that no other has; by itself it is over after
         ``lasts_s`` of wall time (0: never).
         """
-        until = time.time() + lasts_s if lasts_s else 0.0
+        began = time.time()
+        until = began + lasts_s if lasts_s else 0.0
         self.folder.mkdir(exist_ok=True)
         number = 1 + self._last()
         while True:
-            written = WrittenFault(f"{_PREFIX}{number}", fault, owner, tuple(victims), until)
+            name = f"{_PREFIX}{number}"
+            written = WrittenFault(name, fault, owner, tuple(victims), until, began)
             draft = self._draft(written)
             try:
                 os.link(draft, self._file(written.name))  # whole or not at all, and by one alone
@@ -164,18 +167,22 @@ def _record(written: WrittenFault) -> dict[str, object]:
         "owner": asdict(written.owner) if written.owner else None,
         "victims": [asdict(process) for process in written.victims],
         "until": written.until,
+        "began": written.began,
     }
 
 
 def _written(name: str, record: dict[str, object]) -> WrittenFault:
     (fault,) = from_records([record["fault"]])
-    owner, victims, until = record["owner"], record["victims"], record["until"]
+    owner, victims = record["owner"], record["victims"]
+    until, began = record["until"], record["began"]
     assert isinstance(victims, list)
     assert isinstance(until, int | float)
+    assert isinstance(began, int | float)
     return WrittenFault(
         name=name,
         fault=fault,
         owner=Process(**owner) if isinstance(owner, dict) else None,
         victims=tuple(Process(**process) for process in victims),
         until=float(until),
+        began=float(began),
     )

@@ -1,15 +1,15 @@
-"""What befalls the guests of one process: they crash, and are asked for more than they would be."""
+"""What befalls the guests of one process: they crash, are asked for more, and hog memory."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol
 
 from cluster.live.fault_book import WrittenFault
 from fusion.errors import FusionError
-from fusion.faults.schedule import FaultKind, Load
+from fusion.faults.schedule import FaultKind, Load, MemoryHog, Parameters
 from fusion.fleet_view import FleetView
 
 
@@ -23,6 +23,8 @@ class Guests(Protocol):
 
     def add_load(self, host: str, vm: int, percent: float) -> None: ...
 
+    def hog_memory(self, host: str, vm: int, rate_bytes_s: float) -> None: ...
+
 
 #: Where a VM is: on which host, and its number.
 Place = tuple[str, int]
@@ -34,14 +36,22 @@ class GuestFaults:
     def __init__(self, guests: Guests) -> None:
         self._guests = guests
         self._crashed: set[tuple[str, str]] = set()  # by which fault, and which VM
-        self._loads: dict[Place, float] = {}
+        self._loads = _Amounts(guests.add_load)
+        self._hogs = _Amounts(guests.hog_memory)
 
     def suffer(self, in_force: Sequence[WrittenFault]) -> list[WrittenFault]:
         """Be under those of ``in_force`` that are about guests of this process; return them."""
-        bursts = [each for each in in_force if self._burst(each)]
-        self._ask_for(bursts)
+        lasting = [each for each in in_force if _lasts(each) and any(self._places(each))]
+        loads: dict[Place, float] = defaultdict(float)
+        hogs: dict[Place, float] = defaultdict(float)
+        for each in lasting:
+            for _, place in self._places(each):
+                loads[place] += _more_load(each.fault.parameters)
+                hogs[place] += _hogged(each.fault.parameters)
+        self._loads.become(loads)
+        self._hogs.become(hogs)
         crashes = [each for each in in_force if each.fault.kind is FaultKind.GUEST_CRASH]
-        return bursts + [each for each in crashes if self._crash(each)]
+        return lasting + [each for each in crashes if self._crash(each)]
 
     def _crash(self, written: WrittenFault) -> bool:
         """Let guests crash, each once; return whether one has."""
@@ -56,25 +66,36 @@ class GuestFaults:
             crashed = True
         return crashed
 
-    def _burst(self, written: WrittenFault) -> bool:
-        return written.fault.kind is FaultKind.LOAD_BURST and any(self._places(written))
-
-    def _ask_for(self, bursts: Sequence[WrittenFault]) -> None:
-        """Have every VM asked for the sum of its ``bursts``."""
-        wanted: dict[Place, float] = defaultdict(float)
-        for each in bursts:
-            assert isinstance(each.fault.parameters, Load)
-            for _, place in self._places(each):
-                wanted[place] += each.fault.parameters.percent
-        for place in wanted.keys() | self._loads.keys():
-            if wanted.get(place) != self._loads.get(place):
-                with suppress(FusionError):  # it has just gone
-                    self._guests.add_load(*place, wanted.get(place, 0.0))
-        self._loads = dict(wanted)
-
     def _places(self, written: WrittenFault) -> Iterator[tuple[str, Place]]:
         view = self._guests.view
         for row, name in enumerate(view.vms.names):
             if name in written.fault.targets:
                 host = view.hosts.names[view.vms.host_row[row]]
                 yield name, (host, int(view.vms.number[row]))
+
+
+class _Amounts:
+    """What all faults of a kind together want of VMs; ``tell`` hears of what changes."""
+
+    def __init__(self, tell: Callable[[str, int, float], None]) -> None:
+        self._tell = tell
+        self._wanted: dict[Place, float] = {}
+
+    def become(self, wanted: Mapping[Place, float]) -> None:
+        for place in wanted.keys() | self._wanted.keys():
+            if wanted.get(place, 0.0) != self._wanted.get(place, 0.0):
+                with suppress(FusionError):  # it has just gone
+                    self._tell(*place, wanted.get(place, 0.0))
+        self._wanted = dict(wanted)
+
+
+def _lasts(written: WrittenFault) -> bool:
+    return isinstance(written.fault.parameters, Load | MemoryHog)
+
+
+def _more_load(parameters: Parameters) -> float:
+    return parameters.percent if isinstance(parameters, Load) else 0.0
+
+
+def _hogged(parameters: Parameters) -> float:
+    return parameters.rate_bytes_s if isinstance(parameters, MemoryHog) else 0.0

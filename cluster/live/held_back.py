@@ -14,7 +14,7 @@ from fusion.faults.schedule import FaultKind
 log = structlog.get_logger()
 
 #: What strikes a process that Ray restarts.
-_DEADLY = (FaultKind.VRM_CRASH, FaultKind.ARRAY_CRASH)
+_DEADLY = (FaultKind.VRM_CRASH, FaultKind.ARRAY_CRASH, FaultKind.GATEWAY_CRASH)
 
 
 def hold_back(book: FaultBook, name: str) -> None:

@@ -23,8 +23,11 @@ from cluster.live.actors import (
     save_datacenter,
 )
 from cluster.live.addresses import AddressBook
+from cluster.live.cabling import CABLES
 from cluster.live.experiment_book import ExperimentBook
 from cluster.live.exporter import Exporter
+from cluster.live.fault_book import FaultBook
+from cluster.live.fault_watch import FaultWatch
 from cluster.live.layout import Chassis, Pinned
 from cluster.live.network import LiveNetwork, LiveServer
 from cluster.live.observers import answers, started
@@ -71,6 +74,7 @@ class Launch:
         self._tls: Tls | None = None
         self._watchers: set[asyncio.Task[None]] = set()
         self._supply: PowerSupply | None = None
+        self._fault_watch: FaultWatch | None = None
         self._servers: list[LiveServer] = []  # gRPC ends a server that nobody holds
         self._joined = False
 
@@ -110,6 +114,7 @@ class Launch:
         supply = await self._serve_power()
         await self._serve_arbiter()
         self._serve_metrics()
+        self._watch_cables()
         keeping = [asyncio.create_task(self._keep(actor)) for actor in await self._start_pinned()]
         coming_up = asyncio.create_task(self._come_up(supply, observing, began_s))
         await _first_failure(*keeping, coming_up, asyncio.create_task(self._watch_ray()))
@@ -209,7 +214,7 @@ class Launch:
         return {"addresses": addresses, "metrics_urls": metrics}
 
     async def _serve_power(self) -> PowerSupply:
-        network = self._network()
+        network = self._network(self._beyond_loopback(BMC, self._layout.bmc_port))
         store = LiveStores(Path(self._state.folder)).open("power")
         supply = PowerSupply(
             self._layout.chassis, self._start_chassis, network, Incarnations(store)
@@ -219,9 +224,7 @@ class Launch:
         return supply
 
     async def _serve_arbiter(self) -> None:
-        book = AddressBook(self._state.file, self._state.addresses)
-        here = f"{self._nodes[0].address}:{self._layout.arbiter_port}"
-        network = LiveNetwork(book, tls=self._tls, public_address=here if self._tls else "")
+        network = self._network(self._beyond_loopback(ARBITER, self._layout.arbiter_port))
         self._servers.append(await network.serve(ARBITER, answer_pings))
 
     def _serve_metrics(self) -> None:
@@ -231,6 +234,13 @@ class Launch:
 
     def _metrics_address(self) -> str:
         return f"{LOOPBACK}:{self._layout.launcher_metrics_port}"
+
+    def _watch_cables(self) -> None:
+        """Have cables pulled out by the faults that are about them, as long as this goes on."""
+        if self._prepared.cables is not None:
+            self._fault_watch = FaultWatch(FaultBook(Path(self._state.folder)), CABLES)
+            self._fault_watch.follow(self._prepared.cables.suffer)
+            self._fault_watch.start()
 
     async def _start_pinned(self) -> list[LiveActor]:
         """Start what keeps a store, at once: the VRM waits for arrays, not they for it."""
@@ -354,12 +364,19 @@ class Launch:
             launched_at=self._state.launched_at,
             speed=self._state.speed,
             tls=self._tls,
+            cabling=self._state.cabling,
         )
 
-    def _network(self) -> LiveNetwork:
+    def _network(self, public_address: str = "") -> LiveNetwork:
         """Return the launcher's own network; its time limits are wall seconds."""
-        book = AddressBook(self._state.file, self._state.addresses)
-        return LiveNetwork(book, tls=self._tls)
+        book, cabling = AddressBook(self._state.file, self._state.addresses), self._state.cabling
+        return LiveNetwork(book, tls=self._tls, public_address=public_address, cabling=cabling)
+
+    def _beyond_loopback(self, name: str, port: int) -> str:
+        """Return where we answer as ``name`` besides, if anybody is anywhere else."""
+        if self._state.cabling is not None:
+            return self._state.cabling.address_of(name)
+        return f"{self._nodes[0].address}:{port}" if self._tls else ""
 
     def _note(self, actor: LiveActor) -> None:
         """Record the process of ``actor``, which Ray may have started before it was that."""

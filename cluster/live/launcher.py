@@ -1,7 +1,7 @@
 """The process that launches a datacenter, keeps it running and takes it down.
 
     python -m cluster.live.launcher SOURCE [--speed N] [--ray-address A] [--datasets DIR]
-        [--policy PATH.py:NAME] [--clients JSON] [--observe] [--detach]
+        [--policy PATH.py:NAME] [--clients JSON] [--observe] [--netns] [--detach]
 
 Standard output carries ``Progress`` lines until the launch is over; standard input is the
 lifeline: when it ends, everything is shut down (not with ``--detach``). SIGTERM and SIGINT shut
@@ -22,7 +22,7 @@ from pathlib import Path
 
 from cluster.live import logs
 from cluster.live.launch import Launch
-from cluster.live.preparation import prepare
+from cluster.live.preparation import NETNS, prepare
 from cluster.live.progress import Progress, Step
 from cluster.live.sweeper import become_sweeper
 from fusion.errors import FusionError
@@ -47,6 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
             clients=options.clients,
             ray_option=options.ray_address,
             observe=options.observe,
+            in_namespaces=options.netns,
         )
     except FusionError as error:
         listener.tell(Progress(Step.FAILED, text=str(error), refused=True))
@@ -69,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--datasets", type=Path, help="where folders of traces are looked for")
     parser.add_argument("--policy", help="path.py:Name of a placement policy under study")
     parser.add_argument("--observe", action="store_true", help="start Prometheus and Grafana too")
+    parser.add_argument(NETNS, action="store_true", help="hosts are in network namespaces")
     parser.add_argument(
         "--clients", type=json.loads, help="clients as a datacenter file writes them, for its own"
     )

@@ -1,4 +1,4 @@
-"""The links of one process under network faults: what is cut, late, lost or comes twice.
+"""The links of one process under network faults: which of them are cut, late, lossy or narrow.
 
 What is said here of a link holds for both ends of its calls: the caller's process sees to both
 directions, so that a fault needs no more than the processes of its two sides.
@@ -7,16 +7,19 @@ directions, so that a fault needs no more than the processes of its two sides.
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from math import prod
 from typing import TYPE_CHECKING
 
 import grpc
 
+from cluster.live.clock import LiveClock
 from cluster.live.fault_book import WrittenFault
+from cluster.live.way import Link
 from cluster.network import Plane
 from fusion.errors import NotFound
-from fusion.faults.schedule import Cut, Direction, Impaired
+from fusion.faults.schedule import Cut, Direction, Flap, Impaired, Narrow, OfLinks
 
 if TYPE_CHECKING:
     import numpy as np  # which the command line does without
@@ -24,64 +27,11 @@ if TYPE_CHECKING:
 #: A connection is given up when its peer was silent for that long (``network.CHANNEL_OPTIONS``).
 KEEPALIVE_S = 15.0
 
+#: Wall time between two looks at links that flap: clocks differ by a hair.
+LEAST_TURN_S = 0.001
+
 #: Who else is behind an address: all names that lead to the process of the one given.
 Sharing = Callable[[str], Collection[str]]
-
-
-class Way:
-    """One direction of a link. All times are wall time."""
-
-    def __init__(self, rng: np.random.Generator) -> None:
-        self._rng = rng
-        self._open = asyncio.Event()
-        self._open.set()
-        self._effects: tuple[Impaired, ...] = ()
-        self._speed = 1.0
-
-    def suffer(self, cut: bool, effects: Sequence[Impaired], speed: float) -> None:
-        """From now on it is ``cut``, and otherwise under ``effects``, whose times add up."""
-        self._effects = tuple(effects)
-        self._speed = speed
-        if cut:
-            self._open.clear()
-        else:
-            self._open.set()
-
-    @property
-    def calm(self) -> bool:
-        return not self._effects and self._open.is_set()
-
-    def loses(self) -> bool:
-        """Draw whether a call is lost: it arrives if no effect loses it."""
-        return self._draw(1 - prod(1 - effect.loss for effect in self._effects))
-
-    def doubles(self) -> bool:
-        """Draw whether a call comes twice."""
-        return self._draw(1 - prod(1 - effect.duplication for effect in self._effects))
-
-    async def pass_over(self) -> None:
-        """Return when a message that is sent now arrives: held by a cut until that is mended."""
-        await self._open.wait()
-        if self._effects:
-            latency_s = sum(effect.latency_s for effect in self._effects)
-            jitter_s = sum(effect.jitter_s for effect in self._effects)
-            drawn = float(self._rng.standard_exponential())
-            await asyncio.sleep((latency_s + jitter_s * drawn) / self._speed)
-
-    def _draw(self, probability: float) -> bool:
-        return probability > 0 and float(self._rng.random()) < probability
-
-
-class Link:
-    """Both directions between a process and one of its peers, on one plane."""
-
-    def __init__(self, rng: np.random.Generator) -> None:
-        self.out = Way(rng)
-        self.back = Way(rng)
-
-    @property
-    def calm(self) -> bool:
-        return self.out.calm and self.back.calm
 
 
 class Links:
@@ -91,16 +41,17 @@ class Links:
         """``name`` is one of those that lead to the process."""
         self._name = name
         self._sharing = sharing
-        self._speed = speed
+        self._clock = LiveClock(time.time(), speed)
         self._rng = rng
         self._links: dict[tuple[str, Plane], Link] = {}
         self._in_force: tuple[WrittenFault, ...] = ()
+        self._turn: asyncio.TimerHandle | None = None  # of links that flap
 
     def link(self, peer: str, plane: Plane) -> Link:
         """Return the link to ``peer``, for ever the same object."""
         link = self._links.get((peer, plane))
         if link is None:
-            link = self._links[peer, plane] = Link(self._rng)
+            link = self._links[peer, plane] = Link(self._rng, self._clock)
             self._apply(peer, plane, link)
         return link
 
@@ -109,27 +60,49 @@ class Links:
         ours = tuple(each for each in in_force if any(self._sides(each)))
         if ours != self._in_force:
             self._in_force = ours
-            for (peer, plane), link in self._links.items():
-                self._apply(peer, plane, link)
+            self._apply_to_all()
         return list(ours)
+
+    def _apply_to_all(self) -> None:
+        """Have all links be as they are to be now, and again when the next that flaps turns."""
+        for (peer, plane), link in self._links.items():
+            self._apply(peer, plane, link)
+        if self._turn is not None:
+            self._turn.cancel()
+            self._turn = None
+        turns_s = [
+            each.fault.parameters.turns_in_s(self._after_s(each))
+            for each in self._in_force
+            if isinstance(each.fault.parameters, Flap)
+        ]
+        if turns_s:
+            soon_s = max(min(turns_s), LEAST_TURN_S * self._clock.speed)
+            self._turn = self._clock.call_later(soon_s, self._apply_to_all)
 
     def _apply(self, peer: str, plane: Plane, link: Link) -> None:
         for way, direction in ((link.out, Direction.OUT), (link.back, Direction.IN)):
             found = [
-                fault
+                (fault, self._after_s(each))
                 for each in self._in_force
                 for fault, peers, suffering in self._sides(each)
                 if peer in peers and plane in fault.planes and direction in suffering
             ]
-            cut = any(isinstance(fault, Cut) for fault in found)
-            way.suffer(cut, [each for each in found if isinstance(each, Impaired)], self._speed)
+            way.suffer(
+                any(_cuts(fault, after_s) for fault, after_s in found),
+                [fault for fault, _ in found if isinstance(fault, Impaired)],
+                min((f.bandwidth_bps for f, _ in found if isinstance(f, Narrow)), default=math.inf),
+            )
+
+    def _after_s(self, written: WrittenFault) -> float:
+        """Return how long ago it began: all processes that it strikes agree on that."""
+        return (time.time() - written.began) * self._clock.speed
 
     def _sides(
         self, written: WrittenFault
-    ) -> Iterator[tuple[Cut | Impaired, frozenset[str], tuple[Direction, ...]]]:
+    ) -> Iterator[tuple[OfLinks, frozenset[str], tuple[Direction, ...]]]:
         """Yield the fault as seen from here: with whom, and in which of our directions."""
         fault = written.fault.parameters
-        if not isinstance(fault, Cut | Impaired):
+        if not isinstance(fault, OfLinks):
             return
         targets, peers = self._all(written.fault.targets), self._all(fault.peers)
         own = self._all((self._name,))
@@ -147,6 +120,11 @@ class Links:
             except NotFound:  # gone, or not there yet
                 continue
         return frozenset(found)
+
+
+def _cuts(fault: OfLinks, after_s: float) -> bool:
+    """Return whether nothing gets through ``after_s`` it began."""
+    return isinstance(fault, Cut) or (isinstance(fault, Flap) and fault.is_down(after_s))
 
 
 _WAYS = {

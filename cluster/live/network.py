@@ -10,6 +10,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from cluster.live.cabling import Cabling
 from cluster.live.disturbance import LinkedChannel
 from cluster.live.fault_watch import FaultWatch
 from cluster.live.links import Links
@@ -128,8 +129,9 @@ class LiveNetwork:
 
     ``address_of`` gives the ``host:port`` of a name, asked anew for every channel, so that a peer
     that moved is found again. What is beyond 127.0.0.1 is reached and served under ``tls`` only;
-    ``public_address`` is where this party is to be reached from other machines as well. What goes
-    out and is answered suffers ``faults``, if any may come; who serves watches for them.
+    ``public_address`` is where this party is to be reached besides: from other machines, or from
+    the other side of ``cabling``. What goes out and is answered suffers ``faults``, if any may
+    come; who serves watches for them.
     """
 
     def __init__(
@@ -139,7 +141,10 @@ class LiveNetwork:
         tls: Tls | None = None,
         public_address: str = "",
         faults: Faults | None = None,
+        *,
+        cabling: Cabling | None = None,
     ) -> None:
+        self._cabling = cabling
         self._address_of = address_of
         self._speed = speed
         self._tls = tls
@@ -201,7 +206,10 @@ class LiveNetwork:
 
     def _listen(self, server: grpc.aio.Server, name: str, address: str) -> None:
         try:
-            if _on_loopback(address):
+            if self._cabling is not None:  # which leads nowhere beyond this machine
+                with self._cabling.at(address):
+                    server.add_insecure_port(address)
+            elif _on_loopback(address):
                 server.add_insecure_port(address)
             elif self._tls is not None:
                 server.add_secure_port(address, self._tls.server_credentials())

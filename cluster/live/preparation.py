@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from cluster import policy
 from cluster.datacenter_file import load
 from cluster.live import ray_address
+from cluster.live.cables import Cables
 from cluster.live.call_time import check_lease, measured_p99_s
 from cluster.live.layout import Layout, lay_out
 from cluster.live.port_registry import PortRegistry, choosing_ports
@@ -23,7 +24,11 @@ from cluster.live.run_folder import Claim
 from cluster.live.run_state import RunState
 from cluster.observe import programs
 from cluster.parties import ARBITER, BMC
+from fusion.errors import Refused
 from fusion.spec import Datacenter
+
+#: The option that has hosts in network namespaces.
+NETNS = "--netns"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,7 @@ class Prepared:
     claim: Claim
     ports: PortRegistry
     observer_ports: dict[str, int] | None  # None: nobody is to look on
+    cables: Cables | None  # None: all are on the machine's loopback
     state: RunState
 
 
@@ -48,6 +54,7 @@ def prepare(
     clients: list[Any] | None = None,
     ray_option: str | None,
     observe: bool = False,
+    in_namespaces: bool = False,
 ) -> Prepared:
     """Check everything and record the run; ``clients`` take the place of those of the file.
 
@@ -57,6 +64,11 @@ def prepare(
     policy.made(policy.sources(datacenter))
     ray = ray_address.resolve(ray_option)
     if ray is not None:
+        if in_namespaces:
+            raise Refused(
+                f"{NETNS}: processes of a Ray cluster that somebody else started cannot be put in "
+                f"namespaces that are made here; leave out {ray.origin}"
+            )
         ray_address.probe(ray)
     claim = Claim(datacenter.name)
     with choosing_ports() as ports:
@@ -67,9 +79,11 @@ def prepare(
             taken = [*ports.reserved(), *layout.ports]
             observer_ports = choose_ports(programs.NAMES, None, taken)
         ports.reserve([*layout.ports, *(observer_ports or {}).values()])
-    state = _first_state(datacenter, layout, claim, ray)
+    cables = Cables(layout, NETNS) if in_namespaces else None
+    cabling = cables.cabling if cables else None
+    state = replace(_first_state(datacenter, layout, claim, ray), cabling=cabling)
     state.save()
-    return Prepared(datacenter, layout, ray, claim, ports, observer_ports, state)
+    return Prepared(datacenter, layout, ray, claim, ports, observer_ports, cables, state)
 
 
 def _first_state(

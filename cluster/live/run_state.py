@@ -12,6 +12,7 @@ import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from cluster.live.cabling import Cabling
 from cluster.parties import VRM
 from fusion.errors import FusionError
 
@@ -45,6 +46,7 @@ class RunState:
     addresses: dict[str, str] = field(default_factory=dict)
     metrics_urls: dict[str, str] = field(default_factory=dict)
     observers: dict[str, str] = field(default_factory=dict)  # where Prometheus and Grafana answer
+    cabling: Cabling | None = None  # None: everybody is on the machine's loopback
     processes: tuple[Process, ...] = ()
 
     @property
@@ -86,6 +88,7 @@ def read(file: Path) -> RunState:
     try:
         raw = json.loads(file.read_text(encoding="utf-8"))
         raw["launcher"] = Process(**raw["launcher"])
+        raw["cabling"] = Cabling(**raw["cabling"]) if raw.get("cabling") else None
         raw["processes"] = tuple(Process(**process) for process in raw["processes"])
         return RunState(**raw)
     except (ValueError, TypeError, KeyError) as error:

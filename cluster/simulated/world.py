@@ -39,8 +39,8 @@ class SimulatedWorld:
     """The very roles of the live world, on seams that live in this process.
 
     ``vrm`` is the VRM's present incarnation, ``arrays`` those of the storage arrays by name, and
-    ``supply.agents`` the agents. ``gateway`` is there where the datacenter has clients. ``spawn``
-    runs what belongs to no party: faults, operators, checks.
+    ``supply.agents`` the agents. ``gateway``, its present incarnation too, is there where the
+    datacenter has clients. ``spawn`` runs what belongs to no party: faults, operators, checks.
     """
 
     def __init__(self, datacenter: Datacenter, seed: int, quality: Quality | None = None) -> None:
@@ -59,6 +59,7 @@ class SimulatedWorld:
         self._policies = policy.sources(datacenter)
         policy.made(self._policies)  # their mistakes come before anything starts
         self.vrm_process: Process | None = None
+        self.gateway_process: Process | None = None
         self._disks: dict[str, Disk] = {}
         self._processes: list[Process] = []
         self.watchdog = Watchdog(self)
@@ -126,7 +127,8 @@ class SimulatedWorld:
         with suppress(FusionError):
             await self.start_vrm()
         if self.datacenter.clients:
-            await self._process(GATEWAY).start(self._make_gateway)
+            with suppress(FusionError):
+                await self.start_gateway()
 
     def kill_vrm(self) -> None:
         """As SIGKILL of its process."""
@@ -183,6 +185,21 @@ class SimulatedWorld:
             generator=seeds.generator(self.seed, "array", process.name, births),
         )
         return array
+
+    async def start_gateway(self) -> None:
+        """Start the gateway, or after its death its next incarnation, on the store that it left.
+
+        Raises ``FusionError`` where it runs already, or is killed before it serves.
+        """
+        if self.gateway_process is not None and self.gateway_process.alive:
+            raise FusionError("the gateway runs already; kill it first")
+        self.gateway_process = self._process(GATEWAY)
+        await self.gateway_process.start(self._make_gateway)
+
+    def kill_gateway(self) -> None:
+        """As SIGKILL of its process."""
+        if self.gateway_process is not None:
+            self.gateway_process.kill()
 
     def _make_gateway(self, process: Process) -> Gateway:
         self.gateway = Gateway(

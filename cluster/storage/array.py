@@ -60,6 +60,14 @@ class StorageArray:
         """Return what a scrape of the array shows; they may be used from any thread."""
         return [ArrayMetrics(datacenter, self._spec.name, self._view)]
 
+    def fill(self, datastore: str, percent: float) -> None:
+        """Let a ballast fill ``datastore`` to ``percent`` of its capacity, as worlds do to test
+        what follows; 0 takes it away, and so does a crash. Raises ``NotFound``.
+        """
+        if self._controller is not None:
+            self._controller.volumes.fill(datastore, percent / 100.0)
+            log.warning("datastore filled", datastore=datastore, percent=percent)
+
     async def run(self, serving: Callable[[], None]) -> None:
         """Serve until cancelled.
 

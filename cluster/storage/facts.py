@@ -53,5 +53,10 @@ class ArrayFacts:
         """Return the data of a block, if there is one. Raises where the array is dead."""
         return self._store.data(vm_number, index, offset)
 
+    def ballast_bytes(self, datastore: str) -> int:
+        """Return what a fault has put on a datastore; 0 too where there is none of that name."""
+        found = self._controller.volumes.datastores
+        return next((each.ballast_bytes for each in found if each.name == datastore), 0)
+
     def datastores(self) -> tuple[DatastoreUse, ...]:
         return self._controller.volumes.use()

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from fusion.errors import NotFound
 from fusion.experiment.spec import Selector
-from fusion.faults.schedule import PARAMETERS, Cut, FaultKind, Impaired
+from fusion.faults.schedule import PARAMETERS, FaultKind, OfLinks
 from fusion.spec import Datacenter
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ class Role(StrEnum):
     VM = "vm"
     GATEWAY = "gateway"
     ARBITER = "arbiter"
+    DATASTORE = "datastore"
 
 
 #: The ends of links.
@@ -38,12 +39,17 @@ _STRUCK = {
     FaultKind.ARRAY_CRASH: (Role.ARRAY,),
     FaultKind.GUEST_CRASH: (Role.VM,),
     FaultKind.LOAD_BURST: (Role.VM,),
+    FaultKind.ARRAY_HANG: (Role.ARRAY,),
+    FaultKind.GATEWAY_CRASH: (Role.GATEWAY,),
+    FaultKind.GATEWAY_HANG: (Role.GATEWAY,),
+    FaultKind.FULL_DATASTORE: (Role.DATASTORE,),
+    FaultKind.GUEST_MEMORY_HOG: (Role.VM,),
 }
 
 
 def struck_by(kind: FaultKind) -> tuple[Role, ...]:
     """Return which parties a fault of ``kind`` may strike."""
-    if PARAMETERS.get(kind) in (Cut, Impaired):
+    if issubclass(PARAMETERS.get(kind, object), OfLinks):
         return ENDS
     return _STRUCK.get(kind, (Role.HOST,))
 
@@ -61,6 +67,7 @@ class Parties:
 
     names: Mapping[Role, tuple[str, ...]]
     rack_of: Mapping[str, str]
+    array_of: Mapping[str, str] = field(default_factory=dict)  # of datastores
 
     @staticmethod
     def of(datacenter: Datacenter) -> Parties:
@@ -71,8 +78,15 @@ class Parties:
             Role.VM: tuple(planned.spec.name for planned in datacenter.vms),
             Role.GATEWAY: ("gateway",) if datacenter.clients else (),
             Role.ARBITER: ("arbiter",),
+            Role.DATASTORE: tuple(
+                store.name for array in datacenter.arrays for store in array.datastores
+            ),
         }
-        return Parties(names, {host.name: host.rack for host in datacenter.hosts})
+        return Parties(
+            names,
+            {host.name: host.rack for host in datacenter.hosts},
+            {store.name: array.name for array in datacenter.arrays for store in array.datastores},
+        )
 
     def all_of(self, roles: Sequence[Role]) -> tuple[str, ...]:
         return tuple(name for role in roles for name in self.names[role])

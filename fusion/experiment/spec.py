@@ -70,7 +70,7 @@ class Selector:
 
     names: tuple[str, ...] = ()
     rack: str = ""
-    role: str = ""  # host, array, vrm, vm, gateway
+    role: str = ""  # host, array, vrm, vm, gateway, datastore
     host_of: str = ""  # the host that has this VM when the fault begins
     count: int = 0  # 0: all
     share: float = 0.0  # 0: all

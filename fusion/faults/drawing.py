@@ -15,14 +15,26 @@ from typing import TYPE_CHECKING
 
 from fusion.errors import InvalidInput
 from fusion.faults.distributions import Duration
-from fusion.faults.plan import Between, FaultPlan, LossyLink, NetworkFault, SlowLink
+from fusion.faults.plan import (
+    Bandwidth,
+    Between,
+    FaultPlan,
+    Flapping,
+    LossyLink,
+    NetworkFault,
+    SlowLink,
+)
 from fusion.faults.schedule import (
     Cut,
     Direction,
     Fault,
     FaultKind,
+    Filled,
+    Flap,
     Impaired,
     Load,
+    MemoryHog,
+    Narrow,
     Parameters,
     Schedule,
     in_order,
@@ -65,6 +77,7 @@ def draw(plan: FaultPlan, datacenter: Datacenter, for_s: float, seed: int) -> Sc
             *drawing.array_faults(),
             *drawing.network_faults(),
             *drawing.vm_faults(),
+            *drawing.datastore_faults(),
         ]
     )
 
@@ -78,6 +91,7 @@ class _Drawing:
         self._rack_of = {host.name: host.rack for host in datacenter.hosts}
         self._ring = _Ring(list(self._rack_of))
         self._arrays = [array.name for array in datacenter.arrays]
+        self._datastores = [store.name for array in datacenter.arrays for store in array.datastores]
         self._gateway = bool(datacenter.clients)
 
     def host_faults(self) -> Iterator[Fault]:
@@ -105,12 +119,27 @@ class _Drawing:
             for array in self._arrays:
                 for each in self._episodes(kind, array, crash.after, crash.lasts):
                     yield Fault(kind, each.at_s, each.lasts_s, (array,))
+        hang, kind = self._plan.array_hang, FaultKind.ARRAY_HANG
+        if hang is not None:
+            for array in self._arrays:
+                for each in self._episodes(kind, array, hang.after, hang.lasts):
+                    yield Fault(kind, each.at_s, each.lasts_s, (array,))
+
+    def datastore_faults(self) -> Iterator[Fault]:
+        full, kind = self._plan.full_datastore, FaultKind.FULL_DATASTORE
+        if full is not None:
+            for name in self._datastores:
+                for each in self._episodes(kind, name, full.after, full.lasts):
+                    filled = Filled(percent=full.percent)
+                    yield Fault(kind, each.at_s, each.lasts_s, (name,), filled)
 
     def network_faults(self) -> Iterator[Fault]:
         faults: Sequence[tuple[FaultKind, NetworkFault | None]] = (
             (FaultKind.PARTITION, self._plan.partition),
             (FaultKind.SLOW_LINK, self._plan.slow_link),
             (FaultKind.LOSSY_LINK, self._plan.lossy_link),
+            (FaultKind.BANDWIDTH, self._plan.bandwidth),
+            (FaultKind.FLAPPING, self._plan.flapping),
         )
         for kind, fault in faults:
             for host in self._rack_of if fault is not None else ():
@@ -123,6 +152,7 @@ class _Drawing:
 
     def vm_faults(self) -> Iterator[Fault]:
         crash, burst = self._plan.guest_crash, self._plan.load_burst
+        hog = self._plan.guest_memory_hog
         for vm in self._vms:
             if crash is not None:
                 kind = FaultKind.GUEST_CRASH
@@ -132,6 +162,10 @@ class _Drawing:
                 kind, load = FaultKind.LOAD_BURST, Load(percent=burst.percent)
                 for each in self._episodes(kind, vm.name, burst.after, burst.lasts):
                     yield Fault(kind, each.at_s, each.lasts_s, (vm.name,), load)
+            if hog is not None:
+                kind, writes = FaultKind.GUEST_MEMORY_HOG, MemoryHog(rate_bytes_s=hog.rate_bytes_s)
+                for each in self._episodes(kind, vm.name, hog.after, hog.lasts):
+                    yield Fault(kind, each.at_s, each.lasts_s, (vm.name,), writes)
 
     def _episodes(
         self,
@@ -233,6 +267,21 @@ def _impairment(fault: NetworkFault, peers: tuple[str, ...], direction: Directio
                 planes=fault.planes,
                 loss=fault.loss,
                 duplication=fault.duplication,
+            )
+        case Bandwidth():
+            return Narrow(
+                peers=peers,
+                direction=direction,
+                planes=fault.planes,
+                bandwidth_bps=fault.bandwidth_bps,
+            )
+        case Flapping():
+            return Flap(
+                peers=peers,
+                direction=direction,
+                planes=fault.planes,
+                down_s=fault.down_s,
+                up_s=fault.up_s,
             )
         case _:
             return Cut(peers=peers, direction=direction, planes=fault.planes)

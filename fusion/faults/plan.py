@@ -110,6 +110,47 @@ class LoadBurst:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Bandwidth(NetworkFault):
+    """Each direction carries ``bandwidth_bps``."""
+
+    bandwidth_bps: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flapping(NetworkFault):
+    """Nothing gets through for ``down_s``, everything for ``up_s``, and so on in turns."""
+
+    down_s: float
+    up_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArrayHang:
+    """A storage array stands still, and goes on with everything that it had queued."""
+
+    after: Duration
+    lasts: Duration
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FullDatastore:
+    """A ballast fills a datastore to ``percent`` of its capacity."""
+
+    after: Duration
+    lasts: Duration
+    percent: float = 100.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestMemoryHog:
+    """A guest writes ``rate_bytes_s`` more, all over the memory that it uses."""
+
+    after: Duration
+    lasts: Duration
+    rate_bytes_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FaultPlan:
     """One entry a kind of fault; what is ``None`` does not happen.
 
@@ -128,10 +169,15 @@ class FaultPlan:
     guest_crash: GuestCrash | None = None
     load_burst: LoadBurst | None = None
     heal_s: float = 120.0
+    bandwidth: Bandwidth | None = None
+    flapping: Flapping | None = None
+    array_hang: ArrayHang | None = None
+    full_datastore: FullDatastore | None = None
+    guest_memory_hog: GuestMemoryHog | None = None
 
 
 def random_plan() -> FaultPlan:
-    """Return the plan of ``--faults random``: a bit of everything.
+    """Return the plan of ``--faults random``: a bit of what happens most.
 
     In 10 minutes that makes about 12 faults on 8 hosts of 5 VMs, and about 30 on 20 of 10 VMs.
     """

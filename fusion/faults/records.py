@@ -85,6 +85,13 @@ def _number(most: float) -> Callable[[object], float]:
     return read
 
 
+def _positive(value: object) -> float:
+    number = _number(1e18)(value)
+    if not number:
+        raise ValueError
+    return number
+
+
 def _names(value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not value or not all(isinstance(v, str) for v in value):
         raise ValueError
@@ -112,4 +119,8 @@ _READERS: dict[str, tuple[Callable[[object], Any], str]] = {
     "loss": (_number(1.0), "a share from 0 to 1"),
     "duplication": (_number(1.0), "a share from 0 to 1"),
     "percent": (_number(math.inf), "per cent, 0 or more"),
+    "bandwidth_bps": (_positive, "bits a second, more than 0"),
+    "down_s": (_positive, "seconds, more than 0"),
+    "up_s": (_positive, "seconds, more than 0"),
+    "rate_bytes_s": (_positive, "bytes a second, more than 0"),
 }

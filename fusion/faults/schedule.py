@@ -24,6 +24,13 @@ class FaultKind(StrEnum):
     GUEST_CRASH = "guest_crash"
     LOAD_BURST = "load_burst"
     VRM_HANG = "vrm_hang"
+    BANDWIDTH = "bandwidth"
+    FLAPPING = "flapping"
+    ARRAY_HANG = "array_hang"
+    GATEWAY_CRASH = "gateway_crash"
+    GATEWAY_HANG = "gateway_hang"
+    FULL_DATASTORE = "full_datastore"
+    GUEST_MEMORY_HOG = "guest_memory_hog"
 
 
 class Direction(StrEnum):
@@ -35,24 +42,28 @@ class Direction(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cut:
-    """Nothing gets through between the targets and ``peers``."""
+class OfLinks:
+    """What all faults of the links between the targets and ``peers`` have in common."""
 
     peers: tuple[str, ...]
     direction: Direction = Direction.BOTH
     planes: tuple[str, ...] = PLANES
 
     def __str__(self) -> str:
-        return _link(self)
+        words = {Direction.BOTH: "from and to", Direction.OUT: "to", Direction.IN: "from"}
+        planes = "" if self.planes == PLANES else f" on {', '.join(self.planes)}"
+        return f"{words[self.direction]} {', '.join(self.peers)}{planes}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Impaired:
-    """Messages between the targets and ``peers`` are late, calls get lost or come twice."""
+class Cut(OfLinks):
+    """Nothing gets through."""
 
-    peers: tuple[str, ...]
-    direction: Direction = Direction.BOTH
-    planes: tuple[str, ...] = PLANES
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Impaired(OfLinks):
+    """Messages are late, calls get lost or come twice."""
+
     latency_s: float = 0.0
     jitter_s: float = 0.0
     loss: float = 0.0
@@ -61,7 +72,7 @@ class Impaired:
     def __str__(self) -> str:
         effects = ("latency_s", "jitter_s", "loss", "duplication")
         found = [f"{name} {getattr(self, name):g}" for name in effects if getattr(self, name)]
-        return f"{_link(self)} ({', '.join(found)})"
+        return f"{OfLinks.__str__(self)} ({', '.join(found)})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,20 +85,74 @@ class Load:
         return f"by {self.percent:g} %"
 
 
-Parameters = Cut | Impaired | Load | None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Narrow(OfLinks):
+    """Each direction of each link carries ``bandwidth_bps``, which its messages share."""
+
+    bandwidth_bps: float
+
+    def __str__(self) -> str:
+        return f"{OfLinks.__str__(self)} (bandwidth_bps {self.bandwidth_bps:g})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flap(OfLinks):
+    """Links are cut for ``down_s``, whole for ``up_s``, and so on in turns."""
+
+    down_s: float
+    up_s: float
+
+    def __str__(self) -> str:
+        return f"{OfLinks.__str__(self)} (down_s {self.down_s:g}, up_s {self.up_s:g})"
+
+    def is_down(self, after_s: float) -> bool:
+        """Return whether links are cut ``after_s`` it began."""
+        return after_s % (self.down_s + self.up_s) < self.down_s
+
+    def turns_in_s(self, after_s: float) -> float:
+        """Return how long it stays so, ``after_s`` it began."""
+        gone_s = after_s % (self.down_s + self.up_s)
+        return self.down_s - gone_s if gone_s < self.down_s else self.down_s + self.up_s - gone_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filled:
+    """``percent`` of the datastore's capacity are taken, by a ballast beside what is there."""
+
+    percent: float = 100.0
+
+    def __str__(self) -> str:
+        return f"to {self.percent:g} %"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryHog:
+    """The guest writes so many bytes a second more, all over the memory that it uses."""
+
+    rate_bytes_s: float
+
+    def __str__(self) -> str:
+        return f"(rate_bytes_s {self.rate_bytes_s:g})"
+
+
+Parameters = OfLinks | Load | Filled | MemoryHog | None
 
 #: What each kind needs to know beside its targets, where it needs anything.
-PARAMETERS: dict[FaultKind, type[Cut | Impaired | Load]] = {
+PARAMETERS: dict[FaultKind, type[OfLinks | Load | Filled | MemoryHog]] = {
     FaultKind.PARTITION: Cut,
     FaultKind.SLOW_LINK: Impaired,
     FaultKind.LOSSY_LINK: Impaired,
     FaultKind.LOAD_BURST: Load,
+    FaultKind.BANDWIDTH: Narrow,
+    FaultKind.FLAPPING: Flap,
+    FaultKind.FULL_DATASTORE: Filled,
+    FaultKind.GUEST_MEMORY_HOG: MemoryHog,
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """``targets`` (hosts, the VRM, arrays, or VMs) suffer ``kind`` for ``lasts_s`` from ``at_s``.
+    """``targets`` (parties, VMs or datastores) suffer ``kind`` for ``lasts_s`` from ``at_s``.
 
     The time of a guest crash is that which its guest takes to boot.
     """
@@ -106,12 +171,6 @@ class Fault:
         what = f" {self.parameters}" if self.parameters is not None else ""
         when = f"from {self.at_s:g} s for {self.lasts_s:g} s"
         return f"{self.kind} of {', '.join(self.targets)}{what}, {when}"
-
-
-def _link(fault: Cut | Impaired) -> str:
-    words = {Direction.BOTH: "from and to", Direction.OUT: "to", Direction.IN: "from"}
-    planes = "" if fault.planes == PLANES else f" on {', '.join(fault.planes)}"
-    return f"{words[fault.direction]} {', '.join(fault.peers)}{planes}"
 
 
 #: Faults in the order of their instants.

@@ -17,7 +17,7 @@ import numpy as np
 from fusion.arrays import Codes, Floats, Ints
 from fusion.errors import Refused
 from fusion.memory.layout import layout
-from fusion.memory.spec import PAGE_BYTES, GuestMemory
+from fusion.memory.spec import CONTENTS, PAGE_BYTES, Content, GuestMemory
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,8 @@ class GuestRam:
 
     Each write set is written at random: of W pages, x written since they were taken, counting every
     page as often as it was written, ``W · (1 − exp(−x / W))`` are distinct. They are counted to the
-    page, evenly over the groups of the set, and never fewer than before.
+    page, evenly over the groups of the set, and never fewer than before. What hogs memory writes
+    all pages that are not zero, in the same way.
     """
 
     def __init__(self, memory: GuestMemory, memory_bytes: int) -> None:
@@ -66,6 +67,7 @@ class GuestRam:
         rates = [one.rate_bytes_s / PAGE_BYTES for one in memory.write_sets]
         self._full_pages_s: Floats = np.array(rates, dtype=np.float64)
         self._writes: Floats = np.zeros(len(rates))  # pages, since they were last taken
+        self._hogged = 0.0  # the same, all over
         self._version: Ints = np.ones(self.groups, dtype=np.int64)
 
     @property
@@ -85,11 +87,14 @@ class GuestRam:
     @property
     def dirty_pages(self) -> int:
         """Distinct pages written since they were last taken."""
-        return int(self._distinct().sum())
+        return int(self._dirty().sum() if self._hogged else self._distinct().sum())
 
-    def write(self, seconds: float, pace: float) -> None:
-        """Let the guest write for so long, at ``pace`` (0 to 1) times its full rates."""
+    def write(self, seconds: float, pace: float, hog_bytes_s: float = 0.0) -> None:
+        """Let the guest write for so long, at ``pace`` (0 to 1) times its full rates, and
+        ``hog_bytes_s`` all over what it uses.
+        """
         self._writes += self._full_pages_s * (pace * seconds)
+        self._hogged += hog_bytes_s / PAGE_BYTES * seconds
 
     def left(self) -> Taken:
         """Return what was written since it was last taken, without taking it."""
@@ -101,7 +106,7 @@ class GuestRam:
         """Return what was written since it was last taken; from now on it counts anew."""
         taken = self.left()
         self._version[taken.group] = taken.version
-        self._writes[:] = 0.0
+        self._writes[:] = self._hogged = 0.0
         return taken
 
     def take_all(self) -> Taken:
@@ -153,7 +158,20 @@ class GuestRam:
             if distinct:
                 dirty[groups] = distinct // len(groups)
                 dirty[groups[: distinct % len(groups)]] += 1
+        if self._hogged:
+            self._hog(dirty)
         return dirty
+
+    def _hog(self, dirty: Ints) -> None:
+        """Add to ``dirty`` what was hogged of the pages that nobody else wrote.
+
+        Groups are rounded at places of their own, so that none ever has fewer than before.
+        """
+        used = np.flatnonzero(self.content != CONTENTS.index(Content.ZERO))
+        pages = self.pages[used]
+        share = -np.expm1(-self._hogged / max(float(pages.sum()), 1.0))
+        place = (np.arange(len(used)) + 0.5) / max(len(used), 1)
+        dirty[used] += np.floor((pages - dirty[used]) * share + place).astype(np.int64)
 
 
 #: Integers, as a message has them or as an array.
@@ -191,12 +209,13 @@ class ReceivedRam:
             )
         if version.min() < 1 or pages.min() < 1:
             raise Refused("pages came without a version, or a group without pages")
-        older = np.flatnonzero(version < self._version[group])
+        known = self._version[group]
+        older = np.flatnonzero(version < known)
         if len(older):
             row = older[0]
             raise Refused(
                 f"pages of group {group[row]} came at version {version[row]}, after those of "
-                f"version {self._version[group[row]]}"
+                f"version {known[row]}"
             )
         np.maximum.at(self._version, group, version)
         self._missing = int(np.count_nonzero(self._version == 0))

@@ -59,15 +59,16 @@ def rest(
     path: Path,
     pace: float,
     *,
+    hog_bytes_s: float = 0.0,
     step: Step,
     due: Taken,
     sent: Sent,
 ) -> Forecast:
     """Return what to expect of the rest of a migration, in the midst of the round of ``step``:
     ``sent`` of it is sent already, ``due`` not yet. ``ram`` and ``precopy`` stay as they are; the
-    round under way counts as one.
+    round under way counts as one. Beside ``pace``, the guest writes ``hog_bytes_s`` all over.
     """
-    course = _Course(ram.copy(), precopy.copy(), settings, path, pace)
+    course = _Course(ram.copy(), precopy.copy(), settings, path, pace, hog_bytes_s)
     return course.run(step, due, sent)
 
 
@@ -80,6 +81,7 @@ class _Course:
     settings: MigrationSettings
     path: Path
     pace: float
+    hog_bytes_s: float = 0.0
 
     def run(self, step: Step, due: Taken, sent: Sent) -> Forecast:
         rounds, duration_s, total = 0, 0.0, Cost()
@@ -107,13 +109,13 @@ class _Course:
 
     def _send(self, due: Taken, step: SendRound) -> tuple[float, Cost]:
         """Send ``due`` while the guest writes; return how long that took, and what was sent."""
-        pace = self.pace * (1.0 - step.throttle_share)
+        unthrottled = 1.0 - step.throttle_share
         pieces = PIECES if self.settings.skip_hot else 1
         round_s, total = 0.0, Cost()
         for piece in due.split(max(1, -(-due.total_pages // pieces))):
             cost = self._cost(self.ram.without_hot(piece) if self.settings.skip_hot else piece)
             piece_s = self.path.seconds(cost, step.rate_bytes_s)
-            self.ram.write(piece_s, pace)
+            self.ram.write(piece_s, self.pace * unthrottled, self.hog_bytes_s * unthrottled)
             round_s += piece_s
             total += cost
         return round_s, total

@@ -31,7 +31,7 @@ class Disk:
 class DatastoreUse:
     """How full a datastore is.
 
-    ``allocated_bytes`` is what thick volumes reserve and thin ones have written,
+    ``allocated_bytes`` is what thick volumes reserve, thin ones have written and a ballast takes,
     ``provisioned_bytes`` the sizes of all volumes.
     """
 
@@ -56,6 +56,7 @@ class Datastore:
         self.allocated_bytes = 0
         self.provisioned_bytes = 0
         self.volumes = 0
+        self.ballast_bytes = 0  # that a fault has put there
         self._wanted_bytes = _NOBODY_WAITS  # by the smallest write that found no room
 
     @property
@@ -80,6 +81,15 @@ class Datastore:
         self.allocated_bytes += size_bytes
         if not self.full:
             self._wanted_bytes = _NOBODY_WAITS
+
+    def fill(self, share: float) -> None:
+        """Let a ballast, in place of any that is there, take what makes up ``share`` of the
+        capacity beside the volumes; 0 takes it away.
+        """
+        self.take(-self.ballast_bytes)
+        wanted_bytes = round(share * self.capacity_bytes) - self.allocated_bytes
+        self.ballast_bytes = max(0, wanted_bytes)
+        self.take(self.ballast_bytes)
 
     def use(self) -> DatastoreUse:
         return DatastoreUse(
@@ -219,6 +229,15 @@ class Volumes:
                 )
         volume.datastore.take(volume.growth_bytes(sizes))
         volume.blocks.update(sizes)
+
+    def fill(self, datastore: str, share: float) -> None:
+        """Let a ballast fill a datastore to ``share`` of its capacity; see ``Datastore.fill``.
+
+        Raises ``NotFound``.
+        """
+        if datastore not in self._datastore:
+            raise NotFound(f"array {self._array} has no datastore {datastore!r}")
+        self._datastore[datastore].fill(share)
 
     def use(self) -> tuple[DatastoreUse, ...]:
         return tuple(datastore.use() for datastore in self.datastores)

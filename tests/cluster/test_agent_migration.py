@@ -140,6 +140,36 @@ def test_a_guest_that_writes_too_fast_stays_where_that_is_wanted() -> None:
     in_virtual_time(scenario())
 
 
+def test_a_guest_that_hogs_memory_stays_and_goes_once_it_does_so_no_more() -> None:
+    async def scenario() -> None:
+        async with migrating(MigrationWorld()) as world:
+            settings = replace(PLAIN, no_convergence=NoConvergence.GIVE_UP, rounds=3)
+            await world.at(5.0)
+            world.agent.hog_memory(SOURCE, 1, 480 << 20)
+            await world.migrate(settings=settings)
+            outcome = await world.outcome()
+            assert outcome.phase == STAYED
+            assert "after 3 rounds" in outcome.reason
+            world.agent.hog_memory(SOURCE, 1, 0.0)
+            await until(lambda: not world.expected_bytes(), "its room is given up")
+
+    in_virtual_time(scenario())
+
+
+def test_a_guest_that_hogs_memory_takes_that_along() -> None:
+    async def scenario() -> None:
+        async with migrating(MigrationWorld()) as world:
+            await world.at(5.0)
+            world.agent.hog_memory(SOURCE, 1, 1 << 20)
+            await world.migrate()
+            assert (await world.outcome()).phase == MOVED
+            assert world.other._chassis.hogged_bytes_s(DESTINATION, 1) == 1 << 20
+            [left], [arrived] = world.agent.passages.left, world.other.passages.arrived
+            assert left.digest == arrived.digest
+
+    in_virtual_time(scenario())
+
+
 def test_packing_takes_processors_of_the_host_and_gives_them_back() -> None:
     async def scenario() -> None:
         async with migrating(MigrationWorld()) as world:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.agent.migration import codec, pages
-from cluster.agent.migration.framing import framed, unframed
+from cluster.agent.migration.framing import Data, framed, unframed
 from cluster.agent.migration.guest_state import GuestState
 from cluster.agent.migration.pages import PageReader, PageWriter, sampled
 from cluster.rpc.convert import COMPRESSIONS
@@ -72,10 +72,10 @@ def test_every_page_is_made_and_compared_where_all_are_wanted(compression: Compr
 
 
 def test_pages_that_change_on_their_way_end_the_migration(monkeypatch: pytest.MonkeyPatch) -> None:
-    def damaged(packed: memoryview, compression: Compression, size_bytes: int) -> bytes:
-        data = bytearray(codec.unpack(packed, compression, size_bytes))
+    def damaged(packed: Data, compression: Compression, size_bytes: int) -> Data:
+        data = bytearray(codec.unpack(packed, compression, size_bytes).view)
         data[len(data) // 2] ^= 1
-        return bytes(data)
+        return Data(bytes(data), 0, len(data))
 
     async def scenario() -> None:
         async with migrating(MigrationWorld(sample=0.01)) as world:
@@ -140,7 +140,7 @@ def test_data_that_does_not_fit_its_pages_is_refused(data_pages: list[int], data
         data_pages=data_pages,
     )
     with pytest.raises(FusionError):
-        PageReader(SEED, MEMORY, MEMORY_BYTES).read(message, memoryview(data))
+        PageReader(SEED, MEMORY, MEMORY_BYTES).read(message, Data(data, 0, len(data)))
 
 
 def test_what_a_message_takes_follows_how_far_its_sample_was_packed() -> None:
@@ -151,7 +151,7 @@ def test_what_a_message_takes_follows_how_far_its_sample_was_packed() -> None:
         _, sampled_cost = PageWriter(SEED, compression, 0.2).write(1, part)
         assert whole.wire_bytes == pytest.approx(figured, rel=0.15)
         assert sampled_cost.wire_bytes == pytest.approx(whole.wire_bytes, rel=0.15)
-        data_bytes = unframed(message).data.nbytes
+        data_bytes = unframed(message).data.size_bytes
         assert data_bytes < whole.wire_bytes < data_bytes + 9 * part.total_pages + 1
 
 
@@ -184,7 +184,7 @@ def test_a_frame_is_the_message_that_protobuf_would_have_made(
     assert pb.Outgoing.FromString(serialised) == pb.Outgoing(pages=whole)
     frame = unframed(serialised)
     assert frame.message == pb.Outgoing(pages=message)
-    assert bytes(frame.data) == whole.data
+    assert bytes(frame.data.view) == whole.data
     other = pb.Outgoing(final=pb.Final(guest=guest))
     assert unframed(other.SerializeToString()).message == other
 
@@ -198,7 +198,7 @@ def test_what_is_no_frame_is_read_as_protobuf_reads_it(garbage: bytes) -> None:
             unframed(garbage)
     else:
         frame = unframed(garbage)
-        frame.message.pages.data = bytes(frame.data) or frame.message.pages.data
+        frame.message.pages.data = bytes(frame.data.view) or frame.message.pages.data
         assert frame.message.pages == whole.pages
 
 

@@ -133,6 +133,61 @@ def test_a_datacenter_file_is_looked_for_beside_the_experiment(tmp_path: Path) -
             },
             "faults[1]: contradicts partition-1, for both strike cna-01 and vrm at one time",
         ),
+        (
+            {"faults": [a_fault(kind="bandwidth")]},
+            "faults[0].bandwidth: missing; bandwidth needs it",
+        ),
+        (
+            {"faults": [a_fault(kind="bandwidth", bandwidth=0)]},
+            "faults[0].bandwidth: bandwidth lets nothing through; write more, or partition",
+        ),
+        (
+            {"faults": [a_fault(kind="flapping", down="2s", up="0s")]},
+            "faults[0]: flapping never turns; write for example down: 2s, up: 5s",
+        ),
+        (
+            {
+                "faults": [
+                    a_fault(kind="flapping", peers="vrm", down="2s", up="5s"),
+                    a_fault(kind="bandwidth", peers="vrm", bandwidth="1Mbit/s"),
+                ]
+            },
+            "faults[1]: contradicts flapping-1, for both strike cna-01 and vrm at one time",
+        ),
+        (
+            {
+                "faults": [
+                    a_fault(kind="array_crash", targets={"role": "array"}),
+                    a_fault(kind="array_hang", targets={"role": "array"}),
+                ]
+            },
+            "faults[1]: contradicts array_crash-1, for both strike",
+        ),
+        (
+            {
+                "faults": [
+                    a_fault(kind="array_hang", targets={"role": "array"}),
+                    a_fault(kind="full_datastore", at="12s", targets={"role": "datastore"}),
+                ]
+            },
+            "faults[1]: contradicts array_hang-1, for both strike ds-",
+        ),
+        (
+            {"faults": [a_fault(kind="full_datastore", targets={"role": "array"})]},
+            "faults[0].targets.role: no array can be struck by it; write datastore",
+        ),
+        (
+            {
+                "faults": [
+                    a_fault(kind="full_datastore", targets={"role": "datastore"}, percent=120)
+                ]
+            },
+            "faults[0].percent: full_datastore to 120 % cannot be; write more than 0, up to 100",
+        ),
+        (
+            {"faults": [a_fault(kind="guest_memory_hog", targets="web-01", rate="fast")]},
+            "faults[0].rate: 'fast' is no number of bytes a second; write for example 30MiB/s",
+        ),
         ({"faults": []}, "faults: nothing is done; write faults, orders, or random_faults: true"),
         ({"hypotheses": []}, "hypotheses: nothing is asked; write hypotheses or expectations"),
         (
@@ -196,12 +251,14 @@ def test_faults_that_follow_each_other_or_strike_others_do_not_contradict(tmp_pa
     faults = [
         a_fault(),
         a_fault(kind="host_hang", at="25s"),
+        a_fault(kind="full_datastore", targets={"role": "datastore"}, at="2s", lasts="20s"),
+        a_fault(kind="array_crash", targets={"role": "array"}, at="4s", lasts="5s"),
         a_fault(kind="host_hang", targets="cna-02"),
         a_fault(kind="host_hang", targets={"role": "host", "count": 1}, at="46s", lasts="5s"),
         a_fault(kind="partition", targets="cna-03", peers="vrm", planes="management"),
         a_fault(kind="lossy_link", targets="cna-03", peers="san-1", planes="storage", loss=0.5),
     ]
-    assert len(load(written(tmp_path, {"faults": faults})).experiment.faults) == 6
+    assert len(load(written(tmp_path, {"faults": faults})).experiment.faults) == 8
 
 
 @pytest.mark.parametrize("text", ["", "  \n", "- 3", "a: [", "question: 3"])

@@ -186,6 +186,7 @@ def test_what_is_drawn_is_always_valid(fusion: Fusion, folder: Path, seed: int) 
         (["run", "a-noisy-neighbour", "--seeds", "5..1"], "--seeds: 5..1 ends before it begins"),
         (["run", "a-noisy-neighbour", "--seeds", "1..2", "--seed", "1"], "exclude each other"),
         (["run", "a-noisy-neighbour", "--seeds", "1..2", "--world", "live"], "exclude each other"),
+        (["run", "a-noisy-neighbour", "--netns"], "no namespaces but in --world live"),
         (["run", "a-noisy-neighbour", "--jobs", "2"], "--jobs: one run has one process"),
         (["compare", "a-noisy-neighbour"], "compare: there is nothing to compare with"),
         (["random", "--for", "10s", "--every", "30s"], "--every: not within --for"),

@@ -59,6 +59,11 @@ def test_every_kind_becomes_what_it_says(path: Path) -> None:
         guest_crash: {after: 8h}
         load_burst: {after: 8h, lasts: 30s, percent: 60}
         heal: 90s
+        bandwidth: {after: 1h, lasts: 1m, planes: storage, bandwidth: 10Mbit/s}
+        flapping: {after: 1h, lasts: 1m, down: 2s, up: 5s}
+        array_hang: {after: 1h, lasts: 5s}
+        full_datastore: {after: 2h, lasts: 1m, percent: 95}
+        guest_memory_hog: {after: 8h, lasts: 1m, rate: 500MB/s}
         """,
     ) == FaultPlan(
         host_crash=plan.HostCrash(
@@ -91,6 +96,15 @@ def test_every_kind_becomes_what_it_says(path: Path) -> None:
         guest_crash=plan.GuestCrash(after=Fixed(28800.0)),
         load_burst=plan.LoadBurst(after=Fixed(28800.0), lasts=Fixed(30.0), percent=60.0),
         heal_s=90.0,
+        bandwidth=plan.Bandwidth(
+            after=Fixed(3600.0), lasts=Fixed(60.0), planes=("storage",), bandwidth_bps=1e7
+        ),
+        flapping=plan.Flapping(after=Fixed(3600.0), lasts=Fixed(60.0), down_s=2.0, up_s=5.0),
+        array_hang=plan.ArrayHang(after=Fixed(3600.0), lasts=Fixed(5.0)),
+        full_datastore=plan.FullDatastore(after=Fixed(7200.0), lasts=Fixed(60.0), percent=95.0),
+        guest_memory_hog=plan.GuestMemoryHog(
+            after=Fixed(28800.0), lasts=Fixed(60.0), rate_bytes_s=5e8
+        ),
     )
 
 

@@ -39,7 +39,7 @@ def test_as_many_pages_as_wanted_and_fewer_are_their_beginning(
     assert pages(5, 6, 7, content, count // 2) == data[: count // 2 * PAGE_BYTES]
 
 
-@given(st.sampled_from(NOT_ZERO), Keys, Keys)
+@given(st.sampled_from([each for each in NOT_ZERO if each is not Content.RANDOM]), Keys, Keys)
 def test_every_page_differs_under_another_key(
     content: Content, one: tuple[int, int, int], other: tuple[int, int, int]
 ) -> None:
@@ -58,6 +58,18 @@ def test_no_page_of_a_vm_is_like_another(content: Content) -> None:
         for page in of_pages(pages(9, group, version, content, 32))
     ]
     assert len(set(seen)) == len(seen)
+
+
+def test_random_pages_of_a_vm_are_cut_where_no_others_are() -> None:
+    keys = [(group, version) for group in range(2048) for version in range(16)]
+    first_words = {pages(9, *key, Content.RANDOM, 1)[:8] for key in keys}
+    assert len(first_words) == len(keys)
+
+
+@given(st.integers(0, 2**64 - 1), st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 2))
+def test_random_pages_are_others_at_the_next_version(seed: int, group: int, version: int) -> None:
+    mine, later = (pages(seed, group, each, Content.RANDOM, 8) for each in (version, version + 1))
+    assert all(a[:24] != b[:24] for a, b in zip(of_pages(mine), of_pages(later), strict=True))
 
 
 def test_random_pages_have_nothing_in_common_though_their_tiles_come_again() -> None:

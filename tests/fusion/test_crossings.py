@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -184,6 +185,29 @@ class TestWritePace:
         fleet = migrating()
         fleet.steal_cpu(SOURCE, 8000.0)
         assert fleet.write_pace(SOURCE, 1) == 0.0
+
+
+class TestHog:
+    def test_it_slows_with_the_guest_and_ends_with_its_work(self) -> None:
+        fleet = migrating(replace(VM, workload=Constant(50)))
+        assert fleet.hogged_bytes_s(SOURCE, 1) == 0.0
+        fleet.hog_memory(SOURCE, 1, 8e8)
+        assert fleet.hogged_bytes_s(SOURCE, 1) == pytest.approx(8e8)
+        fleet.throttle(SOURCE, 1, 0.75)  # it still gets 500 of the 1,000 MHz that it wants
+        assert fleet.hogged_bytes_s(SOURCE, 1) == pytest.approx(2e8)
+        fleet.suspend_for_hand_over(SOURCE, 1)
+        assert fleet.hogged_bytes_s(SOURCE, 1) == 0.0
+
+    def test_it_goes_with_the_vm(self) -> None:
+        fleet = migrating()
+        fleet.hog_memory(SOURCE, 1, 8e8)
+        fleet.arrive(DESTINATION, 1, VM, 1, fleet.hand_out(SOURCE, 1))
+        assert fleet.hogged_bytes_s(DESTINATION, 1) == pytest.approx(8e8)
+
+    @pytest.mark.parametrize("rate_bytes_s", [-1.0, math.inf, math.nan])
+    def test_a_rate_that_is_none_is_refused(self, rate_bytes_s: float) -> None:
+        with pytest.raises(InvalidInput, match="bytes a second to hog; give 0 or more"):
+            migrating().hog_memory(SOURCE, 1, rate_bytes_s)
 
 
 class TestCompression:

@@ -19,6 +19,7 @@ PARTIES = Parties(
         Role.VM: ("web-01", "db-01"),
         Role.GATEWAY: ("gateway",),
         Role.ARBITER: ("arbiter",),
+        Role.DATASTORE: ("ds-1", "ds-2"),
     },
     {host: "r1" if host < "cna-05" else "r2" for host in HOSTS},
 )
@@ -78,4 +79,10 @@ def test_before_a_run_any_host_may_have_the_vm() -> None:
 def test_faults_have_their_parties() -> None:
     assert struck_by(FaultKind.HOST_HANG) == HOST
     assert struck_by(FaultKind.GUEST_CRASH) == (Role.VM,)
+    assert struck_by(FaultKind.GUEST_MEMORY_HOG) == (Role.VM,)
+    assert struck_by(FaultKind.FULL_DATASTORE) == (Role.DATASTORE,)
+    assert struck_by(FaultKind.ARRAY_HANG) == (Role.ARRAY,)
+    assert struck_by(FaultKind.GATEWAY_HANG) == (Role.GATEWAY,)
+    assert struck_by(FaultKind.FLAPPING) == struck_by(FaultKind.PARTITION)
+    assert Role.DATASTORE not in struck_by(FaultKind.BANDWIDTH)
     assert Role.ARBITER in struck_by(FaultKind.PARTITION)

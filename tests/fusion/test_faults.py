@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
 from itertools import pairwise
 
 import numpy as np
@@ -14,9 +14,14 @@ from fusion.faults.distributions import Exponential, Fixed, LogNormal, Uniform, 
 from fusion.faults.drawing import draw
 from fusion.faults.plan import (
     ArrayCrash,
+    ArrayHang,
+    Bandwidth,
     Between,
     FaultPlan,
+    Flapping,
+    FullDatastore,
     GuestCrash,
+    GuestMemoryHog,
     HostCrash,
     HostHang,
     LoadBurst,
@@ -31,9 +36,15 @@ from fusion.faults.schedule import (
     PLANES,
     Cut,
     Direction,
+    Fault,
     FaultKind,
+    Filled,
+    Flap,
     Impaired,
     Load,
+    MemoryHog,
+    Narrow,
+    Parameters,
     Schedule,
 )
 from fusion.seeds import generator
@@ -45,13 +56,14 @@ from fusion.spec import (
     Constant,
     CpuQos,
     Datacenter,
+    DatastoreSpec,
     HostSpec,
     PlannedVm,
     VmSpec,
 )
 
 #: The others come only where somebody asks for them.
-DRAWN = set(FaultKind) - {FaultKind.VRM_HANG}
+DRAWN = {FaultKind(each.name) for each in fields(FaultPlan) if each.name != "heal_s"}
 
 HOUR = 3600.0
 OFTEN = Exponential(200.0)
@@ -76,7 +88,9 @@ def datacenter(
             )
             for k in range(vms)
         ),
-        arrays=tuple(ArraySpec(f"san-{k}", ()) for k in range(arrays)),
+        arrays=tuple(
+            ArraySpec(f"san-{k}", (DatastoreSpec(f"ds-{k}", 100 * GIB),)) for k in range(arrays)
+        ),
         clients=(ClientSpec("client", "vm-0"),) if clients else (),
     )
 
@@ -91,6 +105,11 @@ EVERYTHING = FaultPlan(
     lossy_link=LossyLink(after=OFTEN, lasts=SHORT, loss=0.1),
     guest_crash=GuestCrash(after=OFTEN),
     load_burst=LoadBurst(after=OFTEN, lasts=SHORT, percent=50),
+    bandwidth=Bandwidth(after=OFTEN, lasts=SHORT, bandwidth_bps=1e6),
+    flapping=Flapping(after=OFTEN, lasts=SHORT, down_s=1.0, up_s=2.0),
+    array_hang=ArrayHang(after=OFTEN, lasts=SHORT),
+    full_datastore=FullDatastore(after=OFTEN, lasts=SHORT, percent=90.0),
+    guest_memory_hog=GuestMemoryHog(after=OFTEN, lasts=SHORT, rate_bytes_s=1e9),
 )
 
 
@@ -286,7 +305,8 @@ def test_the_random_plan_makes_an_interesting_ten_minutes() -> None:
     for hosts, vms, least, most in ((8, 40, 8, 16), (20, 200, 22, 38)):
         runs = [draw(random_plan(), datacenter(hosts, 2, vms), 600.0, seed) for seed in range(30)]
         assert least < np.mean([len(run) for run in runs]) < most
-        assert {fault.kind for run in runs for fault in run} == DRAWN
+        kinds = {each for each in DRAWN if getattr(random_plan(), each) is not None}
+        assert {fault.kind for run in runs for fault in run} == kinds
 
 
 # Written down and read back
@@ -295,6 +315,47 @@ def test_the_random_plan_makes_an_interesting_ten_minutes() -> None:
 def test_a_schedule_is_the_same_after_it_was_written_and_read() -> None:
     schedule = draw(EVERYTHING, datacenter(vms=5), HOUR, 7)
     assert from_records(json.loads(json.dumps(to_records(schedule)))) == schedule
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters", "said"),
+    [
+        (
+            FaultKind.BANDWIDTH,
+            Narrow(peers=("vrm",), planes=("storage",), bandwidth_bps=1e6),
+            "bandwidth of x from and to vrm on storage (bandwidth_bps 1e+06), from 1 s for 5 s",
+        ),
+        (
+            FaultKind.FLAPPING,
+            Flap(peers=("vrm",), direction=Direction.IN, down_s=2.0, up_s=3.0),
+            "flapping of x from vrm (down_s 2, up_s 3), from 1 s for 5 s",
+        ),
+        (FaultKind.FULL_DATASTORE, Filled(), "full_datastore of x to 100 %, from 1 s for 5 s"),
+        (
+            FaultKind.GUEST_MEMORY_HOG,
+            MemoryHog(rate_bytes_s=5e8),
+            "guest_memory_hog of x (rate_bytes_s 5e+08), from 1 s for 5 s",
+        ),
+        (FaultKind.ARRAY_HANG, None, "array_hang of x, from 1 s for 5 s"),
+    ],
+)
+def test_what_is_not_drawn_is_written_and_read_too(
+    kind: FaultKind, parameters: Parameters, said: str
+) -> None:
+    fault = Fault(kind, 1.0, 5.0, ("x",), parameters)
+    assert from_records(json.loads(json.dumps(to_records((fault,))))) == (fault,)
+    assert str(fault) == said
+
+
+@pytest.mark.parametrize(
+    ("after_s", "down", "turns_in_s"),
+    [(0.0, True, 2.0), (1.5, True, 0.5), (2.0, False, 3.0), (4.0, False, 1.0), (11.0, True, 1.0)],
+)
+def test_what_flaps_is_cut_and_whole_in_turns(
+    after_s: float, down: bool, turns_in_s: float
+) -> None:
+    flap = Flap(peers=(), down_s=2.0, up_s=3.0)
+    assert (flap.is_down(after_s), flap.turns_in_s(after_s)) == (down, turns_in_s)
 
 
 GOOD = {"kind": "host_hang", "at_s": 1, "lasts_s": 2.5, "targets": ["cna-01"]}

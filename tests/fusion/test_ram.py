@@ -316,3 +316,41 @@ def test_who_received_all_that_was_taken_has_what_the_guest_has(
         received.take_in(piece.group, piece.version, piece.pages)
     assert received.complete
     assert received.digest() == ram.digest()
+
+
+class TestHog:
+    def test_it_writes_distinct_pages_all_over_what_is_not_zero(self) -> None:
+        ram = guest(GuestMemory("tried", 0.25, Mix()))
+        used = round(0.75 * MEMORY_BYTES / PAGE_BYTES)
+        for seconds in range(1, 9):
+            ram.write(1.0, 0.5, 100e6)
+            expected = used * -math.expm1(-seconds * 100e6 / PAGE_BYTES / used)
+            assert ram.dirty_pages == pytest.approx(expected, abs=2048)
+            assert ram.left().total_pages == ram.dirty_pages
+        assert CONTENTS.index(Content.ZERO) not in ram.left().content
+        assert ram.take().total_pages
+        assert ram.dirty_pages == 0
+
+    @given(memories(), st.lists(st.floats(0.0, 1e10), min_size=1, max_size=6))
+    def test_no_group_ever_has_fewer_than_before_or_more_than_all(
+        self, drawn: tuple[GuestMemory, int], rates: list[float]
+    ) -> None:
+        ram = GuestRam(*drawn)
+        ram.take_all()
+        before = np.zeros(ram.groups, dtype=np.int64)
+        for rate in rates:
+            ram.write(0.5, 1.0, rate)
+            left, dirty = ram.left(), np.zeros(ram.groups, dtype=np.int64)
+            dirty[left.group] = left.pages
+            assert (dirty >= before).all()
+            assert (dirty <= ram.pages).all()
+            before = dirty
+
+    def test_what_was_hogged_counts_at_both_ends(self) -> None:
+        ram = guest()
+        ram.write(2.0, 1.0, 400e6)
+        alone = guest()
+        alone.write(2.0, 1.0)
+        assert ram.dirty_pages > 10 * alone.dirty_pages
+        other = ram.copy()
+        assert other.digest() == ram.digest() != alone.digest()

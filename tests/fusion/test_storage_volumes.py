@@ -201,3 +201,32 @@ def test_the_books_always_balance(steps: list[tuple[str, int, object]]) -> None:
     assert used(array)[0] <= 60
     for volume in found:
         assert all(at + size <= volume.disk.size_bytes for at, size in volume.blocks.items())
+
+
+def test_a_ballast_fills_a_datastore_to_a_share_and_goes_again() -> None:
+    array = volumes()
+    array.create(1, [thin(8 * GIB), thick(GIB, index=1)])
+    array.write(1, 0, {0: GIB})
+    array.fill("ds-1", 0.9)
+    assert used(array) == (9 * GIB, 9 * GIB, 2)
+    with pytest.raises(DatastoreFull, match="ds-1 is full: 1 GiB of 10 GiB are free and 2 GiB"):
+        array.write(1, 0, {4 * GIB: 2 * GIB})
+    with pytest.raises(DatastoreFull, match="too little for thick volumes of 2 GiB"):
+        array.create(2, [thick(2 * GIB)])
+    assert array.create(2, [thin(2 * GIB)])  # which needs no room as yet
+    array.write(1, 0, {0: GIB})  # nor does what is there already
+    array.write(1, 0, {4 * GIB: GIB})
+    assert array.datastores[0].full
+    array.fill("ds-1", 0.0)
+    assert used(array)[0] == 3 * GIB
+    assert not array.datastores[0].full
+
+
+def test_a_ballast_takes_the_place_of_another_and_nothing_where_it_is_fuller_already() -> None:
+    array = volumes()
+    array.create(1, [thick(6 * GIB)])
+    for share, allocated in ((0.8, 8), (1.0, 10), (0.5, 6), (0.0, 6)):
+        array.fill("ds-1", share)
+        assert used(array)[0] == allocated * GIB
+    with pytest.raises(NotFound, match="no datastore 'ds-9'"):
+        array.fill("ds-9", 1.0)

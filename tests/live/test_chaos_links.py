@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,9 @@ from cluster.live.links import Links
 from cluster.live.network import Faults, LiveNetwork
 from cluster.live.process_table import myself
 from cluster.live.run_state import Process
+from cluster.live.way import Way
 from cluster.network import Plane
+from cluster.simulated.clock import SimulatedClock
 from cluster.simulated.fabric import Fabric
 from cluster.simulated.loop import VirtualLoop
 from cluster.simulated.network import SimulatedNetwork
@@ -24,7 +28,8 @@ from cluster.simulated.trace import Trace
 from cluster.simulated.wires import Quality, Wires
 from fusion import seeds
 from fusion.errors import NotFound
-from fusion.faults.schedule import Cut, Direction, Fault, FaultKind, Impaired
+from fusion.faults.schedule import Cut, Direction, Fault, FaultKind, Flap, Impaired, Narrow, OfLinks
+from tests.cluster.virtual_time import in_virtual_time, virtual_loop
 from tests.live.launched import free_address
 from tests.simulated.calls import CASES
 from tests.simulated.stage import Stage, call, outcome
@@ -37,7 +42,7 @@ PEERS = ("peer",)
 class Case:
     """A call under a fault; ``heals``: it begins while the fault lasts and ends behind it."""
 
-    fault: Cut | Impaired
+    fault: OfLinks
     orders: tuple[bytes, ...] = (b"one",)
     kind: str = "unary_unary"
     limit_s: float | None = None
@@ -55,6 +60,8 @@ def lossy(direction: Direction) -> Impaired:
 
 LATE = Impaired(peers=PEERS, latency_s=0.02, jitter_s=0.001)
 DOUBLE = Impaired(peers=PEERS, duplication=1.0)
+NARROW = Narrow(peers=PEERS, bandwidth_bps=1e5)
+NEARLY_NOTHING = Narrow(peers=PEERS, bandwidth_bps=100.0)
 
 UNDER_FAULTS = {
     "cut": Case(cut(BOTH), limit_s=0.3, arrives=0),
@@ -72,6 +79,10 @@ UNDER_FAULTS = {
     "twice and refused": Case(DOUBLE, (b"abort",), arrives=2),
     "late answers": Case(LATE, (b"one", b"two", b"three"), "unary_stream", arrives=3),
     "late both ways": Case(LATE, (b"one", b"two"), "stream_stream", arrives=2),
+    "narrow": Case(NARROW),
+    "narrow and refused": Case(NARROW, (b"abort",)),
+    "narrow and too late": Case(NEARLY_NOTHING, limit_s=0.3, arrives=0),
+    "narrow answers": Case(NARROW, (b"one", b"two", b"three"), "unary_stream", arrives=3),
     "answers held": Case(cut(IN), (b"one", b"two"), "unary_stream", heals=True, arrives=2),
     "an abort held": Case(cut(IN), (b"one", b"abort"), "unary_stream", heals=True, arrives=2),
 }
@@ -94,13 +105,13 @@ async def play(stage: Stage, case: Case, heal: Callable[[], None]) -> object:
         await stage.stop()
 
 
-def links_under(*faults: Cut | Impaired) -> Links:
+def links_under(*faults: OfLinks) -> Links:
     links = Links("client", lambda name: {name}, 1.0, seeds.generator(1, "links"))
     links.suffer([written(fault) for fault in faults])
     return links
 
 
-def written(parameters: Cut | Impaired, *targets: str) -> WrittenFault:
+def written(parameters: OfLinks, *targets: str) -> WrittenFault:
     fault = Fault(FaultKind.PARTITION, 0.0, 0.0, targets or ("client",), parameters)
     return WrittenFault("fault-1", fault, None)
 
@@ -147,7 +158,9 @@ def simulated(case: Case) -> object:
         for link in links:
             if isinstance(fault, Cut):
                 wires.cut(*link)
-            else:
+            elif isinstance(fault, Narrow):
+                wires.shape(*link, Quality(bandwidth_bps=fault.bandwidth_bps))
+            elif isinstance(fault, Impaired):
                 quality = Quality(
                     latency_s=fault.latency_s, loss=fault.loss, duplication=fault.duplication
                 )
@@ -203,6 +216,44 @@ def test_each_side_sees_its_own_directions() -> None:
     assert sides("cna-03", "san", to_array) == (True, True)
     management = written(Cut(peers=("san",), planes=("management",)), "cna-01")
     assert sides("cna-01", "san", management) == (True, True)
+
+
+def test_messages_of_one_way_share_its_bandwidth_whatever_becomes_of_it() -> None:
+    async def scenario() -> list[float]:
+        clock = SimulatedClock(virtual_loop())
+        way = Way(seeds.generator(1, "links"), clock)
+        way.suffer(cut=False, effects=(), bandwidth_bps=8000.0)
+        assert not way.calm
+
+        async def arrival_s(size_bytes: int) -> float:
+            await way.pass_over(size_bytes)
+            return clock.now()
+
+        arrivals = asyncio.gather(*map(arrival_s, (1000, 1000, 4000, 10_000)))
+        await clock.sleep(8.0)
+        way.suffer(cut=False, effects=(), bandwidth_bps=math.inf)
+        assert way.calm
+        return await arrivals
+
+    # Two are through while four share it, the others as soon as there is bandwidth again.
+    assert in_virtual_time(scenario()) == pytest.approx([4.0, 4.0, 8.0, 8.0])
+
+
+def test_a_link_flaps_by_itself_and_is_whole_behind_the_fault() -> None:
+    async def scenario() -> None:
+        links = Links("client", lambda name: {name}, 1.0, seeds.generator(1, "links"))
+        way = links.link("peer", Plane.STORAGE).out
+        flap = Flap(peers=PEERS, planes=("storage",), down_s=0.02, up_s=0.02)
+        links.suffer([replace(written(flap), began=time.time())])
+        async with asyncio.timeout(30):
+            for _ in range(2):
+                while way.calm:  # noqa: ASYNC110 - what turns tells nobody
+                    await asyncio.sleep(0.001)
+                await way.until_open()
+        links.suffer([])
+        assert way.calm
+
+    asyncio.run(scenario())
 
 
 def test_hosts_of_one_process_share_its_links() -> None:

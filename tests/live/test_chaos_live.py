@@ -164,6 +164,51 @@ def test_a_guest_that_crashes_by_hand_boots_again(up: Launched) -> None:
     becomes(lambda: up.told("vm", "show", "web-01")["state"], "running")
 
 
+def test_a_datastore_is_filled_by_hand_and_its_writers_are_held_until_it_is_healed(
+    up: Launched,
+) -> None:
+    def room() -> list[bool]:
+        return [
+            each["allocated_bytes"] < each["capacity_bytes"]
+            for each in up.told("datastore", "list")["datastores"]
+        ]
+
+    assert room() == [True]
+    told = up.told("chaos", "inject", "full_datastore", "*")
+    assert told["acting"], told
+    becomes(room, [False])
+    becomes(up.vm_states, ["paused"] * 3)
+    up.told("chaos", "heal", told["id"])
+    becomes(room, [True])
+    becomes(up.vm_states, ["running"] * 3)
+
+
+def test_what_is_not_felt_as_an_outage_is_told_as_it_is(up: Launched) -> None:
+    (array,) = {each["array"] for each in up.told("datastore", "list")["datastores"]}
+    host = up.told("vm", "show", "web-01")["host"]
+    gateway = up.pid_of("gateway")
+    details = {}
+    for words in (
+        "guest_memory_hog web-01 --rate 100MiB/s",
+        f"bandwidth {host} --peer {array} --plane storage --bandwidth 1Mbit/s",
+        "flapping vrm --peer gateway --down 500ms --up 500ms",
+        f"array_hang {array}",
+        "gateway_crash gateway",
+    ):
+        told = up.told("chaos", "inject", *words.split())
+        assert told["acting"], told
+        details[told["kind"]] = told["detail"]
+        (healed,) = up.told("chaos", "heal", told["id"])["healed"]
+        assert healed["failure"] == ""
+    assert details["guest_memory_hog"] == f"guest_memory_hog of web-01 on {host}"
+    assert details["bandwidth"] == f"bandwidth of {', '.join(sorted((host, array)))}"
+    assert details["flapping"] == "flapping of gateway, vrm"
+    assert details["array_hang"] == f"{array} stands still"
+    assert details["gateway_crash"].startswith("gateway ")
+    assert up.pid_of("gateway") != gateway
+    becomes(up.host_states, ["normal"] * 3)
+
+
 def test_a_command_that_waits_heals_at_ctrl_c(up: Launched) -> None:
     command = [sys.executable, "-c", "from cluster.cli.entry import main; main()", "chaos"]
     environment = {**os.environ, "PYTHONPATH": ROOT}

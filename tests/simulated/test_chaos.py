@@ -20,7 +20,17 @@ from fusion.errors import NotFound
 from fusion.faults.drawing import draw
 from fusion.faults.plan import random_plan
 from fusion.faults.records import from_records, to_records
-from fusion.faults.schedule import Cut, Direction, Fault, FaultKind, Impaired, Load, Parameters
+from fusion.faults.schedule import (
+    Cut,
+    Direction,
+    Fault,
+    FaultKind,
+    Flap,
+    Impaired,
+    Load,
+    Narrow,
+    Parameters,
+)
 from fusion.host import HostState
 from fusion.spec import (
     GIB,
@@ -372,7 +382,51 @@ def test_a_link_that_loses_every_call_silences_its_host(site: Site) -> None:
     assert site.at(60.0).hosts()["h0"] is HostState.NORMAL
 
 
+def test_what_flaps_is_cut_and_whole_in_turns_and_whole_at_its_end(site: Site) -> None:
+    flap = Flap(peers=("vrm",), down_s=2.0, up_s=3.0)
+    site.suffer(fault(Kind.FLAPPING, "h0", 25.0, 36.0, flap))
+
+    def cut() -> bool:
+        ways = ("h0", "vrm", Plane.MANAGEMENT), ("vrm", "h0", Plane.MANAGEMENT)
+        there, back = (site.world.wires.is_cut(*way) for way in ways)
+        assert there == back
+        return there
+
+    instants_s = (24.5, 25.5, 26.5, 27.5, 29.5, 30.5, 31.5, 32.5, 34.5, 35.5, 36.5, 40.0)
+    seen = [site.at(instant_s) and cut() for instant_s in instants_s]
+    assert [k for k, is_cut in enumerate(seen) if is_cut] == [1, 2, 5, 6, 9]
+    assert site.at(50.0).hosts()["h0"] is HostState.NORMAL
+
+
+def test_of_several_bandwidths_the_least_counts_until_it_is_gone(site: Site) -> None:
+    def narrow(bandwidth_bps: float) -> Narrow:
+        return Narrow(peers=("vrm",), planes=("management",), bandwidth_bps=bandwidth_bps)
+
+    site.suffer(
+        fault(Kind.BANDWIDTH, "h0", 25.0, 40.0, narrow(1e6)),
+        fault(Kind.BANDWIDTH, "h0", 30.0, 35.0, narrow(1e4)),
+    )
+    widths = [
+        site.at(instant_s).world.wires.quality("h0", "vrm", Plane.MANAGEMENT).bandwidth_bps
+        for instant_s in (24.0, 26.0, 31.0, 36.0, 41.0)
+    ]
+    assert widths == [SOUND.bandwidth_bps, 1e6, 1e4, 1e6, SOUND.bandwidth_bps]
+    assert set(site.at(60.0).vms().values()) == {VmState.RUNNING}
+
+
 # Guests
+
+
+def test_faults_of_guests_befall_all_whom_they_name(site: Site) -> None:
+    site.suffer(
+        fault(Kind.LOAD_BURST, "v1 v2", 25.0, 40.0, Load(percent=20.0)),
+        fault(Kind.GUEST_CRASH, "v3 v4", 30.05, 32.05),
+    )
+    site.at(26.0)
+    assert [site.demand_mhz(vm) for vm in ("v1", "v2", "v3")] == pytest.approx([1400, 1400, 1000])
+    vms = site.at(30.5).vms()
+    assert [vms[vm] for vm in ("v3", "v4")] == [VmState.FAULT_RESUMING] * 2
+    assert site.at(41.0).demand_mhz("v2") == 1000.0
 
 
 def test_a_crashed_guest_resumes_and_the_vrm_hears_of_it_promptly(site: Site) -> None:

@@ -25,7 +25,17 @@ from fusion.experiment.spec import (
     Selector,
     When,
 )
-from fusion.faults.schedule import Fault, FaultKind, Impaired, Load
+from fusion.faults.schedule import (
+    Fault,
+    FaultKind,
+    Filled,
+    Flap,
+    Impaired,
+    Load,
+    MemoryHog,
+    Narrow,
+    Parameters,
+)
 from fusion.spec import GIB, ArraySpec, ClientSpec, DatastoreSpec, VolumeSpec
 from tests.simulated.small import small_datacenter
 
@@ -130,6 +140,49 @@ def test_every_fault_of_the_world_can_be_struck_seen_and_healed() -> None:
     assert all(fault.observed and not fault.unhealed for fault in evidence.run.faults)
     assert {0.0, 1.0} == {look.values["vrm_up"] for look in evidence.run.looks}
     assert evidence.verdict.judgement is Judgement.PASS, evidence.verdict
+
+
+def test_faults_of_storage_the_gateway_and_narrow_links_have_their_effects() -> None:
+    def fault(
+        name: str, kind: FaultKind, at_s: float, lasts_s: float, target: str, *more: Parameters
+    ) -> PlannedFault:
+        selector = Selector(names=(target,))
+        return PlannedFault(name, kind, at_s, lasts_s, selector, parameters=next(iter(more), None))
+
+    narrow, flap = Narrow(peers=(), bandwidth_bps=20e3), Flap(peers=(), down_s=1.0, up_s=1.0)
+    hog = MemoryHog(rate_bytes_s=1e9)
+    evidence = carry_out(
+        small(
+            fault("narrow", FaultKind.BANDWIDTH, 2.0, 4.0, "san-1", narrow),
+            fault("flaps", FaultKind.FLAPPING, 8.0, 4.0, "vrm", flap),
+            fault("array", FaultKind.ARRAY_HANG, 14.0, 3.0, "san-1"),
+            fault("dead", FaultKind.GATEWAY_CRASH, 20.0, 3.0, "gateway"),
+            fault("still", FaultKind.GATEWAY_HANG, 25.0, 3.0, "gateway"),
+            fault("full", FaultKind.FULL_DATASTORE, 30.0, 6.0, "ds-1", Filled()),
+            fault("anew", FaultKind.ARRAY_CRASH, 32.0, 1.0, "san-1"),
+            fault("hog", FaultKind.GUEST_MEMORY_HOG, 30.0, 6.0, "web-0[23]", hog),
+        )
+    )
+    run = evidence.run
+    assert evidence.verdict.judgement is Judgement.PASS, evidence.verdict
+    assert [(each.observed, each.unhealed) for each in run.faults] == [(True, "")] * 8
+    assert run.outcomes["lost_durable_entries"] == run.outcomes["violations"] == 0.0
+
+    def seen(figure: str, from_s: int, to_s: int) -> list[float | None]:
+        return [look.values.get(figure) for look in run.looks[from_s : to_s + 1]]
+
+    quick_s, slow_s = seen("latency_p95_s", 1, 1)[0], seen("latency_p95_s", 5, 5)[0]
+    assert quick_s is not None
+    assert slow_s is not None
+    assert slow_s > 50 * quick_s  # 400 bytes take 0.16 s each way
+    assert seen("answered_share", 15, 17) == [None, None, 0.0]  # the array queues, and then:
+    assert seen("answered_share", 18, 20) == [1.0] * 3
+    assert seen("answered_share", 21, 23) == seen("answered_share", 26, 28) == [None] * 3
+    assert seen("datastore_used_share", 31, 32) == [1.0] * 2
+    assert seen("datastore_used_share", 34, 36) == [1.0] * 3  # its array came up anew
+    assert seen("vms_running", 31, 36) == [3.0] * 6  # who writes to it is held
+    assert seen("vms_running", 38, 45) == [6.0] * 8
+    assert 1.0 not in seen("datastore_used_share", 38, 45)
 
 
 def test_an_abort_heals_everything_at_once() -> None:

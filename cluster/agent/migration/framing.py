@@ -19,11 +19,27 @@ _PAGES = pb.Outgoing.PAGES_FIELD_NUMBER << 3 | 2
 _DATA = pb.Pages.DATA_FIELD_NUMBER << 3 | 2
 
 
+class Data(NamedTuple):
+    """Bytes from ``start`` to ``end`` of something larger, not copied."""
+
+    inside: bytes
+    start: int
+    end: int
+
+    @property
+    def size_bytes(self) -> int:
+        return self.end - self.start
+
+    @property
+    def view(self) -> memoryview:
+        return memoryview(self.inside)[self.start : self.end]
+
+
 class Frame(NamedTuple):
     """A message, and the data of its pages beside it."""
 
     message: pb.Outgoing
-    data: memoryview
+    data: Data
 
 
 def framed(pages: pb.Pages, data: Sequence[bytes | memoryview]) -> bytes:
@@ -48,8 +64,10 @@ def unframed(serialised: bytes) -> Frame:
     data = _field(serialised, second.start, _DATA) if second else None
     if first is None or data is None or data.stop != len(serialised):
         message = pb.Outgoing.FromString(serialised)
-        return Frame(message, memoryview(message.pages.data))
-    return Frame(pb.Outgoing.FromString(serialised[: first.stop]), memoryview(serialised)[data])
+        inside: bytes = message.pages.data
+        return Frame(message, Data(inside, 0, len(inside)))
+    rest = pb.Outgoing.FromString(serialised[: first.stop])
+    return Frame(rest, Data(serialised, data.start, data.stop))
 
 
 def receive_over(channel: grpc.aio.Channel) -> Receive:

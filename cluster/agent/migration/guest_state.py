@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fusion.errors import InvalidInput
 from fusion.passage import Passage
 
-_COUNTERS = struct.Struct("<3d")
+_COUNTERS = struct.Struct("<4d")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,9 @@ class GuestState:
     def packed(self) -> bytes:
         """Return it for ``unpacked``."""
         passage = self.passage
-        counters = _COUNTERS.pack(passage.used_mhz_s, passage.ready_s, passage.added_load)
+        counters = _COUNTERS.pack(
+            passage.used_mhz_s, passage.ready_s, passage.added_load, passage.hog_bytes_s
+        )
         return counters + self.ledger
 
     @staticmethod

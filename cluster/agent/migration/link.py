@@ -28,6 +28,14 @@ class Link:
         self._timer: TimerHandle | None = None
         self._late_s = 0.0
 
+    def change(self, capacity_bytes_s: float) -> None:
+        """Go on with another capacity, what is under way too."""
+        now_s = self._clock.now()
+        self._serve(now_s)
+        self._infinite = math.isinf(capacity_bytes_s)
+        self._share.change(capacity_bytes_s)
+        self._plan(now_s)
+
     async def carry(self, flow: str, size_bytes: float) -> None:
         """Return once ``size_bytes`` went through, behind what is under way of ``flow``.
 

@@ -49,6 +49,7 @@ class Rounds:
         self._load = PackingLoad(order.host, order.incarnation, self._chassis, self._clock)
         self._rate_bytes_s = facilities.links.bytes_s[order.host]  # on the wire, as of late
         self._goodput_bytes_s = self._rate_bytes_s
+        self._hog_bytes_s = 0.0  # that the guest writes beside its profile, without a throttle
         self._written_s = self._clock.now()  # up to when the guest's writes are counted
         self._forecast_s = -math.inf
 
@@ -62,9 +63,12 @@ class Rounds:
         self._check()
         now_s = self._clock.now()
         pace = self._chassis.write_pace(self._order.host, self._order.vm)
-        self.ram.write(now_s - self._written_s, pace)
+        hog_bytes_s = self._chassis.hogged_bytes_s(self._order.host, self._order.vm)
+        self.ram.write(now_s - self._written_s, pace, hog_bytes_s)
         self._written_s = now_s
-        return min(1.0, pace / (1.0 - self._progress.throttle_share))
+        unthrottled = 1.0 - self._progress.throttle_share
+        self._hog_bytes_s = hog_bytes_s / unthrottled
+        return min(1.0, pace / unthrottled)
 
     async def send(self, stream: Stream, due: Taken, step: SendRound) -> RoundFacts:
         """Send a round of what is ``due``, and return what came of it once all was taken in."""
@@ -152,6 +156,7 @@ class Rounds:
             self._order.settings,
             path,
             pace,
+            hog_bytes_s=self._hog_bytes_s,
             step=step,
             due=due,
             sent=sent,

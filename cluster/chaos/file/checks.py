@@ -18,7 +18,7 @@ from fusion.experiment.selection import (
     struck_by,
 )
 from fusion.experiment.spec import Condition, Experiment, PlannedFault, Selector, When
-from fusion.faults.schedule import Impaired
+from fusion.faults.schedule import Filled, Flap, Impaired, MemoryHog, Narrow, Parameters
 from fusion.spec import Datacenter
 from fusion.units import format_duration
 
@@ -69,8 +69,9 @@ def _check_fault(
     _check_selector(fault.targets, roles, f"{place}.targets", parties, mistakes)
     if fault.peers is not None:
         _check_selector(fault.peers, roles, f"{place}.peers", parties, mistakes)
-    if isinstance(fault.parameters, Impaired) and _does_nothing(fault.parameters):
-        mistakes.add(place, f"{fault.kind} impairs nothing; write for example latency: 200ms")
+    key, problem = _amiss(fault.parameters)
+    if problem:
+        mistakes.add(f"{place}{key}", f"{fault.kind} {problem}")
     if passes_by_itself(fault.kind):
         if fault.lasts_s:
             mistakes.add(f"{place}.lasts", f"{fault.kind} passes by itself; leave the key out")
@@ -83,6 +84,25 @@ def _check_fault(
             f"ends at {ends}, not before the experiment, which is to see all healed; "
             "write less, or a longer duration",
         )
+
+
+def _amiss(parameters: Parameters) -> tuple[str, str]:
+    """Return which key of a fault has no meaning and why, empty where all have."""
+    match parameters:
+        case Impaired() if _does_nothing(parameters):
+            return "", "impairs nothing; write for example latency: 200ms"
+        case Narrow(bandwidth_bps=0.0):
+            return ".bandwidth", "lets nothing through; write more, or partition"
+        case Flap() if not (parameters.down_s and parameters.up_s):
+            return "", "never turns; write for example down: 2s, up: 5s"
+        case Filled() if not 0 < parameters.percent <= 100:
+            return (
+                ".percent",
+                f"to {parameters.percent:g} % cannot be; write more than 0, up to 100",
+            )
+        case MemoryHog(rate_bytes_s=0.0):
+            return ".rate", "writes nothing; write for example rate: 500MiB/s"
+    return "", ""
 
 
 def _does_nothing(impaired: Impaired) -> bool:

@@ -7,9 +7,9 @@ from itertools import combinations
 
 from cluster.datacenter_file.plan import Mistakes
 from fusion.errors import NotFound
-from fusion.experiment.selection import Parties, candidates, size_of, struck_by
+from fusion.experiment.selection import Parties, Role, candidates, size_of, struck_by
 from fusion.experiment.spec import PlannedFault, Selector
-from fusion.faults.schedule import PLANES, Cut, FaultKind, Impaired
+from fusion.faults.schedule import PLANES, Cut, FaultKind, Flap, OfLinks
 
 #: Words in the names of kinds after which nothing else can be done to a party.
 _DOWN = ("crash", "hang", "power_off", "reboot")
@@ -37,19 +37,34 @@ def contradicting(first: PlannedFault, second: PlannedFault, parties: Parties) -
         _certain(first, first.targets, parties),
         _certain(second, second.targets, parties),
     )
+    if first.kind is FaultKind.FULL_DATASTORE and first.at_s >= second.at_s:
+        return _out_of_reach(ours, second.kind, theirs, parties)
+    if second.kind is FaultKind.FULL_DATASTORE and second.at_s >= first.at_s:
+        return _out_of_reach(theirs, first.kind, ours, parties)
     if not _of_links(first) and not _of_links(second):
         if not exclude(first.kind, second.kind):
             return ""
         return next((name for name in ours if name in theirs), "")
     if not (_of_links(first) and _of_links(second)):
         return ""
-    cut = isinstance(first.parameters, Cut), isinstance(second.parameters, Cut)
-    if not any(cut) or not set(_planes(first)) & set(_planes(second)):
+    cut = any(isinstance(each.parameters, Cut | Flap) for each in (first, second))
+    if not cut or not set(_planes(first)) & set(_planes(second)):
         return ""
     links = _links(second, theirs, parties)
     return next(
         (" and ".join(sorted(link)) for link in _links(first, ours, parties) if link in links), ""
     )
+
+
+def _out_of_reach(
+    datastores: Sequence[str], kind: FaultKind, struck: Sequence[str], parties: Parties
+) -> str:
+    """Return which of ``datastores`` is on an array that ``kind`` has struck, empty where none is:
+    nothing can be put there. One that is filled already comes up filled.
+    """
+    if struck_by(kind) != (Role.ARRAY,):
+        return ""
+    return next((name for name in datastores if parties.array_of.get(name) in struck), "")
 
 
 def exclude(one: FaultKind, other: FaultKind) -> bool:
@@ -82,9 +97,9 @@ def _links(fault: PlannedFault, targets: tuple[str, ...], parties: Parties) -> l
 
 
 def _of_links(fault: PlannedFault) -> bool:
-    return isinstance(fault.parameters, Cut | Impaired)
+    return isinstance(fault.parameters, OfLinks)
 
 
 def _planes(fault: PlannedFault) -> tuple[str, ...]:
     parameters = fault.parameters
-    return parameters.planes if isinstance(parameters, Cut | Impaired) else PLANES
+    return parameters.planes if isinstance(parameters, OfLinks) else PLANES

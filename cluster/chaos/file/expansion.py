@@ -9,7 +9,7 @@ from typing import Any
 from cluster.chaos.file.schema import ExperimentFile, FaultEntry, SelectorEntry
 from cluster.datacenter_file.mistakes import did_you_mean, shown
 from cluster.datacenter_file.plan import Mistakes
-from cluster.datacenter_file.values import proportion
+from cluster.datacenter_file.values import byte_rate, proportion
 from fusion.errors import InvalidInput
 from fusion.experiment.spec import Experiment, Hypothesis, Order, PlannedFault, Selector
 from fusion.faults.schedule import PARAMETERS, PLANES, Direction, FaultKind, Parameters
@@ -17,6 +17,7 @@ from fusion.units import parse_duration, parse_rate, parse_size
 
 #: Units that a parameter's name ends in, which the file writes with the value.
 _UNITS: Mapping[str, Callable[[object], float]] = {
+    "_bytes_s": byte_rate,
     "_s": parse_duration,
     "_bps": parse_rate,
     "_bytes": parse_size,

@@ -80,7 +80,7 @@ class SelectorEntry(Entry):
 
     names: Annotated[list[str], Field(min_length=1)] | None = None
     rack: str | None = None
-    role: Literal["host", "array", "vrm", "vm", "gateway", "arbiter"] | None = None
+    role: Literal["host", "array", "vrm", "vm", "gateway", "arbiter", "datastore"] | None = None
     host_of: str | None = None
     count: Count | None = None
     share: Proportion | None = None

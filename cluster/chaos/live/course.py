@@ -73,6 +73,8 @@ async def carry_out(
     command = ["fusion", "chaos", "run", loaded.source, "--world", "live"]
     if run.speed != loaded.datacenter.speed:
         command += ["--speed", f"{run.speed:g}"]
+    if run.cabling is not None:
+        command.append("--netns")
     return Evidence(
         experiment=experiment,
         world=World.LIVE,

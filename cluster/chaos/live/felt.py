@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 from cluster.chaos.injector import Health
 from cluster.chaos.live.whereabouts import Whereabouts
+from cluster.live.cabling import CABLES
 from cluster.live.fault_book import FaultBook, WrittenFault
 from cluster.live.process_table import stopped
 from cluster.live.run_state import Process
 from fusion.errors import Refused
-from fusion.faults.schedule import Cut, Fault, Impaired
+from fusion.faults.schedule import Fault, OfLinks
 
 #: Wall time until all that are struck and awake are under a fault.
 FELT_S = 15.0
@@ -19,6 +20,7 @@ FELT_S = 15.0
 class LinkFaults:
     """Links between two groups of parties, cut or impaired: in the channels of both sides.
 
+    Where all of them are one cable, the launcher pulls that out.
     Parties that share a process share its links. It begins with being written down and ends with
     being struck out, or by itself when its time is over or its owner is gone.
     """
@@ -35,8 +37,10 @@ class LinkFaults:
 
     async def begin(self, written: WrittenFault) -> None:
         def felt() -> bool:
-            return self._living(written.fault) <= self._book.felt_by(written.name)
+            return concerned <= self._book.felt_by(written.name)
 
+        unplugged = self._unplugged(written.fault)
+        concerned = frozenset({CABLES}) if unplugged else self._living(written.fault)
         await self._whereabouts.until(f"{written.fault} is felt", felt, FELT_S)
 
     async def end(self, written: WrittenFault, others: Sequence[WrittenFault]) -> None:
@@ -44,9 +48,17 @@ class LinkFaults:
 
     async def health(self, written: WrittenFault) -> Health:
         felt = self._book.felt_by(written.name)
+        if CABLES in felt:
+            names = ", ".join(sorted(self._unplugged(written.fault)))
+            return Health(True, f"{written.fault.kind}: the cable of {names} is pulled out")
         if not felt:
             return Health(False, "nobody is under it")
         return Health(True, f"{written.fault.kind} of {', '.join(sorted(felt))}")
+
+    def _unplugged(self, fault: Fault) -> frozenset[str]:
+        """Return those behind the cable that ``fault`` is about, where there are cables."""
+        cabling = self._whereabouts.run.cabling
+        return frozenset() if cabling is None else cabling.unplugged(fault)
 
     def _living(self, fault: Fault) -> frozenset[str]:
         found = map(self._whereabouts.process, _ends(fault))
@@ -54,12 +66,14 @@ class LinkFaults:
         return frozenset(process.what for process in awake)
 
 
-class GuestFaults:
-    """Guests crash, or are asked for more, in the agents that have them."""
+class InnerFaults:
+    """What processes let befall what they have: agents their guests, arrays their datastores."""
 
-    def __init__(self, whereabouts: Whereabouts, book: FaultBook) -> None:
+    def __init__(self, whereabouts: Whereabouts, book: FaultBook, what: str) -> None:
+        """``what`` it befalls: a guest, a datastore."""
         self._whereabouts = whereabouts
         self._book = book
+        self._what = what
 
     def victims(self, fault: Fault) -> tuple[Process, ...]:
         """Return none: no process is struck itself."""
@@ -69,7 +83,7 @@ class GuestFaults:
         def felt() -> bool:
             return bool(self._book.felt_by(written.name))
 
-        await self._whereabouts.until(f"{written.fault} finds a guest", felt, FELT_S)
+        await self._whereabouts.until(f"{written.fault} finds a {self._what}", felt, FELT_S)
 
     async def end(self, written: WrittenFault, others: Sequence[WrittenFault]) -> None:
         """Striking it out is enough; a guest that crashed boots by itself."""
@@ -77,12 +91,12 @@ class GuestFaults:
     async def health(self, written: WrittenFault) -> Health:
         felt = sorted(self._book.felt_by(written.name))
         if not felt:
-            return Health(False, "no agent has such a guest")
+            return Health(False, f"no process has such a {self._what}")
         names = ", ".join(written.fault.targets)
         return Health(True, f"{written.fault.kind} of {names} on {', '.join(felt)}")
 
 
 def _ends(fault: Fault) -> list[str]:
     """Return both sides; the arbiter is answered by the launcher, which suffers no faults."""
-    assert isinstance(fault.parameters, Cut | Impaired)
+    assert isinstance(fault.parameters, OfLinks)
     return [*fault.targets, *fault.parameters.peers]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cluster.chaos.injector import Health
-from cluster.chaos.live.felt import GuestFaults, LinkFaults
+from cluster.chaos.live.felt import InnerFaults, LinkFaults
 from cluster.chaos.live.machines import Hangs, HostCrashes, RoleCrashes, Strike
 from cluster.chaos.live.whereabouts import Whereabouts
 from cluster.live.clock import LiveClock
@@ -42,7 +42,9 @@ class LiveInjector:
         self._owner: Process | None = None if ownerless else myself("fusion chaos")
         whereabouts = Whereabouts(run.file, LiveClock(run.launched_at, speed=1.0))
         crashes, hangs = RoleCrashes(whereabouts, self._book), Hangs(whereabouts)
-        links, guests = LinkFaults(whereabouts, self._book), GuestFaults(whereabouts, self._book)
+        links = LinkFaults(whereabouts, self._book)
+        guests = InnerFaults(whereabouts, self._book, "guest")
+        datastores = InnerFaults(whereabouts, self._book, "datastore")
         self._strikes: dict[FaultKind, Strike] = {
             FaultKind.HOST_CRASH: HostCrashes(whereabouts, network),
             FaultKind.HOST_HANG: hangs,
@@ -54,6 +56,13 @@ class LiveInjector:
             FaultKind.LOSSY_LINK: links,
             FaultKind.GUEST_CRASH: guests,
             FaultKind.LOAD_BURST: guests,
+            FaultKind.BANDWIDTH: links,
+            FaultKind.FLAPPING: links,
+            FaultKind.ARRAY_HANG: hangs,
+            FaultKind.GATEWAY_CRASH: crashes,
+            FaultKind.GATEWAY_HANG: hangs,
+            FaultKind.FULL_DATASTORE: datastores,
+            FaultKind.GUEST_MEMORY_HOG: guests,
         }
 
     async def inject(self, fault: Fault) -> str:

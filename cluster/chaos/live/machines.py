@@ -156,7 +156,7 @@ class Hangs:
 
 
 class RoleCrashes:
-    """The process of the VRM or of an array is killed with -9.
+    """The process of the VRM, of an array or of the gateway is killed with -9.
 
     Ray restarts it at once; it holds itself back until the fault is over.
     """

@@ -3,24 +3,44 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+)
 
 import structlog
 
 from cluster.parties import ARBITER, GATEWAY, VRM
+from cluster.simulated.chaos.datastores import Datastores
 from cluster.simulated.chaos.guests import Guests
 from cluster.simulated.chaos.links import Links
-from cluster.simulated.chaos.machines import ArrayCrashes, Hangs, HostCrashes, VrmCrashes
+from cluster.simulated.chaos.machines import ArrayCrashes, Hangs, HostCrashes, RoleCrashes
 from cluster.simulated.loop import RunFailed
 from cluster.simulated.world import SimulatedWorld
 from fusion.errors import NotFound
-from fusion.faults.schedule import Cut, Fault, FaultKind, Impaired, Load, Schedule
+from fusion.faults.schedule import (
+    Cut,
+    Fault,
+    FaultKind,
+    Filled,
+    Flap,
+    Impaired,
+    Load,
+    MemoryHog,
+    Narrow,
+    OfLinks,
+    Schedule,
+)
 
 log = structlog.get_logger()
 
 #: The kinds whose targets are VMs.
-OF_VMS = (FaultKind.GUEST_CRASH, FaultKind.LOAD_BURST)
+OF_VMS = (FaultKind.GUEST_CRASH, FaultKind.LOAD_BURST, FaultKind.GUEST_MEMORY_HOG)
+
+#: What lasts as long as a fault does.
+Block = AbstractContextManager[None] | AbstractAsyncContextManager[None]
 
 
 class Chaos:
@@ -37,11 +57,25 @@ class Chaos:
         self._world = world
         self._schedule = schedule
         self._host_crashes = HostCrashes(world)
-        self._vrm_crashes = VrmCrashes(world)
+        self._vrm_crashes = RoleCrashes.of_vrm(world)
         self._array_crashes = ArrayCrashes(world)
         self._hangs = Hangs(world)
         self._links = Links(world)
         self._guests = Guests(world, self._missed)
+        self._gateway_crashes = RoleCrashes.of_gateway(world)
+        self._datastores = Datastores(world)
+        #: Of the kinds that need to know nothing but whom they strike.
+        self._plain: dict[FaultKind, Callable[[Sequence[str]], Block]] = {
+            FaultKind.HOST_CRASH: self._host_crashes.crashed,
+            FaultKind.HOST_HANG: self._hangs.hung,
+            FaultKind.VRM_CRASH: lambda _: self._vrm_crashes.crashed(),
+            FaultKind.VRM_HANG: lambda _: self._hangs.vrm_hung(),
+            FaultKind.ARRAY_CRASH: self._arrays_crashed,
+            FaultKind.GUEST_CRASH: self._guests.crashed,
+            FaultKind.ARRAY_HANG: self._hangs.arrays_hung,
+            FaultKind.GATEWAY_CRASH: lambda _: self._gateway_crashes.crashed(),
+            FaultKind.GATEWAY_HANG: lambda _: self._hangs.gateway_hung(),
+        }
 
     async def run(self) -> None:
         """Let every fault happen at its instant; return when all is well again."""
@@ -79,38 +113,36 @@ class Chaos:
     @asynccontextmanager
     async def _under(self, fault: Fault) -> AsyncIterator[None]:
         """Within the block the world is under ``fault``; a world that is closed stays as it is."""
-        targets, parameters = fault.targets, fault.parameters
-        match fault.kind:
-            case FaultKind.HOST_CRASH:
-                async with self._host_crashes.crashed(targets):
-                    yield
-            case FaultKind.HOST_HANG:
-                with self._hangs.hung(targets):
-                    yield
-            case FaultKind.VRM_CRASH:
-                async with self._vrm_crashes.crashed():
-                    yield
-            case FaultKind.VRM_HANG:
-                with self._hangs.vrm_hung():
-                    yield
-            case FaultKind.ARRAY_CRASH:
-                async with self._array_crashes.crashed(targets):
-                    yield
-            case FaultKind.PARTITION:
-                assert isinstance(parameters, Cut)
-                with self._links.cut(targets, parameters):
-                    yield
-            case FaultKind.SLOW_LINK | FaultKind.LOSSY_LINK:
-                assert isinstance(parameters, Impaired)
-                with self._links.impaired(targets, parameters):
-                    yield
-            case FaultKind.GUEST_CRASH:
-                self._guests.crash(targets[0])
+        block = self._block(fault)
+        if isinstance(block, AbstractAsyncContextManager):
+            async with block:
                 yield
-            case FaultKind.LOAD_BURST:
-                assert isinstance(parameters, Load)
-                with self._guests.busier(targets[0], parameters.percent):
-                    yield
+        else:
+            with block:
+                yield
+
+    def _block(self, fault: Fault) -> Block:
+        targets, parameters = fault.targets, fault.parameters
+        match parameters:
+            case Cut():
+                return self._links.cut(targets, parameters)
+            case Flap():
+                return self._links.flapping(targets, parameters)
+            case Impaired() | Narrow():
+                return self._links.impaired(targets, parameters)
+            case Load():
+                return self._guests.busier(targets, parameters.percent)
+            case MemoryHog():
+                return self._guests.hogging(targets, parameters.rate_bytes_s)
+            case Filled():
+                return self._datastores.filled(targets, parameters.percent)
+        return self._plain[fault.kind](targets)
+
+    @asynccontextmanager
+    async def _arrays_crashed(self, arrays: Sequence[str]) -> AsyncIterator[None]:
+        async with self._array_crashes.crashed(arrays):
+            yield
+        self._datastores.refill(arrays)
 
     def _tell(self, what: str, fault: Fault) -> None:
         text = f"fault {what}: {fault}"
@@ -124,13 +156,14 @@ class Chaos:
 
 
 def _check_names(world: SimulatedWorld, schedule: Schedule) -> None:
-    """VMs may come into being as the run goes on; hosts and roles are there from its beginning."""
+    """VMs may come into being as the run goes on; all else is there from its beginning."""
     datacenter = world.datacenter
     hosts = (host.name for host in datacenter.hosts)
-    known = {VRM, ARBITER, GATEWAY, *hosts, *(array.name for array in datacenter.arrays)}
+    stores = (store.name for array in datacenter.arrays for store in array.datastores)
+    known = {VRM, ARBITER, GATEWAY, *hosts, *(array.name for array in datacenter.arrays), *stores}
     for fault in schedule:
         names = [] if fault.kind in OF_VMS else [*fault.targets]
-        if isinstance(fault.parameters, Cut | Impaired):
+        if isinstance(fault.parameters, OfLinks):
             names += fault.parameters.peers
         for name in names:
             if name not in known:

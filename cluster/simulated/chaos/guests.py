@@ -1,8 +1,8 @@
-"""What happens to guests: they crash, and are asked for more than their workload says."""
+"""What happens to guests: they crash, are asked for more than their workload says, hog memory."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import Context
 
@@ -25,24 +25,33 @@ class Guests:
     def __init__(self, world: SimulatedWorld, missed: Missed) -> None:
         self._world = world
         self._missed = missed
-        self._bursts: dict[str, list[float]] = {}
-
-    def crash(self, vm: str) -> None:
-        """Let the guest of ``vm`` die; its watchdog boots it again."""
-        self._befall(vm, lambda agent, host, number: agent.crash_guest(host, number))
+        self._bursts = _Amounts(self._add_load)
+        self._hogs = _Amounts(self._hog_memory)
 
     @contextmanager
-    def busier(self, vm: str, percent: float) -> Iterator[None]:
-        """Within the block ``vm`` is asked for so much more, beside what other bursts want."""
-        bursts = self._bursts.setdefault(vm, [])
-        bursts.append(percent)
-        self._add_load(vm, sum(bursts))
+    def crashed(self, vms: Sequence[str]) -> Iterator[None]:
+        """As the block is entered, the guests of ``vms`` die; their watchdogs boot them again."""
+        for vm in vms:
+            self._befall(vm, lambda agent, host, number: agent.crash_guest(host, number))
         yield
-        bursts.remove(percent)
-        self._add_load(vm, sum(bursts))
+
+    @contextmanager
+    def busier(self, vms: Sequence[str], percent: float) -> Iterator[None]:
+        """Within the block ``vms`` are asked for so much more, beside what other bursts want."""
+        with self._bursts.more(vms, percent):
+            yield
+
+    @contextmanager
+    def hogging(self, vms: Sequence[str], rate_bytes_s: float) -> Iterator[None]:
+        """Within the block ``vms`` write so much more, beside what other hogs write."""
+        with self._hogs.more(vms, rate_bytes_s):
+            yield
 
     def _add_load(self, vm: str, percent: float) -> None:
         self._befall(vm, lambda agent, host, number: agent.add_load(host, number, percent))
+
+    def _hog_memory(self, vm: str, rate_bytes_s: float) -> None:
+        self._befall(vm, lambda agent, host, number: agent.hog_memory(host, number, rate_bytes_s))
 
     def _befall(self, vm: str, what: Happening) -> None:
         """Let ``what`` happen inside the processes that hold ``vm``: once awake, if one hangs."""
@@ -72,3 +81,22 @@ class Guests:
             host = view.hosts.names[view.vms.host_row[row]]
             places.append((process, host, int(view.vms.number[row])))
         return places
+
+
+class _Amounts:
+    """What several faults want of VMs; of each VM ``tell`` hears the sum."""
+
+    def __init__(self, tell: Callable[[str, float], None]) -> None:
+        self._tell = tell
+        self._wanted: dict[str, list[float]] = {}
+
+    @contextmanager
+    def more(self, vms: Sequence[str], amount: float) -> Iterator[None]:
+        """Within the block ``amount`` more is wanted of each of ``vms``."""
+        for vm in vms:
+            self._wanted.setdefault(vm, []).append(amount)
+            self._tell(vm, sum(self._wanted[vm]))
+        yield
+        for vm in vms:
+            self._wanted[vm].remove(amount)
+            self._tell(vm, sum(self._wanted[vm]))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 
+from cluster.clock import Clock
 from cluster.simulated.process import Process
 from cluster.simulated.world import SimulatedWorld
 from fusion.errors import FusionError
@@ -78,28 +79,47 @@ class ArrayCrashes:
                     await self._world.clock.sleep(RETRY_S)
 
 
-class VrmCrashes:
-    """The VRM is down from the first crash until the last one has ended."""
+class RoleCrashes:
+    """A role of which there is one, down from the first crash until the last one has ended."""
 
-    def __init__(self, world: SimulatedWorld) -> None:
-        self._world = world
+    def __init__(
+        self,
+        clock: Clock,
+        kill: Callable[[], None],
+        start: Callable[[], Awaitable[None]],
+        process: Callable[[], Process | None],
+    ) -> None:
+        self._clock = clock
+        self._kill = kill
+        self._start = start
+        self._process = process
         self._crashes = 0
+
+    @staticmethod
+    def of_vrm(world: SimulatedWorld) -> RoleCrashes:
+        return RoleCrashes(world.clock, world.kill_vrm, world.start_vrm, lambda: world.vrm_process)
+
+    @staticmethod
+    def of_gateway(world: SimulatedWorld) -> RoleCrashes:
+        return RoleCrashes(
+            world.clock, world.kill_gateway, world.start_gateway, lambda: world.gateway_process
+        )
 
     @asynccontextmanager
     async def crashed(self) -> AsyncIterator[None]:
-        """Within the block there is no VRM; behind it its next incarnation serves."""
+        """Within the block it is dead; behind it its next incarnation serves."""
         self._crashes += 1
-        self._world.kill_vrm()
+        self._kill()
         yield
         self._crashes -= 1
         while not self._crashes and not self._alive():
             try:
-                await self._world.start_vrm()
+                await self._start()
             except FusionError:  # killed by somebody else before it served
-                await self._world.clock.sleep(RETRY_S)
+                await self._clock.sleep(RETRY_S)
 
     def _alive(self) -> bool:
-        process = self._world.vrm_process
+        process = self._process()
         return process is not None and process.alive
 
 
@@ -120,6 +140,18 @@ class Hangs:
     def vrm_hung(self) -> Iterator[None]:
         """The same for the VRM."""
         with self._still([self._world.vrm_process]):
+            yield
+
+    @contextmanager
+    def arrays_hung(self, arrays: Sequence[str]) -> Iterator[None]:
+        """The same for storage arrays."""
+        with self._still(self._world.array_process(array) for array in arrays):
+            yield
+
+    @contextmanager
+    def gateway_hung(self) -> Iterator[None]:
+        """The same for the gateway."""
+        with self._still([self._world.gateway_process]):
             yield
 
     @contextmanager
