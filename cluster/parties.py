@@ -8,4 +8,7 @@ ARBITER = "arbiter"
 #: Where clients enter, and where the clients of the datacenter file live.
 GATEWAY = "gateway"
 
-PARTIES = (VRM, BMC, ARBITER, GATEWAY)
+#: Launches and keeps all others; it tells of the experiments that are carried out.
+LAUNCHER = "launcher"
+
+PARTIES = (VRM, BMC, ARBITER, GATEWAY, LAUNCHER)

@@ -24,14 +24,23 @@ def planned_radius(loaded: Loaded) -> tuple[str, ...]:
     return tuple(found)
 
 
+def may_be_carried(loaded: Loaded) -> tuple[str, ...]:
+    """Return the VMs that may be on hosts of the planned radius: those of the same clusters."""
+    planned = set(planned_radius(loaded))
+    clusters = {host.cluster for host in loaded.datacenter.hosts if host.name in planned}
+    specs = (vm.spec for vm in loaded.datacenter.vms if vm.start)
+    return tuple(spec.name for spec in specs if spec.cluster in clusters)
+
+
 def blast_radius(loaded: Loaded, run: Run) -> BlastRadius:
     """Return the planned radius, and the hosts that were not normal, the VMs that did not run and
     those whose clients went unanswered.
     """
+    carried = dict.fromkeys(vm for fault in run.faults for vm in fault.vms)
     suffered = [
         fault_target for fault in run.faults if fault.observed for fault_target in fault.targets
     ]
     suffered += [span.entity for span in run.states if span.state != NORMAL]
     suffered += [recovery.vm for recovery in run.recoveries]
     suffered += [client.vm for client in run.clients if client.gaps]
-    return BlastRadius(planned_radius(loaded), tuple(dict.fromkeys(suffered)))
+    return BlastRadius(planned_radius(loaded), tuple(dict.fromkeys(suffered)), tuple(carried))

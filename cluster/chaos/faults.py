@@ -63,6 +63,7 @@ class _Episode:
     health: Health | None = None
     observed: bool = False
     unhealed: str = ""
+    vms: tuple[str, ...] = ()
 
 
 class Faults:
@@ -85,6 +86,7 @@ class Faults:
         try:
             fault = self._aimed(planned, host_of)
             episode.targets = fault.targets
+            episode.vms = tuple(vm for vm, host in host_of.items() if host in fault.targets)
             if isinstance(fault.parameters, OfLinks):
                 episode.peers = fault.parameters.peers
             episode.handle = await self._injector.inject(fault)
@@ -144,6 +146,7 @@ class Faults:
                 ended_s=each.began_s if each.ended_s is None else each.ended_s,
                 observed=each.observed,
                 unhealed=each.unhealed,
+                vms=each.vms,
             )
             for name, each in self._episodes.items()
         )

@@ -51,7 +51,8 @@ class Observer:
         self.wanted = frozenset(vm.spec.name for vm in datacenter.vms if vm.start)
         self._clock = clock
         self._vrm = vrm_pb2_grpc.VrmStub(network.channel(VRM))
-        self._gateway = service_pb2_grpc.GatewayStub(network.channel(GATEWAY, Plane.SERVICE))
+        # Without clients there is no gateway.
+        self._gateway = _gateway(network) if datacenter.clients else None
         self._arrays = bool(datacenter.arrays)
         self._classes = tuple(classes)
         self._clients_of: dict[str, Ints] = {
@@ -60,7 +61,7 @@ class Observer:
         self._look_s, self._limit_s = look_s, LOOK_SHARE * look_s
         self._looked = False
         self.vrm_zero_s = self.gateway_zero_s = 0.0  # when the run began, by their clocks
-        self._zero_s = 0.0
+        self.zero_s = 0.0
         self._position = 0
         self._last_event = self._last_failover = self._last_migration = 0
 
@@ -70,7 +71,7 @@ class Observer:
         """Count instants and records from now on; of requests the first look sees those of the time
         before it that other looks see, which count for nothing else.
         """
-        if self.clients:
+        if self._gateway is not None:
             request = service_pb2.ReadAttemptsRequest(after=END)
             reply = await self._gateway.ReadAttempts(request, timeout=ONCE_S)
             self._position = reply.position
@@ -78,7 +79,7 @@ class Observer:
             request = service_pb2.ReadAttemptsRequest(after=END)
             reply = await self._gateway.ReadAttempts(request, timeout=ONCE_S)
             self.gateway_zero_s = reply.now_s
-        self._zero_s = self._clock.now()
+        self.zero_s = self._clock.now()
         status = await self._vrm.GetStatus(vrm_pb2.GetStatusRequest(), timeout=ONCE_S)
         self.vrm_zero_s = status.now_s
         self._last_failover = max((each.number for each in await self.failovers()), default=0)
@@ -89,7 +90,7 @@ class Observer:
             self._last_event = event.number
 
     def now_s(self) -> float:
-        return self._clock.now() - self._zero_s
+        return self._clock.now() - self.zero_s
 
     async def look(self) -> Look:
         """Return all gauges now; of who does not answer in time they are missing."""
@@ -124,7 +125,7 @@ class Observer:
         return await self._try(self._vrm.ListDatastores(request, timeout=self._limit_s))
 
     async def _attempts(self) -> service_pb2.ReadAttemptsReply | None:
-        if not self.clients:
+        if self._gateway is None:
             return None
         request = service_pb2.ReadAttemptsRequest(after=self._position)
         return await self._try(self._gateway.ReadAttempts(request, timeout=self._limit_s))
@@ -148,7 +149,7 @@ class Observer:
 
     async def read_back(self) -> list[service_pb2.ReadClientsReply.Client]:
         """Have all ledgers compared with what clients were told. Raises ``AioRpcError``."""
-        if not self.clients:
+        if self._gateway is None:
             return []
         request = service_pb2.ReadClientsRequest(verify=True)
         return list((await self._gateway.ReadClients(request, timeout=ONCE_S)).clients)
@@ -168,3 +169,7 @@ class Observer:
             return await call
         except grpc.aio.AioRpcError:
             return None
+
+
+def _gateway(network: Network) -> service_pb2_grpc.GatewayStub:
+    return service_pb2_grpc.GatewayStub(network.channel(GATEWAY, Plane.SERVICE))

@@ -20,6 +20,7 @@ from fusion.experiment.evidence import Look, Run
 from fusion.experiment.selection import Parties, Role, select
 from fusion.experiment.spec import Experiment, Order, PlannedFault
 from fusion.experiment.verdict import breached, not_steady
+from fusion.experiment.words import said, seconds
 from fusion.seeds import generator
 from fusion.spec import Datacenter
 
@@ -146,9 +147,9 @@ class _Course:
         self._show("faults" if self._disturbed else "control")
         for condition in self._experiment.aborts if self._disturbed else ():
             if breached(condition, look):
-                self._ended_early = f"It was aborted at {look.at_s:.1f} s, for {condition}."
+                self._ended_early = f"It was aborted at {seconds(look.at_s)}: {said(condition)}."
         if self._facilities.interrupted():
-            self._ended_early = f"It was interrupted at {look.at_s:.1f} s."
+            self._ended_early = f"It was interrupted at {seconds(look.at_s)}."
         return not self._ended_early
 
     def _steady(self) -> bool:

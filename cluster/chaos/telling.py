@@ -46,6 +46,7 @@ async def tell(
     zero_s = observer.vrm_zero_s
     return Run(
         looks=looks,
+        began_s=observer.zero_s,
         outcomes=outcomes,
         states=observer.spans.until(lasts_s),
         faults=faults,

@@ -19,6 +19,7 @@ from cluster.cli.launcher_process import LauncherProcess
 from cluster.cli.up import launcher_arguments
 from cluster.live import processes
 from cluster.live.actors import load_datacenter
+from cluster.live.experiment_book import ExperimentBook
 from cluster.live.run_state import RunState, running
 from fusion.errors import FusionError, Refused
 from fusion.experiment.evidence import Evidence
@@ -48,7 +49,10 @@ def carry_out_live(
             _datacenter(loaded, speed, datasets, netns, interrupted) as run,
             injecting(run) as injector,
         ):
-            return await carry_out(loaded, run, injector, watcher=watcher, interrupted=interrupted)
+            with ExperimentBook(Path(run.folder)).running(loaded.experiment.name):
+                return await carry_out(
+                    loaded, run, injector, watcher=watcher, interrupted=interrupted
+                )
 
     return asyncio.run(session())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cluster.chaos.blast import planned_radius
+from cluster.chaos.blast import may_be_carried, planned_radius
 from cluster.chaos.file import Loaded
 from cluster.chaos.report import junit as junit_of
 from cluster.chaos.report import to_json, write
@@ -23,6 +23,7 @@ def show_plan(loaded: Loaded, *, json: bool) -> None:
                 "question": loaded.experiment.question,
                 "faults": plan_rows(loaded),
                 "blast_radius": list(planned_radius(loaded)),
+                "may_be_carried": list(may_be_carried(loaded)),
             }
         )
         return

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from cluster.chaos.blast import planned_radius
+from cluster.chaos.blast import may_be_carried, planned_radius
 from cluster.chaos.faults import planned_for
 from cluster.chaos.file import Loaded
 from cluster.chaos.runner import Glance
@@ -15,9 +15,10 @@ from cluster.cli import output
 from fusion.errors import NotFound
 from fusion.experiment.evidence import Evidence, Finding, Judgement
 from fusion.experiment.figures import FIGURES
-from fusion.experiment.selection import Parties, candidates, size_of, struck_by
-from fusion.experiment.spec import PlannedFault
+from fusion.experiment.selection import Parties, Role, candidates, size_of, struck_by
+from fusion.experiment.spec import Hypothesis, PlannedFault
 from fusion.experiment.statistics import Difference, Distribution
+from fusion.experiment.words import Key, claim, counted, seconds, told
 from fusion.units import format_duration
 
 COLOURS = {
@@ -26,6 +27,8 @@ COLOURS = {
     Judgement.INCONCLUSIVE: "33",
     Judgement.ABORTED: "1;33",
 }
+
+_WIDEST = max(map(len, Judgement))
 
 #: Of the names of those that a fault may strike.
 MOST_NAMES = 8
@@ -40,21 +43,28 @@ def lines_of(evidence: Evidence) -> Iterator[str]:
     verdict = evidence.verdict
     yield evidence.experiment.question
     yield f"{judged(verdict.judgement)}: {verdict.why}"
-    yield from (f"  {_finding(finding)}" for finding in verdict.findings)
+    for finding in verdict.findings:
+        yield from _finding(finding)
     yield from (f"  violation of {violation}" for violation in evidence.run.violations)
     for fault in evidence.run.faults:
         seen = "" if fault.observed else ", not seen to change anything"
         unhealed = f"; could not be undone: {fault.unhealed}" if fault.unhealed else ""
         yield (
-            f"  {fault.name}: {fault.kind} of {names(fault.targets)} from {fault.began_s:.1f} s to "
-            f"{fault.ended_s:.1f} s{seen}{unhealed}"
+            f"  {fault.name}: {fault.kind} of {names(fault.targets)} from "
+            f"{seconds(fault.began_s)} to {seconds(fault.ended_s)}{seen}{unhealed}"
         )
     yield f"repeat: {evidence.command}"
 
 
-def _finding(finding: Finding) -> str:
-    beside = f" (without faults {finding.control:.4g})" if finding.control is not None else ""
-    return f"{judged(finding.judgement)}: {finding.sentence}{beside}"
+def _finding(finding: Finding) -> Iterator[str]:
+    """Yield what was found, and of a hypothesis below it what that claims."""
+    of, padding = finding.of, " " * (_WIDEST - len(finding.judgement))
+    condition = of.condition if isinstance(of, Hypothesis) else of
+    without = Key.of(condition).shown(finding.control)
+    beside = f" Without faults: {without}." if finding.control is not None else ""
+    yield f"  {judged(finding.judgement)}{padding}  {told(finding)}{beside}"
+    if isinstance(of, Hypothesis):
+        yield output.painted(f"  {' ' * _WIDEST}  {claim(of)}", "2", sys.stdout)
 
 
 def plan_lines(loaded: Loaded) -> Iterator[str]:
@@ -72,8 +82,23 @@ def plan_lines(loaded: Loaded) -> Iterator[str]:
         )
     for order in experiment.orders:
         yield f"  at {format_duration(order.at_s)}: {order.action} VMs"
-    yield f"blast radius: {names(planned_radius(loaded))}"
+    yield "blast radius:"
+    yield from (f"  {line}" for line in _radius_lines(loaded))
     yield "nothing was started or changed"
+
+
+def _radius_lines(loaded: Loaded) -> Iterator[str]:
+    parties, planned = Parties.of(loaded.datacenter), set(planned_radius(loaded))
+    for role in Role:
+        if found := [name for name in parties.names[role] if name in planned]:
+            alone = len(found) == 1 and found[0] == role
+            yield role if alone else f"{_counted(len(found), role)}: {names(found)}"
+    if carried := may_be_carried(loaded):
+        yield f"and what runs on those hosts by then, of {_counted(len(carried), Role.VM)}"
+
+
+def _counted(number: int, role: Role) -> str:
+    return counted(number, "VM" if role is Role.VM else role)
 
 
 def plan_rows(loaded: Loaded) -> list[dict[str, Any]]:

@@ -28,6 +28,7 @@ from cluster.live.fault_book import FaultBook, WrittenFault
 from cluster.live.fault_watch import FaultWatch
 from cluster.live.guest_faults import GuestFaults
 from cluster.live.host_faults import HostFaults
+from cluster.live.held_back import hold_back
 from cluster.live.links import Links
 from cluster.live.network import Faults, LiveNetwork
 from cluster.live.process_table import myself
@@ -135,6 +136,7 @@ class _Actor:
     def __init__(self, setting: Setting) -> None:
         logs.write_to(Path(setting.folder) / "logs", setting.name)
         log = structlog.get_logger()
+        hold_back(FaultBook(Path(setting.folder)), setting.name)
         log.info("starting", pid=os.getpid(), address=setting.address)
         self._name = setting.name
         self._failure = ""

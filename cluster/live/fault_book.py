@@ -10,7 +10,7 @@ import json
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from cluster.live.process_table import alive
@@ -76,12 +76,11 @@ class FaultBook:
         began = time.time()
         until = began + lasts_s if lasts_s else 0.0
         self.folder.mkdir(exist_ok=True)
-        draft = self.folder / f"draft-{os.getpid()}"
         number = 1 + self._last()
         while True:
             name = f"{_PREFIX}{number}"
             written = WrittenFault(name, fault, owner, tuple(victims), until, began)
-            draft.write_text(json.dumps(_record(written), indent=2) + "\n", encoding="utf-8")
+            draft = self._draft(written)
             try:
                 os.link(draft, self._file(written.name))  # whole or not at all, and by one alone
             except FileExistsError:
@@ -107,6 +106,10 @@ class FaultBook:
             raise NotFound(f"no fault {name!r} is under way; 'fusion chaos status' lists those")
         return written
 
+    def let_end(self, written: WrittenFault) -> None:
+        """From now on ``written`` is over for those who suffer it; it stays written down."""
+        self._put(replace(written, until=time.time()))
+
     def strike_out(self, name: str) -> None:
         """The fault of that name is undone; the name is given to no other."""
         self._file(name).unlink(missing_ok=True)
@@ -121,6 +124,15 @@ class FaultBook:
         """Return the processes that are under the fault of that name."""
         prefix = f"{name}.{_FELT}-"
         return frozenset(each.name.removeprefix(prefix) for each in self.folder.glob(f"{prefix}*"))
+
+    def _put(self, written: WrittenFault) -> None:
+        """Write ``written`` over what is there of it."""
+        self._draft(written).replace(self._file(written.name))
+
+    def _draft(self, written: WrittenFault) -> Path:
+        draft = self.folder / f"draft-{os.getpid()}"
+        draft.write_text(json.dumps(_record(written), indent=2) + "\n", encoding="utf-8")
+        return draft
 
     def _last(self) -> int:
         """Return the number of the last name that was given."""

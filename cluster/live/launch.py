@@ -24,6 +24,8 @@ from cluster.live.actors import (
 )
 from cluster.live.addresses import AddressBook
 from cluster.live.cabling import CABLES
+from cluster.live.experiment_book import ExperimentBook
+from cluster.live.exporter import Exporter
 from cluster.live.fault_book import FaultBook
 from cluster.live.fault_watch import FaultWatch
 from cluster.live.layout import Chassis, Pinned
@@ -41,12 +43,13 @@ from cluster.live.stores import LiveStores
 from cluster.live.tls import Tls
 from cluster.live.watch import LaunchWatch
 from cluster.metrics.discovery import Target
+from cluster.metrics.experiments import ExperimentMetrics
 from cluster.network import Plane
 from cluster.observe import folder as observe_folder
 from cluster.observe import programs
 from cluster.observe.folder import DEFAULT_PROMETHEUS_URL
 from cluster.observe.prometheus import ScrapeTls, prometheus_yml
-from cluster.parties import ARBITER, BMC, GATEWAY
+from cluster.parties import ARBITER, BMC, GATEWAY, LAUNCHER
 from fusion.errors import FusionError, InvalidInput, Refused
 from fusion.spec import HostSpec
 
@@ -110,6 +113,7 @@ class Launch:
         observing = asyncio.create_task(self._start_observers())
         supply = await self._serve_power()
         await self._serve_arbiter()
+        self._serve_metrics()
         self._watch_cables()
         keeping = [asyncio.create_task(self._keep(actor)) for actor in await self._start_pinned()]
         coming_up = asyncio.create_task(self._come_up(supply, observing, began_s))
@@ -163,6 +167,7 @@ class Launch:
             pinned.name: f"http://{LOOPBACK}:{pinned.metrics_port}/metrics"
             for pinned in self._layout.pinned
         }
+        metrics_urls[LAUNCHER] = f"http://{self._metrics_address()}/metrics"
         self._record(metrics_urls=metrics_urls, launched_at=time.time())
         settings = [
             (chassis, self._chassis_setting(chassis, self._node_of(number)))
@@ -222,6 +227,14 @@ class Launch:
         network = self._network(self._beyond_loopback(ARBITER, self._layout.arbiter_port))
         self._servers.append(await network.serve(ARBITER, answer_pings))
 
+    def _serve_metrics(self) -> None:
+        """Tell of experiments: the launcher is the one that no fault befalls."""
+        book = ExperimentBook(Path(self._state.folder))
+        Exporter(self._metrics_address(), [ExperimentMetrics(self._datacenter.name, book.names)])
+
+    def _metrics_address(self) -> str:
+        return f"{LOOPBACK}:{self._layout.launcher_metrics_port}"
+
     def _watch_cables(self) -> None:
         """Have cables pulled out by the faults that are about them, as long as this goes on."""
         if self._prepared.cables is not None:
@@ -250,9 +263,10 @@ class Launch:
     def _neighbours(self) -> tuple[Target, ...]:
         """Return what Prometheus is to scrape beside the VRM and the hosts that it knows."""
         arrays, gateway = self._layout.arrays, self._layout.gateway
-        roles = [("array", array) for array in arrays] + ([(GATEWAY, gateway)] if gateway else [])
-        urls = self._state.metrics_urls
-        return tuple(Target(role, pinned.name, urls[pinned.name]) for role, pinned in roles)
+        roles = [("array", array.name) for array in arrays]
+        roles += [(GATEWAY, gateway.name)] if gateway else []
+        roles.append((LAUNCHER, LAUNCHER))
+        return tuple(Target(role, name, self._state.metrics_urls[name]) for role, name in roles)
 
     async def _start_one(self, pinned: Pinned, actor_class: type, *args: Any) -> LiveActor:
         here = f"{self._nodes[0].address}:{pinned.port}"

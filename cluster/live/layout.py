@@ -7,7 +7,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from cluster.live.ports import choose
-from cluster.parties import ARBITER, BMC, GATEWAY, PARTIES, VRM
+from cluster.parties import ARBITER, BMC, GATEWAY, LAUNCHER, PARTIES, VRM
 from fusion.chassis import chassis_of
 from fusion.errors import InvalidInput
 from fusion.spec import Datacenter, HostSpec
@@ -37,7 +37,7 @@ class Pinned:
 class Layout:
     """Every process of a datacenter with its ports; without clients there is no gateway.
 
-    Power control and arbitration are answered by the launcher.
+    Power control and arbitration are answered by the launcher, which has metrics of its own too.
     """
 
     vrm: Pinned
@@ -45,6 +45,7 @@ class Layout:
     gateway: Pinned | None
     bmc_port: int
     arbiter_port: int
+    launcher_metrics_port: int
     chassis: tuple[Chassis, ...]
 
     @property
@@ -56,7 +57,7 @@ class Layout:
     def ports(self) -> list[int]:
         processes: tuple[Pinned | Chassis, ...] = (*self.pinned, *self.chassis)
         own = [port for one in processes for port in (one.port, one.metrics_port)]
-        return [self.bmc_port, self.arbiter_port, *own]
+        return [self.bmc_port, self.arbiter_port, *own, self.launcher_metrics_port]
 
 
 def lay_out(datacenter: Datacenter, reserved: Iterable[int] = ()) -> Layout:
@@ -73,6 +74,7 @@ def lay_out(datacenter: Datacenter, reserved: Iterable[int] = ()) -> Layout:
     purposes = [VRM, _metrics_of(VRM), BMC, ARBITER]
     for name in (*pinned[1:], *names):
         purposes += [name, _metrics_of(name)]
+    purposes.append(_metrics_of(LAUNCHER))
     ports = choose(purposes, datacenter.first_port, reserved)
     seats = {name: Pinned(name, ports[name], ports[_metrics_of(name)]) for name in pinned}
     return Layout(
@@ -81,6 +83,7 @@ def lay_out(datacenter: Datacenter, reserved: Iterable[int] = ()) -> Layout:
         gateway=seats.get(GATEWAY),
         bmc_port=ports[BMC],
         arbiter_port=ports[ARBITER],
+        launcher_metrics_port=ports[_metrics_of(LAUNCHER)],
         chassis=tuple(
             Chassis(each.name, each.hosts, ports[each.name], ports[_metrics_of(each.name)], packed)
             for each in held

@@ -56,7 +56,7 @@ def alerts(datacenter: str, timing: Timing) -> tuple[Alert, ...]:
             "FusionExperimentRunning",
             Severity.INFO,
             f'fusion_experiment_running{{datacenter="{datacenter}"}} > 0',
-            "A chaos experiment runs in {{ $labels.datacenter }}",
+            "The experiment {{ $labels.experiment }} runs in {{ $labels.datacenter }}",
             "Faults are injected on purpose until it ends; expect alerts of what they cause.",
         ),
     )

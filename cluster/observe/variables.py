@@ -26,7 +26,7 @@ FAULTS = (
         "Experiment",
         f"fusion_experiment_running{{{HERE}}} > 0",
         Colour.BUSY,
-        "a chaos experiment runs",
+        "{{experiment}} runs",
     ),
     Annotation(
         "Host down",

@@ -26,7 +26,7 @@ class Vrm:
     """The VRM as a role. ``collectors`` and ``discovery`` may be used from any thread.
 
     ``policies`` are policies under study: they place VMs in place of what their cluster is set to.
-    ``neighbours`` are the processes that it does not hear of by itself: arrays and the gateway.
+    ``neighbours`` are the processes that it does not hear of by itself, as arrays and the gateway.
     """
 
     def __init__(

@@ -38,7 +38,7 @@ class Span:
 @dataclass(frozen=True, slots=True)
 class Struck:
     """A fault as it happened. ``observed``: something was seen to change by it; ``unhealed`` is
-    why it could not be undone, empty where it was.
+    why it could not be undone, empty where it was; ``vms`` were on its targets as it began.
     """
 
     name: str
@@ -49,6 +49,7 @@ class Struck:
     ended_s: float
     observed: bool
     unhealed: str = ""
+    vms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +104,21 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
+class Alerted:
+    """An alert of a Prometheus that watched; ``firing_s`` is None where it did not fire."""
+
+    name: str
+    severity: str
+    of: str
+    active_s: float
+    firing_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
-    """One run: the control, or the one with the faults. Instants count from its first look."""
+    """One run: the control, or the one with the faults. Instants count from ``began_s``, that of
+    its first look by the clock of the world. ``alerts`` is None where no Prometheus watched.
+    """
 
     looks: tuple[Look, ...]
     outcomes: dict[str, float]  # by figure, or figure@pattern
@@ -116,6 +130,8 @@ class Run:
     events: tuple[Told, ...] = ()
     violations: tuple[str, ...] = ()
     aborted: str = ""  # why it was ended early
+    began_s: float = 0.0
+    alerts: tuple[Alerted, ...] | None = None
 
 
 class Judgement(StrEnum):
@@ -138,8 +154,9 @@ EXIT_CODES = {
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was found of one hypothesis or expectation, in a sentence; ``value`` is the one that
-    decided, ``control`` that of the run without faults, each ``None`` where there is none.
+    """What was found of one hypothesis or expectation, in a ``sentence`` whose subject that is;
+    ``value`` is the one that decided, ``control`` that of the run without faults, each ``None``
+    where there is none.
     """
 
     of: Hypothesis | Condition
@@ -160,10 +177,13 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class BlastRadius:
-    """Entities that faults may strike by the plan, and those that were seen to suffer."""
+    """Entities that faults may strike by the plan, those that were seen to suffer, and the VMs
+    that were on hosts as faults struck those.
+    """
 
     planned: tuple[str, ...]
     actual: tuple[str, ...]
+    carried: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

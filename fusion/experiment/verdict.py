@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fusion.experiment.evidence import Finding, Judgement, Look, Run, Struck, Verdict
-from fusion.experiment.figures import FIGURES
 from fusion.experiment.spec import Comparison, Condition, Experiment, Hypothesis, When
+from fusion.experiment.words import Key, explained, seconds
 
 #: The modes that say something about the time before the first fault, and about the end.
 AT_START = (When.START, When.EDGE, When.CONTINUOUS)
@@ -151,24 +151,22 @@ def _found(hypothesis: Hypothesis, run: Run, faults: Sequence[Struck]) -> _Found
 
 
 def _of_hypothesis(hypothesis: Hypothesis, control: Run, run: Run, unsteady: bool) -> Finding:
-    what = f"{hypothesis.name} ({hypothesis.condition}, {hypothesis.when})"
     found = _found(hypothesis, run, run.faults)
     beside = _found(hypothesis, control, run.faults)
 
     def finding(judgement: Judgement, sentence: str) -> Finding:
-        return Finding(hypothesis, judgement, f"{what} {sentence}", found.value, beside.value)
+        return Finding(hypothesis, judgement, sentence, found.value, beside.value)
 
     if unsteady:
-        return finding(INCONCLUSIVE, "did not hold before the first fault.")
+        return finding(INCONCLUSIVE, "Did not hold before the first fault.")
     if found.failed is None:
-        return finding(INCONCLUSIVE, f"could not be measured{_at_what(hypothesis)}.")
-    unit = FIGURES[hypothesis.condition.figure].unit
+        return finding(INCONCLUSIVE, f"Could not be measured{_at_what(hypothesis)}.")
     if not found.failed:
-        passing = f"; it failed for {found.lasted_s:g} s, which is tolerated"
-        return finding(PASS, f"held{passing if found.lasted_s else ''}.")
+        passing = f"; it failed for {seconds(found.lasted_s)}, which is tolerated"
+        return finding(PASS, f"Held{passing if found.lasted_s else ''}.")
     failure = (
-        f"did not hold from {found.from_s:g} s on for {found.lasted_s:g} s: "
-        f"it came to {found.value:.4g} {unit}"
+        f"Did not hold from {seconds(found.from_s)} on for {seconds(found.lasted_s)}: "
+        f"it came to {Key.of(hypothesis.condition).shown(found.value)}"
     )
     if beside.failed:
         return finding(INCONCLUSIVE, f"{failure}, but so it does without faults.")
@@ -180,18 +178,18 @@ def _at_what(hypothesis: Hypothesis) -> str:
 
 
 def _of_expectation(condition: Condition, control: Run, run: Run) -> Finding:
-    key, figure = key_of(condition), FIGURES[condition.figure]
+    key, figure = key_of(condition), Key.of(condition)
     value, beside = run.outcomes.get(key), control.outcomes.get(key)
     if value is None:
-        sentence = f"{condition} could not be measured: {figure.meaning}."
+        sentence = f"Could not be measured: there was none ({figure.meaning})."
         return Finding(condition, INCONCLUSIVE, sentence, None, beside)
-    came = f"it was {value:.4g} {figure.unit}"
+    came = f"it was {figure.shown(value)}"
     if condition.comparison.holds(value, condition.bound):
-        return Finding(condition, PASS, f"{condition} was met: {came}.", value, beside)
+        return Finding(condition, PASS, f"Was met: {came}.", value, beside)
     if beside is not None and not condition.comparison.holds(beside, condition.bound):
-        sentence = f"{condition} was not met: {came}, but {beside:.4g} without faults."
+        sentence = f"Was not met: {came}, but {figure.shown(beside)} without faults."
         return Finding(condition, INCONCLUSIVE, sentence, value, beside)
-    return Finding(condition, FAIL, f"{condition} was not met: {came}.", value, beside)
+    return Finding(condition, FAIL, f"Was not met: {came}.", value, beside)
 
 
 def _overall(
@@ -211,7 +209,7 @@ def _overall(
             return judgement, doubt
         if decided:
             more = f" ({len(decided) - 1} more did not hold.)" if len(decided) > 1 else ""
-            return judgement, decided[0].sentence + (more if judgement is FAIL else "")
+            return judgement, explained(decided[0]) + (more if judgement is FAIL else "")
     held = len(findings)
     return PASS, f"All {held} hypotheses and expectations held." if held else "Nothing was asked."
 

@@ -174,8 +174,9 @@ def failed() -> Evidence:
             Judgement.FAIL, "A failover took 41.2 s, where 30 s are allowed.", findings
         ),
         blast=BlastRadius(
-            planned=("cna-03", "web-01", "web-02", "web-09"),
+            planned=("cna-03", "web-09"),
             actual=("cna-03", "web-01", "web-02", "db-01"),
+            carried=("web-01", "web-02", "web-03"),
         ),
     )
 

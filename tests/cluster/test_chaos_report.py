@@ -17,8 +17,8 @@ from cluster.chaos.report.elements import element
 from cluster.chaos.report.gauges import shown_gauges
 from cluster.chaos.report.moments import alarmed_after_s, recovered_after_s
 from cluster.chaos.report.page import page
-from cluster.chaos.report.words import Key, bound, counted, share
-from fusion.experiment.evidence import Evidence, Look, Told
+from fusion.experiment.evidence import Alerted, Evidence, Look, Told
+from fusion.experiment.words import Key, bound, counted, share
 from tests.cluster import chaos_evidence
 from tests.cluster.chaos_evidence import GAP, HEALED_S, LASTS_S, LOST, STRUCK_S
 
@@ -159,10 +159,26 @@ class TestThePage:
         parts = re.findall(r'class="chips (\w+)">(.*?)</ul>', page(chaos_evidence.failed()))
         names = {style: re.findall(r"<li>(.*?)</li>", chips) for style, chips in parts}
         assert names == {
-            "struck": ["cna-03", "web-01", "web-02"],
+            "struck": ["cna-03"],
+            "carried": ["web-01", "web-02"],
             "spared": ["web-09"],
             "beyond": ["db-01"],
         }
+
+    def test_tells_which_alert_fired_first(self) -> None:
+        evidence = chaos_evidence.passed()
+        (fault,) = evidence.run.faults
+        assert "until the platform's first error; no Prometheus watched" in told(evidence)
+        alerts = (
+            Alerted("FusionExperimentRunning", "info", "demo", 0.0, fault.began_s + 1.0),
+            Alerted("FusionHeartbeatLate", "warning", "cna-03", fault.began_s + 3.0, None),
+            Alerted("FusionHostDown", "critical", "cna-03", fault.began_s + 4.0, fault.began_s + 9),
+        )
+        watched = replace(evidence, run=replace(evidence.run, alerts=alerts))
+        words = told(watched)
+        assert "until FusionHostDown of cna-03 fired" in words
+        assert "no Prometheus watched" not in words
+        assert report.to_json(watched)["alerted_after_s"] == 9.0
 
     def test_shows_what_failed_first(self) -> None:
         judgements = re.findall(r'<li class="(\w+)"><strong', page(chaos_evidence.failed()))

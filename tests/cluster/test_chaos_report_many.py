@@ -12,7 +12,7 @@ import pytest
 from cluster.chaos import report
 from cluster.chaos.report.axis import ValueAxis
 from cluster.chaos.report.many import many_json, many_page
-from cluster.chaos.report.words import Key
+from fusion.experiment.words import Key
 from tests.cluster import chaos_trials
 from tests.cluster.browser import evaluated, needs_chromium, opened
 from tests.cluster.test_chaos_report import read

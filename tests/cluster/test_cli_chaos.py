@@ -68,9 +68,11 @@ def test_a_dry_run_shows_whom_it_would_strike_and_touches_nothing(
     said = fusion("chaos", "run", source, "--dry-run")
     assert said.code == 0
     assert "at 5s for 10s: host_crash of 1 of cna-01, cna-02, cna-03" in said.out
-    assert "blast radius: cna-01, cna-02, cna-03\nnothing was started" in said.out
+    assert "blast radius:\n  3 hosts: cna-01, cna-02, cna-03\n" in said.out
+    assert "  and what runs on those hosts by then, of 4 VMs\nnothing was started" in said.out
     document = fusion("chaos", "run", source, "--dry-run", "--json").document
     assert document["blast_radius"] == ["cna-01", "cna-02", "cna-03"]
+    assert document["may_be_carried"] == ["web-01", "web-02", "web-03", "web-04"]
     assert document["faults"][0]["count"] == 1
 
 

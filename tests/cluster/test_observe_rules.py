@@ -206,9 +206,10 @@ def test_a_datastore_is_nearly_full_and_then_full(rules: list[Path]) -> None:
 
 @needs_promtool
 def test_an_experiment_is_told_of_while_it_runs(rules: list[Path]) -> None:
-    series = {f"fusion_experiment_running{{{OF}}}": "0 0 1 1 0"}
+    series = {f'fusion_experiment_running{{{OF},experiment="calm"}}': "_ _ 1 1 stale"}
     name = "FusionExperimentRunning"
-    expected = {f"5s {name}": {}, f"10s {name}": {"datacenter": LAB}, f"20s {name}": {}}
+    told = {"datacenter": LAB, "experiment": "calm"}
+    expected = {f"5s {name}": {}, f"10s {name}": told, f"20s {name}": {}}
     assert fires(rules, series, expected) == ""
 
 

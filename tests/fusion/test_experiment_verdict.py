@@ -17,6 +17,7 @@ from fusion.experiment.spec import (
     When,
 )
 from fusion.experiment.verdict import breached, judge, not_steady
+from fusion.experiment.words import told
 from fusion.faults.schedule import FaultKind
 
 ALL_RUN = Condition("vms_running_share", Comparison.AT_LEAST, 1.0)
@@ -76,6 +77,21 @@ def test_each_mode_looks_at_its_time(
 ) -> None:
     asked = experiment(hypothesis(when, tolerance_s))
     assert judge(asked, CONTROL, a_run(shares)).judgement is expected
+
+
+def test_what_did_not_hold_is_told_in_words() -> None:
+    broken = a_run("11111111555", rto_s=30.0)
+    asked = experiment(hypothesis(When.END, 1.0), expectations=(QUICK,))
+    verdict = judge(asked, CONTROL, broken)
+    assert verdict.why == (
+        '"all run" did not hold from 8s on for 2s: it came to 50 % (VMs running ≥ 100 %, '
+        "after all has healed, or not for longer than 1s). (1 more did not hold.)"
+    )
+    assert [each.sentence for each in verdict.findings] == [
+        "Did not hold from 8s on for 2s: it came to 50 %.",
+        "Was not met: it was 30s.",
+    ]
+    assert told(verdict.findings[1]) == "RTO ≤ 20s was not met: it was 30s."
 
 
 @pytest.mark.parametrize("shares", ["5555", "????", ""])

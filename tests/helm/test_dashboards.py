@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import runpy
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from tests.helm.chart import (
     helm,
     named,
     objects,
+    rendered,
 )
 
 DASHBOARD = {"title": "Hosts", "panels": [{"legendFormat": "{{host}}", "expr": 'a{b="$host"}'}]}
@@ -74,6 +76,22 @@ def test_rules_are_the_operators_where_it_is(chart: Any) -> None:
     one = named(rendered_from(chart, values), "PrometheusRule", f"{RELEASE}-rules-sample")
     assert one["metadata"]["labels"]["release"] == "prometheus"
     assert one["spec"] == about(RELEASE)
+
+
+@pytest.mark.skipif(
+    shutil.which("promtool") is None,
+    reason="no promtool on this machine; Debian: apt-get install prometheus",
+)
+def test_the_operators_rules_are_rules(tmp_path: Path) -> None:
+    values = {"datacenter": CUSTOM_DATACENTER, "monitoring": {"operator": True}}
+    rules = [one for one in rendered(values) if one["kind"] == "PrometheusRule"]
+    assert {one["metadata"]["name"].rpartition("-")[2] for one in rules} == {"alerts", "recordings"}
+    for one in rules:
+        file = tmp_path / f"{one['metadata']['name']}.yaml"
+        file.write_text(yaml.safe_dump(one["spec"]), encoding="utf-8")
+    command = ["promtool", "check", "rules", *map(str, tmp_path.iterdir())]
+    checked = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
 def test_rules_are_a_file_otherwise(chart: Any) -> None:

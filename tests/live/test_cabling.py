@@ -142,6 +142,7 @@ def cables() -> Iterator[Cables]:
         gateway=None,
         bmc_port=17002,
         arbiter_port=17003,
+        launcher_metrics_port=17006,
         chassis=tuple(Chassis(host.name, (host,), 17004, 17005, packed=False) for host in hosts),
     )
     try:

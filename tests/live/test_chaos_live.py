@@ -266,19 +266,6 @@ def test_a_command_that_waits_heals_at_ctrl_c(up: Launched) -> None:
     becomes(up.host_states, ["normal"] * 3)
 
 
-def test_a_killed_vrm_comes_back_by_itself(up: Launched) -> None:
-    before = up.pid_of("vrm")
-
-    async def play(injector: LiveInjector) -> None:
-        name = await injector.inject(Fault(FaultKind.VRM_CRASH, 0.0, 1.0, ("vrm",)))
-        assert (await injector.health(name)).acting
-        await injector.heal(name)
-
-    with_injector(up, play)
-    assert up.pid_of("vrm") != before
-    becomes(up.host_states, ["normal"] * 3)
-
-
 def test_what_a_runner_left_that_was_killed_the_next_one_heals(up: Launched) -> None:
     runner = subprocess.run(
         [sys.executable, "-c", KILLED_RUNNER],

@@ -71,7 +71,11 @@ def test_metrics_are_where_the_run_state_says(up: Launched) -> None:
         with urllib.request.urlopen(url, timeout=5) as answer:
             text = answer.read().decode()
         assert "process_resident_memory_bytes" in text
-        own = {"vrm": "fusion_vrm_generation", "san-1": "fusion_datastore_capacity_bytes"}
+        own = {
+            "vrm": "fusion_vrm_generation",
+            "san-1": "fusion_datastore_capacity_bytes",
+            "launcher": "# TYPE fusion_experiment_running gauge",
+        }
         assert own.get(name, "fusion_host_cpu_used_mhz") in text
 
 

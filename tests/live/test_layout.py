@@ -26,7 +26,7 @@ def test_alone_a_host_is_its_process() -> None:
         ("b", 17006, 17007),
     ]
     assert not found.chassis[0].packed
-    assert sorted(found.ports) == list(range(17000, 17008))
+    assert sorted(found.ports) == list(range(17000, 17009))
 
 
 def test_packed_hosts_are_cut_in_consecutive_groups() -> None:
@@ -38,7 +38,7 @@ def test_packed_hosts_are_cut_in_consecutive_groups() -> None:
     assert all(one.packed for one in found.chassis)
 
 
-@pytest.mark.parametrize("name", ["vrm", "bmc", "arbiter", "gateway", "chassis-0"])
+@pytest.mark.parametrize("name", ["vrm", "bmc", "arbiter", "gateway", "launcher", "chassis-0"])
 def test_names_of_other_parties_are_refused(name: str) -> None:
     with pytest.raises(InvalidInput, match=f"'{name}' is the name of another party"):
         lay_out(datacenter(name, hosts_per_actor=2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -18,7 +19,9 @@ from typing import Any
 
 import pytest
 
+from cluster.live.experiment_book import ExperimentBook
 from cluster.live.processes import alive, identify
+from cluster.live.raised_alerts import raised_alerts
 from cluster.observe.dashboard import Dashboard, Variable
 from cluster.observe.dashboards import ALL
 from tests.live import planted_grafana
@@ -55,7 +58,7 @@ clients:
   - {vms: all, every: 500ms, time_limit: 1s}
 """  # noqa: E501 - as people write it
 
-PROCESSES = {"vrm", "san-1", "gateway", "cna-01", "cna-02", "cna-03"}
+PROCESSES = {"vrm", "san-1", "gateway", "launcher", "cna-01", "cna-02", "cna-03"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,8 @@ def story(up: Launched) -> Story:
     others = sorted({"cna-01", "cna-02", "cna-03"} - {host_of["big"]})
     migrate(up, prometheus, "big", others[0])
     lost = next(host for name, host in host_of.items() if host != others[0] and name != "big")
-    alarm = lose_and_return(up, prometheus, lost)
+    with ExperimentBook(Path(up.state.folder)).running("told-of"):
+        alarm = lose_and_return(up, prometheus, lost)
     return Story(up, prometheus, began_s, lost, alarm)
 
 
@@ -147,6 +151,16 @@ def test_the_alarm_of_a_lost_host_is_pending_then_fires_and_is_resolved(story: S
     firing = 'ALERTS{alertname="FusionHostDown", alertstate="firing"}'
     assert story.prometheus.numbers(f'{firing[:-1]}, host="{story.lost}"}}', **over) > 0
     assert story.prometheus.numbers(f'{firing[:-1]}, host!="{story.lost}"}}', **over) == 0
+
+
+def test_reports_are_told_when_alarms_were_raised(story: Story) -> None:
+    told = raised_alerts(story.prometheus.url, "watched", story.began_s, time.time())
+    found = {(each.name, each.of): each for each in asyncio.run(told)}
+    down = found["FusionHostDown", story.lost]
+    assert down.firing_at is not None
+    assert story.began_s < down.active_at < down.firing_at < time.time()
+    assert down.severity == "critical"
+    assert found["FusionExperimentRunning", "told-of"].firing_at is not None
 
 
 def test_every_rule_is_evaluated_without_an_error(story: Story) -> None:
@@ -211,7 +225,8 @@ def test_faults_are_marked(story: Story, dashboard: Dashboard) -> None:
         for each in dashboard.annotations
         if story.prometheus.numbers(filled(each.expression, values), **over)
     }
-    assert marked == {each.name for each in dashboard.annotations} & {"Host down", "VM restarted"}
+    befell = {"Experiment", "Host down", "VM restarted"}
+    assert marked == {each.name for each in dashboard.annotations} & befell
 
 
 def test_grafana_is_started_on_what_was_written(up: Launched) -> None:

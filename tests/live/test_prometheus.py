@@ -26,7 +26,7 @@ pytestmark = [
 ]
 
 HOSTS = ("cna-01", "cna-02", "cna-03")
-PROCESSES = ("vrm", "san-1", *HOSTS)
+PROCESSES = ("vrm", "san-1", "launcher", *HOSTS)
 VMS = {"i-00000001": "web-01", "i-00000002": "web-02", "i-00000003": "web-03"}
 DATACENTER = """\
 datacenter: observed

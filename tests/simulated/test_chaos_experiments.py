@@ -94,6 +94,7 @@ def test_a_lost_host_is_seen_by_everybody() -> None:
     assert run.outcomes["errors"] == sum(each.requests - each.answered for each in run.clients)
     assert {host, "web-01"} <= set(evidence.blast.actual)
     assert set(evidence.blast.planned) == {"cna-01", "cna-02", "cna-03"}
+    assert set(evidence.blast.carried) == {recovery.vm for recovery in run.recoveries}
     states = [span.state for span in run.states if span.entity == host]
     assert states[0] == states[-1] == "normal"
     assert len(states) > 2
@@ -190,7 +191,7 @@ def test_an_abort_heals_everything_at_once() -> None:
     evidence = carry_out(small(PLUG, vrm, aborts=(abort,)))
     run = evidence.run
     assert evidence.verdict.judgement is Judgement.ABORTED
-    assert run.aborted == f"It was aborted at {run.looks[-1].at_s:.1f} s, for vrm_up <= 0."
+    assert run.aborted == f"It was aborted at {run.looks[-1].at_s:g}s: VRM up ≤ 0 %."
     assert run.looks[-1].at_s == pytest.approx(7.0, abs=0.1)
     assert all(fault.ended_s < 9.0 and not fault.unhealed for fault in run.faults)
 

@@ -14,10 +14,12 @@ from cluster.chaos.runner import Facilities, Glance, measure, settle
 from cluster.live.addresses import AddressBook
 from cluster.live.clock import LiveClock
 from cluster.live.network import LiveNetwork
+from cluster.live.raised_alerts import raised_alerts
 from cluster.live.run_state import RunState
+from cluster.observe.programs import PROMETHEUS
 from cluster.simulated import provenance
 from fusion.errors import FusionError, Refused
-from fusion.experiment.evidence import Evidence, Run, World
+from fusion.experiment.evidence import Alerted, Evidence, Run, World
 from fusion.experiment.verdict import judge
 from fusion.spec import Datacenter
 
@@ -64,6 +66,7 @@ async def carry_out(
         if not control.aborted:
             # It has settled long ago; what the control left over must be over.
             disturbed = await _passed(_settled(loaded), facilities, disturbed=True)
+            disturbed = replace(disturbed, alerts=await _alerts(run, disturbed))
     finally:
         await network.close()
     experiment = loaded.experiment
@@ -82,6 +85,33 @@ async def carry_out(
         blast=blast_radius(loaded, disturbed),
         command=shlex.join([*command, "--seed", str(experiment.seed)]),
         versions=provenance.present().versions,
+    )
+
+
+async def _alerts(state: RunState, run: Run) -> tuple[Alerted, ...] | None:
+    """Return the alerts of ``run``, where a Prometheus of the datacenter watched."""
+    url = state.observers.get(PROMETHEUS)
+    if url is None or not run.looks:
+        return None
+    began_at = state.launched_at + run.began_s / state.speed
+    ended_at = began_at + run.looks[-1].at_s / state.speed
+    try:
+        found = await raised_alerts(url, state.datacenter, began_at, ended_at)
+    except FusionError:
+        return None
+
+    def at_s(instant: float) -> float:
+        return (instant - began_at) * state.speed
+
+    return tuple(
+        Alerted(
+            each.name,
+            each.severity,
+            each.of,
+            at_s(each.active_at),
+            None if each.firing_at is None else at_s(each.firing_at),
+        )
+        for each in found
     )
 
 

@@ -43,7 +43,7 @@ class LiveInjector:
         self._book = FaultBook.of(run)
         self._owner: Process | None = None if ownerless else myself("fusion chaos")
         whereabouts = Whereabouts(run.file, LiveClock(run.launched_at, speed=1.0))
-        crashes, hangs = RoleCrashes(whereabouts), Hangs(whereabouts)
+        crashes, hangs = RoleCrashes(whereabouts, self._book), Hangs(whereabouts)
         blackouts, hosts = HostCrashes(whereabouts, network), HostFaults(whereabouts, self._book)
         links = LinkFaults(whereabouts, self._book)
         guests = InnerFaults(whereabouts, self._book, "guest")

@@ -11,7 +11,7 @@ import grpc
 
 from cluster.chaos.injector import Health
 from cluster.chaos.live.whereabouts import Whereabouts
-from cluster.live.fault_book import WrittenFault
+from cluster.live.fault_book import FaultBook, WrittenFault
 from cluster.live.power import LivePower
 from cluster.live.process_table import alive, send, stopped
 from cluster.live.run_state import Process
@@ -151,10 +151,14 @@ class Hangs:
 
 
 class RoleCrashes:
-    """The process of the VRM, of an array or of the gateway is killed with -9; Ray restarts it."""
+    """The process of the VRM, of an array or of the gateway is killed with -9.
 
-    def __init__(self, whereabouts: Whereabouts) -> None:
+    Ray restarts it at once; it holds itself back until the fault is over.
+    """
+
+    def __init__(self, whereabouts: Whereabouts, book: FaultBook) -> None:
         self._whereabouts = whereabouts
+        self._book = book
 
     def victims(self, fault: Fault) -> tuple[Process, ...]:
         found = [(target, self._whereabouts.process(target)) for target in fault.targets]
@@ -170,8 +174,9 @@ class RoleCrashes:
         await self._whereabouts.until(what, lambda: not any(map(alive, written.victims)), GONE_S)
 
     async def end(self, written: WrittenFault, others: Sequence[WrittenFault]) -> None:
-        """Ray does that; here one waits for it."""
-        targets = written.fault.targets
+        still = {target for other in others for target in other.fault.targets}
+        self._book.let_end(written)
+        targets = [target for target in written.fault.targets if target not in still]
 
         def back() -> bool:
             now = [self._whereabouts.process(target) for target in targets]
@@ -184,7 +189,7 @@ class RoleCrashes:
         if any(map(alive, written.victims)):
             return Health(False, f"{names} lives")
         if all(self._whereabouts.process(target) for target in written.fault.targets):
-            return Health(True, f"{names} was killed, and is back already")
+            return Health(False, f"{names} is back before its time")
         return Health(True, f"{names} is dead")
 
 

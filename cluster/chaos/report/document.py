@@ -7,7 +7,7 @@ from dataclasses import asdict
 from enum import StrEnum
 from typing import Any
 
-from cluster.chaos.report.moments import alarmed_after_s, recovered_after_s
+from cluster.chaos.report.moments import alarmed_after_s, alerted_after_s, recovered_after_s
 from fusion.experiment.evidence import EXIT_CODES, Evidence
 
 FORMAT = "fusion-chaos-report/1"
@@ -24,6 +24,7 @@ def to_json(evidence: Evidence) -> dict[str, Any]:
         "exit_code": EXIT_CODES[verdict.judgement],
         "why": verdict.why,
         "alarmed_after_s": alarmed_after_s(evidence.run),
+        "alerted_after_s": alerted_after_s(evidence.run),
         "recovered_after_s": recovered_after_s(evidence.run),
         "findings": plain(findings),
         **plain(facts),

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from cluster.chaos.report.elements import Markup, element
-from cluster.chaos.report.moments import alarmed_after_s, recovered_after_s
-from cluster.chaos.report.words import JUDGEMENTS, MOMENTS, NOTHING, Key, bound, counted, seconds
+from cluster.chaos.report.moments import (
+    alarmed_after_s,
+    alerted_after_s,
+    first_alert,
+    recovered_after_s,
+)
 from fusion.experiment.evidence import Evidence, Finding, Judgement
 from fusion.experiment.spec import Hypothesis
+from fusion.experiment.words import JUDGEMENTS, NOTHING, Key, bound, counted, moment, seconds
 
 _MOST_WARNINGS = 6  # the others are folded
 
@@ -88,8 +93,12 @@ def measures(evidence: Evidence) -> Markup:
             known = figure in control.outcomes
             without = f"{key.shown(control.outcomes[figure])} without faults" if known else ""
             asked.append((name, key.shown(run.outcomes[figure]), without))
+    alert = first_alert(run)
+    fired = f"until {alert.name} of {alert.of} fired" if alert else ""
+    unwatched = "; no Prometheus watched" if run.alerts is None else ""
     moments = (
-        ("Time to alarm", alarmed_after_s(run), "until the platform's first error"),
+        ("Time to alarm", alarmed_after_s(run), f"until the platform's first error{unwatched}"),
+        ("Time to alert", alerted_after_s(run), fired),
         ("All running again", recovered_after_s(run), "after the first fault"),
     )
     measured = [
@@ -141,8 +150,8 @@ def _finding(finding: Finding) -> Markup:
     condition = finding.of.condition if isinstance(finding.of, Hypothesis) else finding.of
     key = Key.of(condition)
     name = finding.of.name if isinstance(finding.of, Hypothesis) else key.title
-    tolerance_s = finding.of.tolerance_s if isinstance(finding.of, Hypothesis) else 0.0
-    when = MOMENTS[finding.of.when] if isinstance(finding.of, Hypothesis) else "in the whole run"
+    of = finding.of
+    note = f"{key.phrase}, {moment(of)}" if isinstance(of, Hypothesis) else key.meaning
     facts = (
         ("measured", key.shown(finding.value)),
         ("bound", bound(condition)),
@@ -155,12 +164,7 @@ def _finding(finding: Finding) -> Markup:
             "div",
             element("h3", name, element("small", "hypothesis" if is_hypothesis else "expectation")),
             element("p", finding.sentence),
-            element(
-                "p",
-                f"{key.title}, {when}",
-                f", or not for longer than {seconds(tolerance_s)}" if tolerance_s else None,
-                class_="note",
-            ),
+            element("p", f"{note[:1].upper()}{note[1:]}", class_="note"),
         ),
         element(
             "dl",

@@ -6,10 +6,10 @@ from cluster.chaos.report.axis import TimeAxis
 from cluster.chaos.report.elements import Markup, element
 from cluster.chaos.report.lanes import lane
 from cluster.chaos.report.plots import Curve, curves
-from cluster.chaos.report.words import Key, bound
 from fusion.experiment.evidence import Evidence, Run
 from fusion.experiment.figures import FIGURES, Kind
 from fusion.experiment.spec import Condition
+from fusion.experiment.words import Key, bound
 
 _MOST = 8
 _LEAST_SHARE = 0.01

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from cluster.chaos.report.axis import TimeAxis
 from cluster.chaos.report.elements import Child, Markup, element, percent
-from cluster.chaos.report.words import counted
+from fusion.experiment.words import counted
 
 #: With more rows they get thin and lose their labels; with more still, some are left out.
 MOST_LABELLED = 12

@@ -17,10 +17,10 @@ from cluster.chaos.report.spread import (
     varies,
 )
 from cluster.chaos.report.tables import Cells, grid
-from cluster.chaos.report.words import JUDGEMENTS, Key, counted
 from fusion.experiment.evidence import Judgement
 from fusion.experiment.figures import FIGURES
 from fusion.experiment.statistics import CONFIDENCE, Difference, Distribution
+from fusion.experiment.words import JUDGEMENTS, Key, counted
 
 FORMAT = "fusion-chaos-seeds/1"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fusion.experiment.evidence import Run
+from fusion.experiment.evidence import Alerted, Run
 
 _RUNNING = "vms_running_share"
 
@@ -13,6 +13,24 @@ def alarmed_after_s(run: Run) -> float | None:
         run,
         next((e.at_s for e in run.events if e.severity == "error" and _after(run, e.at_s)), None),
     )
+
+
+def first_alert(run: Run) -> Alerted | None:
+    """Return the first alert of a Prometheus that fired after the first fault and is no mere news;
+    None where there was none, or nobody watched.
+    """
+    fired = [
+        (each.firing_s, each)
+        for each in run.alerts or ()
+        if each.firing_s is not None and each.severity != "info" and _after(run, each.firing_s)
+    ]
+    return min(fired, key=lambda pair: pair[0])[1] if fired else None
+
+
+def alerted_after_s(run: Run) -> float | None:
+    """Return how long after the first fault an alert fired."""
+    alert = first_alert(run)
+    return None if alert is None else _since_first_fault(run, alert.firing_s)
 
 
 def recovered_after_s(run: Run) -> float | None:

@@ -13,8 +13,8 @@ from cluster.chaos.report.findings import findings, measures, summary, verdict, 
 from cluster.chaos.report.phases import stacked
 from cluster.chaos.report.tables import tables
 from cluster.chaos.report.timeline import axis_of, timeline
-from cluster.chaos.report.words import JUDGEMENTS, counted
 from fusion.experiment.evidence import Evidence
+from fusion.experiment.words import JUDGEMENTS, counted
 
 
 def page(evidence: Evidence) -> Markup:

@@ -10,8 +10,8 @@ from cluster.chaos.report.axis import TimeAxis
 from cluster.chaos.report.elements import Markup, element
 from cluster.chaos.report.lanes import Bar, Row, lane, rows_as_lanes
 from cluster.chaos.report.plots import background, scale
-from cluster.chaos.report.words import seconds
 from fusion.experiment.evidence import Recovery
+from fusion.experiment.words import seconds
 
 _COLOURS = 7  # of the style sheet
 

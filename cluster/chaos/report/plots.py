@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from cluster.chaos.report.axis import Axis
 from cluster.chaos.report.elements import Markup, element, percent, short
 from cluster.chaos.report.lanes import picture
-from cluster.chaos.report.words import seconds
+from fusion.experiment.words import seconds
 
 #: Lines and points are drawn in a box of these units, which is stretched over the lane.
 WIDTH, HEIGHT = 1000, 100

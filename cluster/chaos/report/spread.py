@@ -13,8 +13,8 @@ from cluster.chaos.report.axis import ValueAxis
 from cluster.chaos.report.elements import Markup, element, percent
 from cluster.chaos.report.lanes import lane, picture
 from cluster.chaos.report.plots import Curve, background, curves, scale
-from cluster.chaos.report.words import Key, counted
 from fusion.experiment.statistics import Interval
+from fusion.experiment.words import Key, counted
 
 COLOURS = 4  # of the style sheet; a fifth experiment has that of the first
 

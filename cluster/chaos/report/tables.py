@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from cluster.chaos.report.elements import Child, Markup, element
 from cluster.chaos.report.phases import lasting_s
-from cluster.chaos.report.words import NOTHING, Key, counted, seconds, share
 from fusion.experiment.evidence import Evidence, Run
+from fusion.experiment.words import NOTHING, Key, counted, seconds, share
 
 #: Longer tables go on in the JSON file; those longer than a screen are folded.
 MOST_ROWS = 400
@@ -25,6 +25,7 @@ def tables(evidence: Evidence) -> list[Markup]:
         _table("Clients", "client", _CLIENTS, _clients(run)),
         _table("Failovers", "failover", _FAILOVERS, _failovers(run)),
         _table("Migrations", "migration", _MIGRATIONS, _migrations(run)),
+        _table("Alerts of Prometheus", "alert", _ALERTS, _alerts(run)),
         _table("Event trail", "event", _EVENTS, _events(run)),
     ]
     return [each for each in made if each is not None]
@@ -36,6 +37,7 @@ _OUTCOMES = ("Figure", "#This run", "#Without faults", "Meaning")
 _CLIENTS = ("Client", "VM", "#Requests", "#Answered", "#Longest gap", "#Lost", "#Lost, durable")
 _FAILOVERS = ("VM", "From", "To", "Cause", "#Began", "#Took", "Phases", "Outcome")
 _MIGRATIONS = ("VM", "From", "To", "#Began", "#Took", "#Paused", "Outcome")
+_ALERTS = ("Alert", "Of", "Severity", "#Active", "#Fired")
 _EVENTS = ("#At", "Severity", "Kind", "What happened")
 
 
@@ -107,6 +109,19 @@ def _migrations(run: Run) -> list[Cells]:
             moved.outcome,
         )
         for moved in run.migrations
+    ]
+
+
+def _alerts(run: Run) -> list[Cells]:
+    return [
+        (
+            alert.name,
+            alert.of,
+            alert.severity,
+            seconds(alert.active_s),
+            NOTHING if alert.firing_s is None else seconds(alert.firing_s),
+        )
+        for alert in run.alerts or ()
     ]
 
 

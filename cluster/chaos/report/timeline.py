@@ -12,8 +12,8 @@ from cluster.chaos.report.gauges import gauge_lanes
 from cluster.chaos.report.lanes import Bar, Row, group, lane, marks, rows_as_lanes
 from cluster.chaos.report.phases import PhaseColours, lasting_s, phase_bars
 from cluster.chaos.report.plots import background, cloud, scale
-from cluster.chaos.report.words import counted, seconds
 from fusion.experiment.evidence import ClientSeen, Evidence, Moved, Run, Span, Struck
+from fusion.experiment.words import counted, seconds
 from fusion.host import HostState
 
 #: States in which nothing is wrong: a VM that migrates runs on.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from fusion.experiment.evidence import Judgement
+from fusion.experiment.evidence import Finding, Judgement
 from fusion.experiment.figures import FIGURES
-from fusion.experiment.spec import Comparison, Condition, When
+from fusion.experiment.spec import Comparison, Condition, Hypothesis, When
 from fusion.units import format_duration
 
 NOTHING = "–"
@@ -53,11 +53,15 @@ class Key:
     @property
     def title(self) -> str:
         """The figure's name in words: ``Longest gap of web-*``, ``VMs running, share``."""
+        share = ", share" if self.figure.endswith("_share") else ""
+        return f"{self.phrase[:1].upper()}{self.phrase[1:]}{share}"
+
+    @property
+    def phrase(self) -> str:
+        """The same within a sentence, beside a value: ``longest gap of web-*``, ``VMs running``."""
         name = self.figure.removesuffix("_s").removesuffix("_share")
         words = " ".join(_WORDS.get(word, word) for word in name.split("_"))
-        share = ", share" if self.figure.endswith("_share") else ""
-        of = f" of {self.vms}" if self.vms else ""
-        return f"{words[:1].upper()}{words[1:]}{of}{share}"
+        return f"{words} of {self.vms}" if self.vms else words
 
     @property
     def meaning(self) -> str:
@@ -92,6 +96,39 @@ class Key:
         """Return by how much two values differ; two shares differ by points, not by per cent."""
         size = f"{abs(value) * 100:.3g} points" if self.unit == "share" else self.shown(abs(value))
         return size if not value else f"{'+' if value > 0 else '−'}{size}"
+
+
+def said(condition: Condition) -> str:
+    """Return ``condition`` in words: ``longest gap of web-* ≤ 3s``."""
+    return f"{Key.of(condition).phrase} {bound(condition)}"
+
+
+def claim(hypothesis: Hypothesis) -> str:
+    """Return what is held to be so: ``VMs running ≥ 90 %, all the time``."""
+    return f"{said(hypothesis.condition)}, {moment(hypothesis)}"
+
+
+def moment(hypothesis: Hypothesis) -> str:
+    """Return when it is held to be so: ``all the time, or not for longer than 20s``."""
+    tolerance_s = hypothesis.tolerance_s
+    tolerated = f", or not for longer than {seconds(tolerance_s)}" if tolerance_s else ""
+    return f"{MOMENTS[hypothesis.when]}{tolerated}"
+
+
+def told(finding: Finding) -> str:
+    """Return what was found, with its subject: a hypothesis's name, or an expectation."""
+    predicate = f"{finding.sentence[:1].lower()}{finding.sentence[1:]}"
+    if isinstance(finding.of, Hypothesis):
+        return f'"{finding.of.name}" {predicate}'
+    subject = said(finding.of)
+    return f"{subject[:1].upper()}{subject[1:]} {predicate}"
+
+
+def explained(finding: Finding) -> str:
+    """Return what was found, in a sentence that can stand alone."""
+    if isinstance(finding.of, Hypothesis):
+        return f"{told(finding).removesuffix('.')} ({claim(finding.of)})."
+    return told(finding)
 
 
 def bound(condition: Condition) -> str:
