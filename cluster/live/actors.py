@@ -27,8 +27,8 @@ from cluster.live.exporter import Exporter
 from cluster.live.fault_book import FaultBook, WrittenFault
 from cluster.live.fault_watch import FaultWatch
 from cluster.live.guest_faults import GuestFaults
-from cluster.live.host_faults import HostFaults
 from cluster.live.held_back import hold_back
+from cluster.live.host_faults import HostFaults
 from cluster.live.links import Links
 from cluster.live.network import Faults, LiveNetwork
 from cluster.live.process_table import myself
