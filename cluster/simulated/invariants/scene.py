@@ -115,15 +115,22 @@ class Scene:
             or vrm is None
             or vrm.facts is not facts
             or (facts is not None and facts.revision != self._revision)
-            or (world.gateway is not None and self._acknowledged() != self._position)
         )
+
+    def requests_ended(self) -> bool:
+        """Whether any request of a client has ended since the last look."""
+        return self._requests() != self._position
+
+    def look_at_clients(self) -> None:
+        """See what there is to see where nothing but requests of clients ended."""
+        self.now_s = self._world.loop.now_s
+        self._position = self._requests()
 
     def look(self) -> None:
         """See everything as it is now."""
-        self.now_s = self._world.loop.now_s
+        self.look_at_clients()
         self._look_at_agents()
         self._look_at_vrm()
-        self._position = self._acknowledged()
         if self.instances_changed:
             self.twins = places(np.bincount(self.instances.number) > 1).tolist()
         if self.instances_changed or self.known_vms_changed:
@@ -225,7 +232,7 @@ class Scene:
             if holding is not None and holding.until_s and known[k]:
                 self.void[k] = holding.epoch < self.known.vm_epoch[number[k]]
 
-    def _acknowledged(self) -> int:
+    def _requests(self) -> int:
         """Return how many requests of clients have ended."""
         gateway = self._world.gateway
         facts = gateway.facts if gateway is not None else None
