@@ -58,8 +58,11 @@ class Domains:
 
         No two guests of a fleet have one in common, ever. Raises ``NotFound``.
         """
-        row = self._vm(host, number)
-        return self._state(row), int(self._vms.boot[row])
+        try:  # asked several times for every request of a client
+            row = self._rows[self._row_of[host]][number]
+        except KeyError:
+            row = self._vm(host, number)
+        return STATES[self._vms.state[row]], int(self._vms.boot[row])
 
     # Finding and admitting
 

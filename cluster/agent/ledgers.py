@@ -273,12 +273,16 @@ class Ledgers:
 
     async def _keep_written(self, memory: Memory) -> None:
         """Write what is pending, in its order, until the guest's memory is gone."""
-        while (state := self._state(memory)) is not None:
-            now_s = self._clock.now()
+        while True:
             if not memory.ledger.pending:
                 memory.write_by_s = math.inf
                 await memory.news.come()
-                continue
+            state = self._state(memory)
+            if state is None:
+                break
+            now_s = self._clock.now()
+            if not memory.ledger.pending:
+                continue  # there was other news
             if HoldCause.HAND_OVER in memory.holding.causes:
                 await self._copies.decided(memory.holding)
             elif HoldCause.SPACE in memory.holding.causes:

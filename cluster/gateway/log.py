@@ -50,7 +50,8 @@ class Log:
                 "INSERT INTO sessions (began_s) VALUES (?) RETURNING number", (now_s,)
             ).fetchall()
         self._attempts = self._read()
-        self._packed = self._written = len(self._attempts)
+        self.count = len(self._attempts)  # of all attempts there are
+        self._packed = self._written = self.count
         self._fresh: list[Row] = []  # that are not in the array yet: one by one that costs most
 
     @staticmethod
@@ -68,11 +69,6 @@ class Log:
         """All attempts ``[N]`` until now; those there are don't change any more."""
         self._pack()
         return self._attempts[: self._packed]
-
-    @property
-    def count(self) -> int:
-        """How many attempts there are."""
-        return self._packed + len(self._fresh)
 
     def rows_since(self, position: int) -> list[Row]:
         """Return those after the first ``position``: the cheap way to few that are new."""
@@ -104,6 +100,7 @@ class Log:
         self._fresh.append(
             (client, vm_number, self.session, number, sent_s, ended_s, outcome, epoch, durable)
         )
+        self.count += 1
 
     def write(self) -> None:
         """Make durable what is new."""
@@ -123,11 +120,10 @@ class Log:
     def _pack(self) -> None:
         if not self._fresh:
             return
-        count = self.count
-        if count > len(self._attempts):
-            self._attempts = grown(self._attempts, max(1024, 2 * count))
-        self._attempts[self._packed : count] = self._fresh
-        self._packed = count
+        if self.count > len(self._attempts):
+            self._attempts = grown(self._attempts, max(1024, 2 * self.count))
+        self._attempts[self._packed : self.count] = self._fresh
+        self._packed = self.count
         self._fresh = []
 
     def _read(self) -> Attempts:

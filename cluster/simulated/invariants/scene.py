@@ -119,12 +119,16 @@ class Scene:
 
     def requests_ended(self) -> bool:
         """Whether any request of a client has ended since the last look."""
-        return self._requests() != self._position
+        gateway = self._world.gateway  # asked at every instant, too
+        facts = gateway.facts if gateway is not None else None
+        return facts is not None and facts.position != self._position
 
     def look_at_clients(self) -> None:
         """See what there is to see where nothing but requests of clients ended."""
         self.now_s = self._world.loop.now_s
-        self._position = self._requests()
+        gateway = self._world.gateway
+        if gateway is not None and gateway.facts is not None:
+            self._position = gateway.facts.position
 
     def look(self) -> None:
         """See everything as it is now."""
@@ -231,12 +235,6 @@ class Scene:
             holding = self.holding(int(number[k]), int(self.instances.host_row[k]))
             if holding is not None and holding.until_s and known[k]:
                 self.void[k] = holding.epoch < self.known.vm_epoch[number[k]]
-
-    def _requests(self) -> int:
-        """Return how many requests of clients have ended."""
-        gateway = self._world.gateway
-        facts = gateway.facts if gateway is not None else None
-        return facts.position if facts is not None else 0
 
     # The VRM
 
