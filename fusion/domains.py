@@ -52,12 +52,17 @@ class Domains:
         """Return the state of a VM; raises ``NotFound`` where it is not on ``host``."""
         return self._state(self._vm(host, number))
 
-    def boot(self, host: str, number: int) -> int:
-        """Return by which boot a VM's guest lives: another whenever it begins with empty memory.
+    def guest(self, host: str, number: int) -> tuple[VmState, int]:
+        """Return the state of a VM and by which boot its guest lives: another whenever it begins
+        with empty memory.
 
-        No two guests of a fleet have one in common, ever.
+        No two guests of a fleet have one in common, ever. Raises ``NotFound``.
         """
-        return int(self._vms.boot[self._vm(host, number)])
+        try:  # asked several times for every request of a client
+            row = self._rows[self._row_of[host]][number]
+        except KeyError:
+            row = self._vm(host, number)
+        return STATES[self._vms.state[row]], int(self._vms.boot[row])
 
     # Finding and admitting
 

@@ -140,7 +140,7 @@ class Chassis:
 
     def guest(self, host: str, number: int) -> tuple[VmState, int]:
         """Return the state of a VM as of now and by which boot its guest lives; see ``Fleet``."""
-        return self._fleet.state(host, number), self._fleet.boot(host, number)
+        return self._fleet.guest(host, number)
 
     def write_pace(self, host: str, number: int) -> float:
         """Return at which share of its full rates a guest writes its memory; see ``Fleet``."""

@@ -5,12 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-from typing import Any
+from typing import Any, NoReturn
 
 import grpc
 
-from cluster.agent.ledgers import Ledgers, Memory, Silent
+from cluster.agent.ledgers import Ledgers, Silent
 from cluster.agent.starting import number_of
 from cluster.metrics.agent import AgentCounters, Outcome
 from cluster.rpc.errors import unary
@@ -31,30 +30,29 @@ class Guests(service_pb2_grpc.GuestServicer):
 
     @unary
     async def Append(self, request: pb.AppendRequest, context: Any) -> pb.AppendReply:
-        memory = await self._unless_silent(context, self._append(request))
+        ledgers = self._ledgers
+        try:
+            memory = await ledgers.read(number_of(request.vm))
+            ledgers.append(memory, Entry(request.client, request.number, request.size_bytes))
+            if request.durability == pb.DURABILITY_DISK:
+                await ledgers.on_volume(memory, request.client, request.number)
+            await ledgers.may_answer(memory)
+        except Silent as silence:
+            await self._refuse(silence, context)
+        self._counters.answers[Outcome.DONE] += 1
         return pb.AppendReply(epoch=memory.holding.epoch)
 
     @unary
     async def ReadLedger(self, request: pb.ReadLedgerRequest, context: Any) -> pb.ReadLedgerReply:
-        memory = await self._unless_silent(context, self._ledgers.read(number_of(request.vm)))
+        try:
+            memory = await self._ledgers.read(number_of(request.vm))
+        except Silent as silence:
+            await self._refuse(silence, context)
+        self._counters.answers[Outcome.DONE] += 1
         first, last = memory.ledger.runs(request.client)
         return pb.ReadLedgerReply(epoch=memory.holding.epoch, first=first, last=last)
 
-    async def _append(self, request: pb.AppendRequest) -> Memory:
-        memory = await self._ledgers.read(number_of(request.vm))
-        self._ledgers.append(memory, Entry(request.client, request.number, request.size_bytes))
-        if request.durability == pb.DURABILITY_DISK:
-            await self._ledgers.on_volume(memory, request.client, request.number)
-        return memory
-
-    async def _unless_silent(self, context: Any, work: Awaitable[Memory]) -> Memory:
-        """Return the ledger that is to answer, checked after the last thing waited for."""
-        try:
-            memory = await work
-            await self._ledgers.may_answer(memory)
-        except Silent as silence:
-            self._counters.answers[Outcome.REFUSED] += 1
-            await context.abort(grpc.StatusCode.UNAVAILABLE, str(silence))
-            raise
-        self._counters.answers[Outcome.DONE] += 1
-        return memory
+    async def _refuse(self, silence: Silent, context: Any) -> NoReturn:
+        self._counters.answers[Outcome.REFUSED] += 1
+        await context.abort(grpc.StatusCode.UNAVAILABLE, str(silence))
+        raise silence

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import grpc
@@ -50,17 +51,22 @@ class Memory:
     ledger: Ledger
     reading: asyncio.Task[bool] | None = None
     complete: bool = False  # what is on the volume is known
-    writing: bool = False
-    write_by_s: float = 0.0  # when what is pending goes out
+    writing: bool = False  # it has a task that does
+    write_by_s: float = math.inf  # when what is pending goes out
     late: int = 0  # how many writes in a row were out of time
     news: News = field(default_factory=News)  # that may be earlier than was known
-    awaited: dict[tuple[str, int], asyncio.Future[bool]] = field(default_factory=dict)
+    awaited: dict[tuple[str, int], list[asyncio.Future[bool]]] = field(default_factory=dict)
+
+    def settle(self, client: str, number: int, *, written: bool) -> None:
+        """Tell those who wait for an entry whether it was written."""
+        for future in self.awaited.pop((client, number), ()):
+            if not future.done():  # else nobody waits any more
+                future.set_result(written)
 
     def end(self) -> None:
         """Tell those who wait for an entry that it will not be written."""
-        for future in self.awaited.values():
-            future.set_result(False)
-        self.awaited.clear()
+        for entry in list(self.awaited):
+            self.settle(*entry, written=False)
 
 
 class Ledgers:
@@ -115,7 +121,8 @@ class Ledgers:
         To be called right before every answer: between two awaits anything may have happened. It
         waits only where the VM is handed over to another host, until it is known who has it.
         """
-        await self._copies.decided(memory.holding)
+        if memory.holding.causes:
+            await self._copies.decided(memory.holding)
         self._check(memory)
 
     def _check(self, memory: Memory) -> None:
@@ -140,12 +147,10 @@ class Ledgers:
         """Return once an entry that was taken in is on the volume. Raises ``Silent``."""
         if memory.ledger.on_volume(client, number):
             return
-        known = memory.awaited.get((client, number))
-        if known is None:
-            known = asyncio.get_running_loop().create_future()
-            memory.awaited[client, number] = known
+        written: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        memory.awaited.setdefault((client, number), []).append(written)
         self._write_by(memory, self._clock.now())
-        if not await asyncio.shield(known):
+        if not await written:
             raise Silent(f"{memory.holding} lost its memory before the entry was on its volume")
 
     def flush(self, host: str, vm: int) -> None:
@@ -190,6 +195,7 @@ class Ledgers:
         if data:
             ledger = Ledger.unpacked(data, holding.volumes[0].size_bytes)
             _, boot = self._chassis.guest(host, vm)
+            self._let_go([self._memories.get((host, vm))])
             memory = self._memories[host, vm] = Memory(holding, boot, ledger, complete=True)
             self._write_by(memory, self._clock.now())
 
@@ -208,9 +214,9 @@ class Ledgers:
         # Of the same epoch, writes may still be on their way.
         same = before is not None and before.holding.epoch == holding.epoch
         floor = before.ledger.next_offset if before is not None and same else 0
-        self._memories = {
-            key: one for key, one in self._memories.items() if self._copies.has(one.holding)
-        }
+        kept = {key: one for key, one in self._memories.items() if self._copies.has(one.holding)}
+        self._let_go([before, *(one for key, one in self._memories.items() if key not in kept)])
+        self._memories = kept
         memory = Memory(holding, boot, Ledger(holding.volumes[0].size_bytes, floor))
         self._memories[holding.host, vm] = memory
         return memory
@@ -225,6 +231,12 @@ class Ledgers:
         except NotFound:
             return None
         return state if boot == memory.boot and state is not VmState.STOPPED else None
+
+    def _let_go(self, memories: Iterable[Memory | None]) -> None:
+        """Have the writers of memories that nobody will add to see that."""
+        for memory in memories:
+            if memory is not None:
+                memory.news.set()
 
     # The volume
 
@@ -254,15 +266,23 @@ class Ledgers:
         if not memory.writing:
             assert self._tasks is not None, "run_in comes first"
             memory.writing, memory.write_by_s = True, due_s
-            self._tasks.create_task(self._write_out(memory))
+            self._tasks.create_task(self._keep_written(memory))
         elif due_s < memory.write_by_s:
             memory.write_by_s = due_s
             memory.news.set()
 
-    async def _write_out(self, memory: Memory) -> None:
-        """Write what is pending, in its order, until nothing is or the guest's memory is gone."""
-        while memory.ledger.pending and (state := self._state(memory)) is not None:
+    async def _keep_written(self, memory: Memory) -> None:
+        """Write what is pending, in its order, until the guest's memory is gone."""
+        while True:
+            if not memory.ledger.pending:
+                memory.write_by_s = math.inf
+                await memory.news.come()
+            state = self._state(memory)
+            if state is None:
+                break
             now_s = self._clock.now()
+            if not memory.ledger.pending:
+                continue  # there was other news
             if HoldCause.HAND_OVER in memory.holding.causes:
                 await self._copies.decided(memory.holding)
             elif HoldCause.SPACE in memory.holding.causes:
@@ -299,12 +319,12 @@ class Ledgers:
         memory.late = 0
         memory.ledger.written(len(blocks))
         for one in blocks:
-            awaited = memory.awaited.pop((one.entry.client, one.entry.number), None)
-            if awaited is not None:
-                awaited.set_result(True)
+            memory.settle(one.entry.client, one.entry.number, written=True)
         more = memory.awaited or len(blocks) == BATCH
         memory.write_by_s = self._clock.now() + (0.0 if more else FLUSH_S)
-        self._copies.release([holding], HoldCause.SPACE, "there is room on its datastore again")
+        if holding.causes:
+            why = "there is room on its datastore again"
+            self._copies.release([holding], HoldCause.SPACE, why)
         return True
 
     def _failed(self, memory: Memory, what: str, epoch: int, failure: grpc.aio.AioRpcError) -> bool:

@@ -27,7 +27,7 @@ class Rhythm:
 
 
 class News:
-    """An event that one task waits for, for so long at most.
+    """An event that one task waits for, for ever or for so long at most.
 
     It does what ``asyncio.Event`` does under a time limit, at a third of the cost: nothing is
     cancelled, and every tick and every heartbeat of every host waits like this.
@@ -45,6 +45,16 @@ class News:
 
     def clear(self) -> None:
         """What was new is known."""
+        self._there = False
+
+    async def come(self) -> None:
+        """Return as soon as there is news, which then is known."""
+        if not self._there:
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
         self._there = False
 
     async def within(self, clock: Clock, until_s: float) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,18 @@ WORKING = (common_pb2.VM_STATE_RUNNING, common_pb2.VM_STATE_MIGRATING)
 
 #: States in which an operator wants a host that does nothing.
 PUT_AWAY = (common_pb2.HOST_STATE_POWERED_OFF, common_pb2.HOST_STATE_MAINTENANCE)
+
+
+class VmSeen(NamedTuple):
+    """What a look needs of a VM, read off the VRM's message once: to read that is dear."""
+
+    name: str
+    host: str  # empty: on none
+    state: common_pb2.VmState.ValueType
+
+
+def vms_seen(status: vrm_pb2.Status) -> list[VmSeen]:
+    return [VmSeen(vm.spec.name, vm.host, vm.state) for vm in status.vms]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,22 +86,25 @@ def rows_of(pattern: str, vms: Iterable[str]) -> Ints:
 
 
 def gauges(
-    status: vrm_pb2.Status, wanted: frozenset[str], classes: Sequence[str]
+    hosts: Sequence[vrm_pb2.Host],
+    vms: Sequence[VmSeen],
+    wanted: frozenset[str],
+    classes: Sequence[str],
 ) -> Iterator[tuple[str, float]]:
     """Yield what the VRM says; ``wanted`` are the VMs that are to run."""
-    normal = [host for host in status.hosts if host.state == common_pb2.HOST_STATE_NORMAL]
-    put_away = sum(host.state in PUT_AWAY and not host.vms for host in status.hosts)
+    normal = [host for host in hosts if host.state == common_pb2.HOST_STATE_NORMAL]
+    put_away = sum(host.state in PUT_AWAY and not host.vms for host in hosts)
     yield "hosts_normal", float(len(normal))
-    yield "hosts_faulty", float(len(status.hosts) - len(normal) - put_away)
+    yield "hosts_faulty", float(len(hosts) - len(normal) - put_away)
     capacity_mhz = sum(host.cpu_capacity_mhz for host in normal)
     if capacity_mhz:
         yield "cpu_used_share", sum(host.cpu_used_mhz for host in normal) / capacity_mhz
-    working = {vm.spec.name for vm in status.vms if vm.state in WORKING}
+    working = {vm.name for vm in vms if vm.state in WORKING}
     yield "vms_running", float(len(working))
     yield from _running_share("vms_running_share", working, wanted)
-    placeless = {vm.spec.name for vm in status.vms if not vm.host} & wanted
+    placeless = {vm.name for vm in vms if not vm.host} & wanted
     yield "vms_waiting", float(len(placeless - working))
-    migrating = sum(vm.state == common_pb2.VM_STATE_MIGRATING for vm in status.vms)
+    migrating = sum(vm.state == common_pb2.VM_STATE_MIGRATING for vm in vms)
     yield "migrations_running", float(migrating)
     for pattern in classes:
         ours = frozenset(vm for vm in wanted if fnmatchcase(vm, pattern))
@@ -115,7 +131,17 @@ def _of_clients(suffix: str, requests: Requests) -> Iterator[tuple[str, float]]:
         yield f"answered_share{suffix}", float(requests.answered.mean())
     latency_s = requests.latency_s
     if len(latency_s):
-        yield f"latency_p95_s{suffix}", float(np.percentile(latency_s, 95))
+        yield f"latency_p95_s{suffix}", _p95_s(latency_s)
+
+
+def _p95_s(latency_s: Floats) -> float:
+    """Return what ``np.percentile`` does, which takes ten times as long for the few of a look."""
+    ordered = sorted(latency_s.tolist())
+    rank = 0.95 * (len(ordered) - 1)
+    below = int(rank)
+    above = min(below + 1, len(ordered) - 1)
+    share = rank - below
+    return float(ordered[below] * (1.0 - share) + ordered[above] * share)
 
 
 def fullest(datastores: Iterable[vrm_pb2.Datastore]) -> Iterator[tuple[str, float]]:

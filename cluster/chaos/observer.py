@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import grpc
 
-from cluster.chaos.looks import Requests, client_gauges, fullest, gauges, rows_of
+from cluster.chaos.looks import Requests, client_gauges, fullest, gauges, rows_of, vms_seen
 from cluster.chaos.spans import Spans
 from cluster.clock import Clock
 from cluster.network import Network, Plane
@@ -102,9 +102,10 @@ class Observer:
         )
         values = {"vrm_up": float(status is not None)}
         if status is not None:
-            self.spans.look(status, at_s)
-            self.host_of = {vm.spec.name: vm.host for vm in status.vms if vm.host}
-            values.update(gauges(status, self.wanted, self._classes))
+            hosts, vms = list(status.hosts), vms_seen(status)
+            self.spans.look(hosts, vms, at_s)
+            self.host_of = {vm.name: vm.host for vm in vms if vm.host}
+            values.update(gauges(hosts, vms, self.wanted, self._classes))
         if datastores is not None:
             values.update(fullest(datastores.datastores))
         if attempts is not None:

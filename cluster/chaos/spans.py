@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from cluster.chaos.looks import VmSeen
 from cluster.rpc.v1 import common_pb2, vrm_pb2
 from fusion.experiment.evidence import Span
 
 #: Evidence is bounded; an hour of random faults makes some hundreds.
 MOST_SPANS = 5_000
 
-_RUNNING = common_pb2.VM_STATE_RUNNING
+
+def _words(names: Iterable[tuple[str, int]], prefix: str) -> dict[int, str]:
+    return {number: name.removeprefix(prefix).lower().replace("_", "-") for name, number in names}
+
+
+_HOST_STATES = _words(common_pb2.HostState.items(), "HOST_STATE_")
+_VM_STATES = _words(common_pb2.VmState.items(), "VM_STATE_") | {common_pb2.VM_STATE_RUNNING: ""}
 
 
 class Spans:
@@ -18,15 +27,13 @@ class Spans:
         self._ended: list[Span] = []
         self._now: dict[str, tuple[str, float]] = {}
 
-    def look(self, status: vrm_pb2.Status, at_s: float) -> None:
-        for host in status.hosts:
-            name = common_pb2.HostState.Name(host.state).removeprefix("HOST_STATE_")
-            self._is(host.spec.name, _words(name), at_s)
-        for vm in status.vms:
-            name = common_pb2.VmState.Name(vm.state).removeprefix("VM_STATE_")
-            state = "" if vm.state == _RUNNING else _words(name)
-            if state or vm.spec.name in self._now:
-                self._is(vm.spec.name, state, at_s)
+    def look(self, hosts: Iterable[vrm_pb2.Host], vms: Iterable[VmSeen], at_s: float) -> None:
+        for host in hosts:
+            self._is(host.spec.name, _HOST_STATES[host.state], at_s)
+        for vm in vms:
+            state = _VM_STATES[vm.state]
+            if state or vm.name in self._now:
+                self._is(vm.name, state, at_s)
 
     def until(self, to_s: float) -> tuple[Span, ...]:
         """Return all spans, those that last ending at ``to_s``, in the order of their beginning."""
@@ -46,7 +53,3 @@ class Spans:
             self._now[entity] = state, at_s
         else:
             self._now.pop(entity, None)
-
-
-def _words(name: str) -> str:
-    return name.lower().replace("_", "-")

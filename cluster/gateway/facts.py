@@ -37,7 +37,7 @@ class Facts:
     @property
     def position(self) -> int:
         """How many attempts have ended, in this run of the gateway and those before."""
-        return len(self._log.attempts)
+        return self._log.count
 
     @property
     def now_s(self) -> float:
@@ -54,10 +54,8 @@ class Facts:
 
         To follow, begin at the ``position`` of the last time.
         """
-        # Row by row: whoever follows closely has one at a time, for which columns are dear.
-        for row, vm_number, _, number, _, ended_s, outcome, epoch, durable in self._log.attempts[
-            since:
-        ].tolist():
+        for attempt in self._log.rows_since(since):
+            row, vm_number, _, number, _, ended_s, outcome, epoch, durable = attempt
             if durable and outcome == Outcome.ANSWERED:
                 yield Acknowledged(vm_number, self.clients[row].name, number, epoch, ended_s)
 

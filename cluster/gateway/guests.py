@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from functools import partial
+from operator import attrgetter
 from typing import Any, Protocol, TypeVar
 
 import grpc
 import structlog
 
 from cluster.clock import Clock
+from cluster.gateway.lateness import Lateness
 from cluster.gateway.places import Place, Places
 from cluster.network import Network, Plane, Stubs
 from cluster.rpc.v1 import service_pb2 as pb
@@ -39,6 +40,9 @@ R = TypeVar("R", bound=Reply)
 
 #: One of the methods of a guest.
 Method = Callable[[GuestStub], "grpc.aio.UnaryUnaryMultiCallable[Any, R]"]
+
+_APPEND: Method[pb.AppendReply] = attrgetter("Append")
+_READ_LEDGER: Method[pb.ReadLedgerReply] = attrgetter("ReadLedger")
 
 
 class Unanswered(FusionError):
@@ -73,28 +77,33 @@ class Guests:
             clock=clock, network=network, interval_s=interval_s, moved=self._abandon
         )
         self._clock = clock
-        self._interval_s = interval_s
+        self._lateness = Lateness(clock, interval_s, self.places.ask)
         self._stubs = Stubs(network, GuestStub, Plane.SERVICE)
         self._under_way: dict[str, list[grpc.aio.UnaryUnaryCall[Any, Any]]] = {}
 
     async def append(
         self, request: pb.AppendRequest, time_limit_s: float
     ) -> tuple[Place, pb.AppendReply]:
-        """Append an entry to the ledger of ``request.vm``. Raises ``Unanswered``."""
-        return await self._answer(lambda guest: guest.Append, request, time_limit_s)
+        """Append an entry to the ledger of ``request.vm``, which is addressed as its host knows it.
+
+        Raises ``Unanswered``.
+        """
+        return await self._answer(_APPEND, request, time_limit_s)
 
     async def read_ledger(
         self, request: pb.ReadLedgerRequest, time_limit_s: float
     ) -> tuple[Place, pb.ReadLedgerReply]:
-        """Read the entries of a client in the ledger of ``request.vm``. Raises ``Unanswered``."""
-        return await self._answer(lambda guest: guest.ReadLedger, request, time_limit_s)
+        """Read the entries of a client in the ledger of ``request.vm``; the same holds."""
+        return await self._answer(_READ_LEDGER, request, time_limit_s)
 
     async def _answer(
         self, method: Method[R], request: Any, time_limit_s: float
     ) -> tuple[Place, R]:
         vm: str = request.vm
         until_s = self._clock.now() + time_limit_s
-        place = await self._found(vm, until_s)
+        place = self.places.known(vm)
+        if place is None or not place.host:
+            place = await self._found(vm, until_s)
         while True:
             try:
                 return place, await self._attempt(vm, place, method, request, until_s)
@@ -105,10 +114,8 @@ class Guests:
                 place = moved
 
     async def _found(self, vm: str, until_s: float) -> Place:
-        """Return the host of ``vm`` as it was last known to be on one."""
-        place = self.places.known(vm)
-        if place is None or not place.host:
-            place = await self.places.anew(vm, until_s)
+        """Ask on which host ``vm`` is."""
+        place = await self.places.anew(vm, until_s)
         if place is None:
             sentence = f"the VRM, which knows where VM {vm} is, does not answer"
             raise Unanswered(grpc.StatusCode.UNAVAILABLE, sentence)
@@ -130,14 +137,12 @@ class Guests:
     async def _attempt(
         self, vm: str, place: Place, method: Method[R], request: Any, until_s: float
     ) -> R:
-        addressed = type(request)()
-        addressed.CopyFrom(request)
-        addressed.vm = vm_id(place.vm_number)
+        request.vm = vm_id(place.vm_number)
         left_s = max(0.0, until_s - self._clock.now())
-        call = method(self._stubs[place.host])(addressed, timeout=left_s)
+        call = method(self._stubs[place.host])(request, timeout=left_s)
+        self._lateness.watch(vm, call)
         under_way = self._under_way.setdefault(vm, [])
         under_way.append(call)
-        late = self._clock.call_later(self._interval_s, partial(self.places.ask, vm))
         try:
             reply = await call
         except grpc.aio.AioRpcError as failure:
@@ -148,7 +153,6 @@ class Guests:
             sentence = f"VM {vm} left {place.host} before it answered"
             raise Unanswered(grpc.StatusCode.UNAVAILABLE, sentence, place) from None
         finally:
-            late.cancel()
             under_way.remove(call)
         if not self.places.is_current(place.vm_number, reply.epoch):
             self.outdated_total += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 
@@ -27,6 +28,9 @@ CREATE TABLE attempts (
 _FIELDS = ", ".join(ATTEMPT.names or ())
 _MARKS = ", ".join("?" * len(ATTEMPT.names or ()))
 
+#: An attempt, its fields in the order of ``ATTEMPT``.
+Row: TypeAlias = tuple[int, int, int, int, float, float, int, int, bool]
+
 
 class Log:
     """What the clients 0 to C - 1 saw, in all sessions; 50 bytes of memory an attempt.
@@ -46,7 +50,9 @@ class Log:
                 "INSERT INTO sessions (began_s) VALUES (?) RETURNING number", (now_s,)
             ).fetchall()
         self._attempts = self._read()
-        self._count = self._written = len(self._attempts)
+        self.count = len(self._attempts)  # of all attempts there are
+        self._packed = self._written = self.count
+        self._fresh: list[Row] = []  # that are not in the array yet: one by one that costs most
 
     @staticmethod
     def open(stores: Stores, clients: Sequence[ClientSpec], now_s: float) -> Log:
@@ -61,7 +67,15 @@ class Log:
     @property
     def attempts(self) -> Attempts:
         """All attempts ``[N]`` until now; those there are don't change any more."""
-        return self._attempts[: self._count]
+        self._pack()
+        return self._attempts[: self._packed]
+
+    def rows_since(self, position: int) -> list[Row]:
+        """Return those after the first ``position``: the cheap way to few that are new."""
+        if position >= self._packed:
+            return self._fresh[position - self._packed :]
+        rows: list[Row] = self.attempts[position:].tolist()
+        return rows
 
     def acknowledged(self) -> Ints:
         """Return the highest number that was acknowledged to each client, 0 where none was."""
@@ -83,17 +97,14 @@ class Log:
         durable: bool,
     ) -> None:
         """Note an attempt that has ended."""
-        if self._count == len(self._attempts):
-            self._attempts = grown(self._attempts, max(1024, 2 * self._count))
-        self._attempts[self._count] = (
-            *(client, vm_number, self.session, number),
-            *(sent_s, ended_s, outcome, epoch, durable),
+        self._fresh.append(
+            (client, vm_number, self.session, number, sent_s, ended_s, outcome, epoch, durable)
         )
-        self._count += 1
+        self.count += 1
 
     def write(self) -> None:
         """Make durable what is new."""
-        fresh = self._attempts[self._written : self._count].copy()
+        fresh = self.attempts[self._written :].copy()
         if len(fresh) == 0:
             return
         fresh["client"] = self._rows_of[fresh["client"]]
@@ -101,10 +112,19 @@ class Log:
             self._connection.executemany(
                 f"INSERT INTO attempts ({_FIELDS}) VALUES ({_MARKS})", fresh.tolist()
             )
-        self._written = self._count
+        self._written += len(fresh)
 
     def close(self) -> None:
         self._connection.close()
+
+    def _pack(self) -> None:
+        if not self._fresh:
+            return
+        if self.count > len(self._attempts):
+            self._attempts = grown(self._attempts, max(1024, 2 * self.count))
+        self._attempts[self._packed : self.count] = self._fresh
+        self._packed = self.count
+        self._fresh = []
 
     def _read(self) -> Attempts:
         """Return what clients of before that are still there saw, and forget about others."""

@@ -37,8 +37,11 @@ class ArrayFacts:
 
     def blocks(self, vm_number: int, index: int, from_offset: int = 0) -> Iterator[Block]:
         """Yield the blocks of a volume in the order of their offsets. Raises where it is dead."""
-        while blocks := self._store.blocks(vm_number, index, from_offset, BLOCKS_AT_ONCE):
+        while True:
+            blocks = self._store.blocks(vm_number, index, from_offset, BLOCKS_AT_ONCE)
             yield from blocks
+            if len(blocks) < BLOCKS_AT_ONCE:
+                return
             from_offset = blocks[-1].offset + 1
 
     def offsets(self, vm_number: int, index: int) -> Collection[int]:

@@ -68,6 +68,7 @@ class Locks:
         self._up_s = up_s
         # The first row is nobody's, so that every search ends at some row.
         self._number: Ints = np.array([-1], dtype=np.int64)
+        self._row_of: dict[int, int] = {}  # the same, for one VM at a time
         self._epoch: Ints = np.zeros(1, dtype=np.int64)
         self._usable: Bools = np.zeros(1, dtype=np.bool_)  # whether it has volumes here
         self._granted_s: Floats = np.full(1, _NEVER)  # the last lease, at whatever epoch
@@ -152,8 +153,8 @@ class Locks:
 
     def epoch(self, vm_number: int) -> int:
         """Return the only epoch at which the VM's volumes can be used; 0: none was yet."""
-        rows, known = self._find(np.array([vm_number]))
-        return int(self._epoch[rows[0]]) if known[0] else 0
+        row = self._row_of.get(vm_number)  # every write asks
+        return int(self._epoch[row]) if row is not None else 0
 
     def epochs(self) -> tuple[Ints, Ints]:
         """Return the numbers of all VMs that ever had volumes or a fence here, and their epochs."""
@@ -201,4 +202,5 @@ class Locks:
             self._usable = np.insert(self._usable, at, False)
             self._granted_s = np.insert(self._granted_s, at, _NEVER)
             self._older_end_s = np.insert(self._older_end_s, at, _NEVER)
+            self._row_of = {number: row for row, number in enumerate(self._number.tolist())}
         return np.searchsorted(self._number, vm_number)

@@ -176,6 +176,25 @@ def test_a_crash_with_a_write_under_way_is_answered_to_nobody_and_overwrites_not
     in_virtual_time(scenario())
 
 
+def test_only_the_guest_that_lives_has_a_writer() -> None:
+    def writers() -> int:
+        return sum("_keep_written" in repr(task) for task in asyncio.all_tasks())
+
+    async def scenario() -> None:
+        async with storing(StorageWorld()) as world:
+            await world.run_vms(disk_vm())
+            client = Client(world)
+            for number in (1, 2, 3):
+                assert await client.append(number) == 1
+                assert writers() == 1
+            world.agent.crash_guest("cna-01", 1)
+            await until(lambda: world.states() == [VmState.RUNNING], "the next boot")
+            assert await client.append(4) == 1
+            await until(lambda: writers() == 1, "the end of the writer of the boot before")
+
+    in_virtual_time(scenario())
+
+
 def test_a_new_boot_writes_where_no_write_of_an_earlier_one_can_arrive() -> None:
     async def scenario() -> None:
         async with storing(StorageWorld()) as world:

@@ -67,3 +67,19 @@ def test_a_wait_that_is_cancelled_leaves_no_timer() -> None:
     assert loop.run_until_complete(wait())
     assert clock.now() == 1.0
     loop.close()
+
+
+def test_who_waits_for_ever_is_woken_by_news_and_then_waits_for_others() -> None:
+    loop = VirtualLoop()  # type: ignore[abstract]
+    clock, news = SimulatedClock(loop), News()
+
+    async def wait() -> list[float]:
+        woken_s = []
+        for set_at_s in (2.0, 5.0):
+            clock.call_later(set_at_s, news.set)
+        for _ in range(2):
+            await news.come()
+            woken_s.append(clock.now())
+        return woken_s
+
+    assert loop.run_until_complete(wait()) == [2.0, 5.0]

@@ -40,12 +40,12 @@ def used_bytes(fleet: Fleet) -> list[int]:
 class TestSource:
     def test_the_guest_works_on_and_afterwards_all_is_as_before(self) -> None:
         fleet = migrating()
-        boot = fleet.boot(SOURCE, 1)
+        boot = fleet.guest(SOURCE, 1)[1]
         fleet.advance(10.0)
         assert vms(fleet).cpu_used_mhz_s.tolist() == [10_000.0]
         assert fleet.end_migration(SOURCE, 1) is VmState.RUNNING
         assert fleet.end_migration(SOURCE, 1) is VmState.RUNNING, "it is over already"
-        assert fleet.boot(SOURCE, 1) == boot
+        assert fleet.guest(SOURCE, 1)[1] == boot
 
     @pytest.mark.parametrize("state", ["starting", "stopped", "paused", "frozen", "migrating"])
     def test_only_a_vm_that_runs_begins(self, state: str) -> None:
@@ -314,11 +314,11 @@ class TestDestination:
 
     def test_a_guest_that_arrived_is_no_guest_that_lived_here_before(self) -> None:
         fleet = migrating()
-        boots = [fleet.boot(SOURCE, 1)]
+        boots = [fleet.guest(SOURCE, 1)[1]]
         for source, destination in ((SOURCE, DESTINATION), (DESTINATION, SOURCE)):
             fleet.expect(destination, 1, VM)
             fleet.arrive(destination, 1, VM, 1, FRESH)
-            boots.append(fleet.boot(destination, 1))
+            boots.append(fleet.guest(destination, 1)[1])
             fleet.discard(source, 1)
         assert len(set(boots)) == 3
 

@@ -122,10 +122,10 @@ def test_a_discarded_copy_leaves_nothing() -> None:
 
 def test_a_guest_has_a_boot_of_its_own_until_it_boots_again() -> None:
     fleet = starting()
-    boots = [fleet.boot(NAME, 1)]
+    boots = [fleet.guest(NAME, 1)[1]]
 
     def booted_anew() -> bool:
-        boots.append(fleet.boot(NAME, 1))
+        boots.append(fleet.guest(NAME, 1)[1])
         return boots[-1] not in boots[:-1]
 
     fleet.advance(4.0)

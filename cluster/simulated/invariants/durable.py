@@ -28,6 +28,7 @@ class DurableEntries:
         self._position = 0
         self._array_of: dict[int, str] = {}  # of the ledger of each VM, by number
         self._ledgers: dict[int, _Ledger] = {}
+        self._unseen: dict[int, None] = {}  # the VMs of which an entry is yet to be looked for
         self._facts: dict[str, ArrayFacts] = {}
 
     def check(self, scene: Scene, report: Report) -> None:
@@ -38,8 +39,8 @@ class DurableEntries:
                 continue
             anew = self._facts.get(name) is not facts
             self._facts[name] = facts
-            for number, ledger in self._ledgers.items():
-                if self._array_of[number] == name and (ledger.unseen or anew):
+            for number in tuple(self._ledgers if anew else self._unseen):
+                if self._array_of[number] == name:
                     self._look(scene, facts, number, report, anew=anew)
 
     def finish(self, scene: Scene, report: Report) -> None:
@@ -49,11 +50,11 @@ class DurableEntries:
     def _hear(self, scene: Scene) -> None:
         """Take down what was acknowledged since the last time."""
         gateway = scene.world.gateway
-        if gateway is None or gateway.facts is None or gateway.facts.position == self._position:
+        facts = gateway.facts if gateway is not None else None
+        if facts is None or (position := facts.position) == self._position:
             return
-        fresh = list(gateway.facts.acknowledged_durable(self._position))
-        self._position = gateway.facts.position
-        for one in fresh:
+        since, self._position = self._position, position
+        for one in facts.acknowledged_durable(since):
             if one.vm_number not in self._array_of and scene.facts is not None:
                 self._array_of |= {
                     vm.number: vm.spec.volumes[LEDGER].array
@@ -62,6 +63,7 @@ class DurableEntries:
                 }
             if one.vm_number in self._array_of:
                 self._ledgers.setdefault(one.vm_number, _Ledger()).unseen.append(one)
+                self._unseen[one.vm_number] = None
 
     def _look(
         self, scene: Scene, facts: ArrayFacts, number: int, report: Report, *, anew: bool
@@ -86,6 +88,7 @@ class DurableEntries:
                 f"{vm_id(number)}",
             )
         ledger.settle()
+        self._unseen.pop(number, None)
 
 
 class _Ledger:

@@ -121,15 +121,26 @@ class Scene:
             or vrm is None
             or vrm.facts is not facts
             or (facts is not None and facts.revision != self._revision)
-            or (world.gateway is not None and self._acknowledged() != self._position)
         )
+
+    def requests_ended(self) -> bool:
+        """Whether any request of a client has ended since the last look."""
+        gateway = self._world.gateway  # asked at every instant, too
+        facts = gateway.facts if gateway is not None else None
+        return facts is not None and facts.position != self._position
+
+    def look_at_clients(self) -> None:
+        """See what there is to see where nothing but requests of clients ended."""
+        self.now_s = self._world.loop.now_s
+        gateway = self._world.gateway
+        if gateway is not None and gateway.facts is not None:
+            self._position = gateway.facts.position
 
     def look(self) -> None:
         """See everything as it is now."""
-        self.now_s = self._world.loop.now_s
+        self.look_at_clients()
         self._look_at_agents()
         self._look_at_vrm()
-        self._position = self._acknowledged()
         if self.instances_changed:
             self.twins = places(np.bincount(self.instances.number) > 1).tolist()
         if self.instances_changed or self.known_vms_changed:
@@ -234,12 +245,6 @@ class Scene:
             holding = self.holding(int(number[k]), int(self.instances.host_row[k]))
             if holding is not None and holding.until_s and known[k]:
                 self.void[k] = holding.epoch < self.known.vm_epoch[number[k]]
-
-    def _acknowledged(self) -> int:
-        """Return how many requests of clients have ended."""
-        gateway = self._world.gateway
-        facts = gateway.facts if gateway is not None else None
-        return facts.position if facts is not None else 0
 
     # The VRM
 

@@ -34,10 +34,14 @@ INVARIANTS: tuple[Callable[[], Invariant], ...] = (
     Convergence,
 )
 
+#: Those of them that an answer to a client may break, and nothing else in its instant.
+OF_CLIENTS: tuple[type[Invariant], ...] = (ArrayEpochs, DurableEntries)
+
 
 class Watch:
     """Checks every invariant at the end of each instant in which an agent published a new view or
-    the VRM changed, by what agents and VRM expose alone. It changes nothing.
+    the VRM changed, by what agents and VRM expose alone, and those ``OF_CLIENTS`` also where a
+    client was answered. It changes nothing.
 
     ``on_violation`` is called once for each finding about the same entities.
     """
@@ -55,6 +59,7 @@ class Watch:
         self._invariants = [
             (invariant, self._reporter(invariant)) for invariant in [make() for make in invariants]
         ]
+        self._of_clients = [each for each in self._invariants if isinstance(each[0], OF_CLIENTS)]
         self.checks = 0
         world.loop.after_instant.append(self._instant_ends)
 
@@ -76,6 +81,11 @@ class Watch:
     def _instant_ends(self) -> None:
         if self._scene.stale():
             self._look()
+        elif self._scene.requests_ended():
+            self.checks += 1
+            self._scene.look_at_clients()
+            for invariant, report in self._of_clients:
+                invariant.check(self._scene, report)
 
     def _look(self) -> None:
         self.checks += 1
