@@ -82,7 +82,8 @@ class Usage:
 
     def take_vms(self, numbers: Integers, which: Which, message: registry_pb2.VmRows) -> None:
         """Take over the figures of some VMs of ``message``."""
-        self._later(partial(self._write_vms, numbers, which, message))
+        mask = which if isinstance(which, slice) else which.copy()  # the caller goes on with it
+        self._later(partial(self._write_vms, numbers, mask, message))
 
     def forget_host(self, row: int) -> None:
         """Nothing is known of what ``row`` uses."""

@@ -63,6 +63,13 @@ def test_there_is_a_row_for_every_vm() -> None:
     assert usage.vms.cpu_used_mhz[3] == 50.0
 
 
+def test_whoever_takes_some_of_a_report_may_go_on_with_what_told_which() -> None:
+    usage, which = Usage(1), np.array([True, False])
+    usage.take_vms(NUMBERS[:1], which, report(100.0).vms)
+    which[:] = True
+    assert usage.vms.cpu_used_mhz[:4].tolist() == [0.0, 0.0, 0.0, 50.0]
+
+
 def test_what_nobody_looks_at_is_read_all_the_same() -> None:
     usage, numbers = Usage(1), NUMBERS.copy()
     usage.take_vms(numbers, slice(None), report(100.0).vms)
