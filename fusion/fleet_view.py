@@ -20,6 +20,8 @@ CODE_OF: dict[VmState, int] = {state: code for code, state in enumerate(STATES)}
 #: By code of state: whether the VM holds memory and a reservation of its host.
 HOLDS: Bools = np.array([state in ON_HOST for state in STATES])
 
+NO_FIGURES: Floats = np.zeros(0)
+
 
 class HostColumns(NamedTuple):
     """One entry a host, in the order in which the fleet was given them.
@@ -88,6 +90,8 @@ class Layout:
         self.memory_bytes = constant(vms.memory_bytes[self.order])
         self.first_vm = constant(np.searchsorted(self.host_row, np.arange(hosts + 1)))
         self._in_order = bool((self.order == np.arange(len(vms))).all())
+        #: Of the table, and in the order of the view.
+        self._ready_s = self._ordered_ready_s = NO_FIGURES
         #: The first columns of a view, up to its state.
         self._constant = (
             tuple(vms.names[row] for row in self.order.tolist()),
@@ -102,11 +106,20 @@ class Layout:
 
     def vm_columns(self, vms: VmTable, occupancy: Occupancy) -> VmColumns:
         """Return the columns of ``vms``, the table that this layout was made for."""
-        figures = vms.demand_mhz, vms.used_mhz, vms.used_mhz_s, vms.ready_s
-        if not self._in_order:  # as it is where VMs of one host were started by number
-            order = self.order
-            demand_mhz, used_mhz, used_mhz_s, ready_s = figures
-            figures = demand_mhz[order], used_mhz[order], used_mhz_s[order], ready_s[order]
+        demand_mhz, used_mhz, ready_s = vms.demand_mhz, vms.used_mhz, vms.ready_s
+        if self._in_order:  # as it is where VMs of one host were started by number
+            figures = demand_mhz, used_mhz, vms.used_mhz_s, ready_s
+        else:  # what is one and the same array in the table is so in the view
+            order, all_get_it = self.order, used_mhz is demand_mhz
+            if ready_s is not self._ready_s:
+                self._ready_s, self._ordered_ready_s = ready_s, ready_s[order]
+            demand_mhz = demand_mhz[order]
+            figures = (
+                demand_mhz,
+                demand_mhz if all_get_it else used_mhz[order],
+                vms.used_mhz_s[order],
+                self._ordered_ready_s,
+            )
         return VmColumns(*self._constant, occupancy.state, *figures)
 
 

@@ -6,13 +6,12 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
-import numpy as np
 import structlog
 
 from cluster.agent.changes import changed_vms
 from cluster.agent.rhythm import News, Rhythm
 from cluster.clock import Clock
-from fusion.arrays import Codes
+from fusion.arrays import Codes, places
 from fusion.errors import FusionError, NotFound
 from fusion.fleet import Fleet
 from fusion.fleet_view import CODE_OF, FleetView
@@ -170,7 +169,7 @@ class Chassis:
         vms, names = told.view.vms, told.view.hosts.names
         if vms.state is self._without_stopped or told.changes != self._changes:
             return
-        stopped = np.flatnonzero(vms.state == STOPPED).tolist()
+        stopped = places(vms.state == STOPPED).tolist()
         if not stopped:
             self._without_stopped = vms.state
         for row in stopped:

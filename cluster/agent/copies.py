@@ -56,10 +56,8 @@ class Copies:
         if vms.state is not self._states:
             self._states = vms.state
             hosts = [view.hosts.names[row] for row in vms.host_row.tolist()]
-            there = list(zip(hosts, vms.number.tolist(), strict=True))
-            self._holdings.keep(there)
+            found = self._holdings.keep(zip(hosts, vms.number.tolist(), strict=True))
             stopped = (vms.state == STOPPED).tolist()
-            found = [self._holdings.of(*key) for key in there]
             self._active = [
                 one
                 for one, over in zip(found, stopped, strict=True)

@@ -77,9 +77,13 @@ class Holdings:
         """Whether ``holding`` still stands: no other took its place."""
         return self._table.get((holding.host, holding.vm)) is holding
 
-    def keep(self, there: Iterable[tuple[str, int]]) -> None:
-        """Forget all but those that are ``there``."""
-        self._table = {key: self._table[key] for key in there if key in self._table}
+    def keep(self, there: Iterable[tuple[str, int]]) -> list[Holding | None]:
+        """Forget all but those that are ``there``, and return these."""
+        keys = list(there)
+        found = [self._table.get(key) for key in keys]
+        kept = zip(keys, found, strict=True)
+        self._table = {key: holding for key, holding in kept if holding is not None}
+        return found
 
     def drop(self, holding: Holding) -> None:
         if self.has(holding):

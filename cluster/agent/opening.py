@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 
@@ -31,6 +32,10 @@ class Opened:
     refused: Mapping[int, str]
 
 
+#: Until when an array granted VMs, and why it refused others, by their numbers.
+_Answer = tuple[dict[int, float], dict[int, str]]
+
+
 class Opening:
     """Takes the volumes of VMs for a host. Where there are no ``names`` of arrays, none are."""
 
@@ -53,13 +58,8 @@ class Opening:
         refused: dict[int, str] = {}
         if self._names:
             on = self._by_array(wanted, refused)
-            async with asyncio.TaskGroup() as calls:
-                opens = [
-                    calls.create_task(self._open(array, host, incarnation, there))
-                    for array, there in on.items()
-                ]
-            for array, answer in zip(on, opens, strict=True):
-                granted_s, refusals = answer.result()
+            opens = [self._open(array, host, incarnation, there) for array, there in on.items()]
+            for array, (granted_s, refusals) in zip(on, await _all(opens), strict=True):
                 refused.update(refusals)
                 for vm in granted_s:
                     until_s[vm][array] = granted_s[vm]
@@ -79,7 +79,7 @@ class Opening:
 
     async def _open(
         self, array: str, host: str, incarnation: int, wanted: Sequence[Wanted]
-    ) -> tuple[dict[int, float], dict[int, str]]:
+    ) -> _Answer:
         """Return until when ``array`` granted VMs, and why it refused others."""
         request = storage_pb2.OpenRequest(
             host=host,
@@ -102,3 +102,12 @@ class Opening:
         }
         until_s = sent_s + reply.lease_s
         return {one.vm: until_s for one in wanted if one.vm not in barred}, refused
+
+
+async def _all(opens: Sequence[Coroutine[Any, Any, _Answer]]) -> list[_Answer]:
+    """Return what comes of all ``opens`` at once, their order kept."""
+    if len(opens) == 1:  # as nearly always: a task of its own would cost as much as the call
+        return [await opens[0]]
+    async with asyncio.TaskGroup() as calls:
+        tasks = [calls.create_task(one) for one in opens]
+    return [task.result() for task in tasks]

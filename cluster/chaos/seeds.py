@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from cluster.chaos.file import Loaded
 from cluster.chaos.runner import never
@@ -43,14 +44,14 @@ def under_seeds(
 ) -> Iterator[SeedOutcome]:
     """Yield what came of every seed, as they end; fewer where ``interrupted`` says stop."""
     control = passed(loaded.with_seed(seeds[0]), disturbed=False).run
-    # What judges need of it, for it is sent along with every seed.
+    # What judges need of it, for it is sent to every worker.
     beside = Run(looks=control.looks, outcomes=control.outcomes, aborted=control.aborted)
-
-    def asked(seed: int) -> _Asked:
-        return _Asked(loaded.with_seed(seed), beside)
-
-    campaign = Campaign(asked, seeds, jobs, _carried_out, _lost)
+    campaign = Campaign(partial(_of_seed, loaded, beside), seeds, jobs, _carried_out, _lost)
     yield from campaign.outcomes(interrupted)
+
+
+def _of_seed(loaded: Loaded, control: Run, seed: int) -> _Asked:
+    return _Asked(loaded.with_seed(seed), control)
 
 
 def _carried_out(asked: _Asked) -> SeedOutcome:

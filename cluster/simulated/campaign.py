@@ -41,9 +41,11 @@ class _Worker:
 
 @dataclass(slots=True)
 class Campaign(Generic[Request, Outcome]):
-    """Runs ``request_of`` every seed; ``work`` is what a worker does with one, by name importable.
+    """Runs ``request_of`` every seed; ``work`` is what a worker does with one.
 
-    A worker that dies takes nothing with it but its seed, which counts as ``lost``.
+    Workers are given both once, and then seeds: what all seeds have in common crosses no pipe. So
+    both have to be picklable. A worker that dies takes nothing with it but its seed, which counts
+    as ``lost``.
     """
 
     request_of: Callable[[int], Request]
@@ -88,7 +90,7 @@ class Campaign(Generic[Request, Outcome]):
         # A copy has our ends of all pipes, and while it does nobody sees that we hang up.
         inherited = [ours, *(worker.pipe for worker in self._workers)] if alone else []
         process: BaseProcess = context.Process(
-            target=_serve, args=(theirs, self.work, inherited), daemon=True
+            target=_serve, args=(theirs, self.request_of, self.work, inherited), daemon=True
         )
         with _deaf_to_interrupts():
             process.start()
@@ -99,7 +101,7 @@ class Campaign(Generic[Request, Outcome]):
         worker.seed = self._waiting.popleft() if self._waiting else None
         if worker.seed is not None:
             with suppress(ConnectionError):  # it is dead, which will show when it is listened to
-                worker.pipe.send(self.request_of(worker.seed))
+                worker.pipe.send(worker.seed)
 
     def _collect(self) -> Iterator[Outcome]:
         ready: list[Any] = wait([worker.pipe for worker in self._workers], PATIENCE_S)
@@ -143,22 +145,27 @@ def lost_run(seed: int, failure: Failure) -> RunOutcome:
     )
 
 
-def _serve(pipe: Connection, work: Callable[[Any], Any], inherited: Sequence[Connection]) -> None:
-    """Run what comes until the campaign hangs up, or is killed."""
+def _serve(
+    pipe: Connection,
+    request_of: Callable[[int], Any],
+    work: Callable[[Any], Any],
+    inherited: Sequence[Connection],
+) -> None:
+    """Run the seeds that come until the campaign hangs up, or is killed."""
     for end in inherited:
         end.close()
     gc.freeze()  # what is there is there to stay
     threading.Thread(target=_end_with_parent, daemon=True).start()
     while True:
         try:
-            request: Any = pipe.recv()
+            seed: int = pipe.recv()
         except EOFError:
             return
         try:
-            outcome = work(request)
+            outcome = work(request_of(seed))
         except Exception as error:
             text = f"{type(error).__name__}: {error}"
-            outcome = lost_run(request.seed, Failure(0.0, text, traceback.format_exc()))
+            outcome = lost_run(seed, Failure(0.0, text, traceback.format_exc()))
         try:
             pipe.send(outcome)
         except ConnectionError:

@@ -21,8 +21,9 @@ class Columns:
     """Hosts by their row in the datacenter ``[H]``, and the VMs that they hold ``[N]``.
 
     A host whose process does not live is off and gives nothing. Columns other than figures are the
-    same objects as in the last look where nothing of them changed. ``vms`` counts those that hold
-    memory of the host; states are places in ``fusion.fleet_view.STATES``.
+    same objects as in the last look where nothing of them changed, and so is ``vm_ready_s``.
+    ``vms`` counts those that hold memory of the host; states are places in
+    ``fusion.fleet_view.STATES``.
     """
 
     on: Bools
@@ -56,6 +57,8 @@ class Gathering:
         self._on: Bools = np.zeros(self._hosts, dtype=np.bool_)
         self._vms: Ints = np.zeros(self._hosts, dtype=np.int64)
         self._vm_state: Codes = np.zeros(0, dtype=np.int8)
+        self._ready_s: list[Floats] = []
+        self._vm_ready_s: Floats = np.zeros(0)
 
     def look(self, world: SimulatedWorld) -> Columns:
         """Return everything as it is now."""
@@ -66,6 +69,9 @@ class Gathering:
         hosts = [view.hosts for view in views]
         vms = [view.vms for view in views]
         self._arrange(hosts, vms)
+        ready_s = [columns.cpu_ready_s for columns in vms]
+        if not _are(ready_s, self._ready_s):  # somebody waited for a core
+            self._ready_s, self._vm_ready_s = ready_s, _joined(ready_s)
         return Columns(
             on=self._on,
             cpu_capacity_mhz=self._spread([columns.cpu_capacity_mhz for columns in hosts]),
@@ -74,7 +80,7 @@ class Gathering:
             vm_number=self._vm_number,
             vm_host_row=self._vm_host_row,
             vm_state=self._vm_state,
-            vm_ready_s=_joined([columns.cpu_ready_s for columns in vms]),
+            vm_ready_s=self._vm_ready_s,
             vm_demand_mhz=_joined([columns.cpu_demand_mhz for columns in vms]),
             vm_used_mhz=_joined([columns.cpu_used_mhz for columns in vms]),
         )
@@ -85,7 +91,7 @@ class Gathering:
         States are another object whenever anything but figures of a view is.
         """
         shown: list[object] = [*self._agents, *(columns.state for columns in vms)]
-        if len(shown) == len(self._shown) and all(map(is_, shown, self._shown)):
+        if _are(shown, self._shown):
             return
         self._shown = shown
         found = zip(self._agents, self._seats, strict=True)
@@ -103,6 +109,10 @@ class Gathering:
         column = np.zeros(self._hosts)
         column[self._host_row] = _joined(parts)
         return column
+
+
+def _are(these: Sequence[object], those: Sequence[object]) -> bool:
+    return len(these) == len(those) and all(map(is_, these, those))
 
 
 def _joined(parts: list[Floats] | list[Ints] | list[Bools] | list[Codes]) -> Floats:

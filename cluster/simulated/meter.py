@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import is_
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from cluster.simulated.columns import Columns, Gathering
 from cluster.simulated.world import SimulatedWorld
 from cluster.vrm.facts import Facts
 from cluster.vrm.migrations import MOVED
-from fusion.arrays import Codes, Ints
+from fusion.arrays import Codes, Floats, Ints
 from fusion.fleet_view import CODE_OF
 from fusion.spec import Datacenter
 from fusion.study import HostMeasures, HostStudy, MigrationStudy, ReadyStudy, StateStudy
@@ -51,6 +52,7 @@ class Meter:
         self._hosts = HostStudy(datacenter.hosts)
         self._states = StateStudy(self._clusters)
         self._ready = ReadyStudy(self._clusters)
+        self._counters: tuple[Ints | None, Floats | None] = None, None  # that were last looked at
         self._migrations = MigrationStudy(self._clusters)
         self._vm_host_row: Ints | None = None
         self._vm_cluster_row: Ints = np.zeros(0, dtype=np.int64)
@@ -68,9 +70,12 @@ class Meter:
             self._vm_host_row = columns.vm_host_row
             self._vm_cluster_row = self._cluster_row[columns.vm_host_row]
         cluster_row = self._vm_cluster_row
-        self._ready.add(
-            cluster_row=cluster_row, number=columns.vm_number, ready_s=columns.vm_ready_s
-        )
+        counters = columns.vm_number, columns.vm_ready_s
+        if not all(map(is_, counters, self._counters)):  # else nobody has waited since
+            self._counters = counters
+            self._ready.add(
+                cluster_row=cluster_row, number=columns.vm_number, ready_s=columns.vm_ready_s
+            )
         if lasting_s <= 0:
             return
         self._measured_s = ends_s

@@ -134,7 +134,7 @@ class Facts:
     def specs(self) -> list[tuple[int, VmSpec, str]]:
         """Return number, specification and host of every VM: of ``vms`` what takes no time."""
         return [
-            (number, vm.spec, vm.host.name if vm.host is not None else "")
+            (number, vm.spec, vm.host.spec.name if vm.host is not None else "")
             for number, vm in self._inventory.vms.items()
         ]
 

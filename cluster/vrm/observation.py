@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +37,25 @@ class Census:
     targets: tuple[Target, ...]
 
 
+class Restarted:
+    """The VMs that were restarted, as scrapes see them: of each failover once, for one that has
+    ended changes no more.
+    """
+
+    def __init__(self, failovers: Failovers) -> None:
+        self._failovers = failovers
+        self._seen: dict[Failover, RestartedVm] = {}
+
+    def vms(self) -> Sequence[RestartedVm]:
+        """Return those of all VMs that ever ran again."""
+        seen = self._seen
+        self._seen = {
+            failover: seen.get(failover) or _restarted(failover)
+            for failover in self._failovers.restarts()
+        }
+        return tuple(self._seen.values())
+
+
 def take_census(endpoint: Endpoint, inventory: Inventory) -> Census:
     """Count everything; worth doing only when the inventory's revision has risen."""
     return Census(
@@ -61,6 +80,7 @@ def observe(
     lateness: Lateness,
     placing: Placing,
     failovers: Failovers,
+    restarted: Restarted,
     restarts: Restarts,
     migrations: Migrations,
 ) -> VrmView:
@@ -71,7 +91,7 @@ def observe(
         started_s=started_s,
         known_hosts=census.known_hosts,
         heard_s=heard_s.tolist(),
-        restarted_vms=[_restarted(each) for each in failovers.restarts()],
+        restarted_vms=restarted.vms(),
         moving_vms=[_moving(each) for each in migrations.under_way()],
         hosts=census.hosts,
         vms=census.vms,

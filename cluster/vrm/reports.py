@@ -20,6 +20,7 @@ from cluster.vrm.inventory import Inventory
 from cluster.vrm.migrations import Migrations
 from cluster.vrm.records import Host, Vm
 from cluster.vrm.usage import Reporters, integers
+from fusion.arrays import places
 from fusion.errors import InvalidInput
 from fusion.host import HostState
 from fusion.policy.detector import Detector
@@ -195,7 +196,7 @@ class Reports:
 
         differs = known & ~held
         differs[held] |= figures.state[where] != state[held]
-        for row in np.flatnonzero(differs).tolist():
+        for row in places(differs).tolist():
             vm = self._inventory.vms[int(number[row])]
             host = self._inventory.hosts[int(on[row])]
             self._take_vm(vm, host, VM_STATE_OF.get(int(state[row]), VmState.UNKNOWN))
@@ -210,7 +211,7 @@ class Reports:
         reporting[rows[rows != NOWHERE]] = True  # the last stays False: VMs that are nowhere
         expected = reporting[figures.host_row] & _ON_HOST[figures.state]
         expected[mentioned] = False
-        return np.flatnonzero(expected)
+        return places(expected)
 
     def _take_vm(self, vm: Vm, host: Host, state: VmState) -> None:
         if vm.fenced_off or self._copies.void(host, vm):
@@ -278,7 +279,7 @@ class Reports:
     def _report_strays(
         self, number: Integers, on: Integers, state: Integers, strays: NDArray[np.bool_]
     ) -> None:
-        for row in np.flatnonzero(strays).tolist():
+        for row in places(strays).tolist():
             stray = int(on[row]), int(number[row])
             if stray in self._strays or VM_STATE_OF.get(int(state[row])) not in ON_HOST:
                 continue

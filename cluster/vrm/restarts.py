@@ -21,6 +21,7 @@ from cluster.vrm.spawn import Spawn
 from cluster.vrm.store import Store
 from fusion.errors import FusionError
 from fusion.policy.restarts import Turn, Waiting, back_off_s, next_turns
+from fusion.spec import ClusterSpec, VmSpec
 from fusion.vm import TRANSIENT, VmAction, VmState
 
 
@@ -35,6 +36,8 @@ class _Entry:
     without_host: int = 0  # times in a row that there was none
     avoided: dict[str, None] = field(default_factory=dict)
     told: str = ""
+    #: What it was last found to wait for, and of which VM and cluster, as they were configured.
+    wanted: tuple[VmSpec, ClusterSpec, Waiting] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,12 +160,7 @@ class Restarts:
     def _next_turns(self, cluster_name: str, avoided: tuple[str, ...]) -> list[Turn]:
         cluster, now_s = self._inventory.cluster(cluster_name), self._clock.now()
         waiting = [
-            Waiting(
-                vm_number=entry.vm.number,
-                priority=entry.vm.spec.restart_priority,
-                request=self._placing.request_of(entry.vm.spec),
-                not_before_s=entry.not_before_s,
-            )
+            self._wanted(entry, cluster)
             for entry in self._waiting.values()
             if entry.not_before_s <= now_s
             and entry.vm.spec.cluster == cluster_name
@@ -179,6 +177,23 @@ class Restarts:
             restarts_per_host=cluster.restarts_per_host,
             now_s=now_s,
         )
+
+    def _wanted(self, entry: _Entry, cluster: ClusterSpec) -> Waiting:
+        """Return what ``entry`` waits for: asked for often, and made anew only where it changed."""
+        spec = entry.vm.spec
+        if entry.wanted is not None:
+            of_vm, of_cluster, waiting = entry.wanted
+            as_it_was = of_vm is spec and of_cluster is cluster
+            if as_it_was and waiting.not_before_s == entry.not_before_s:
+                return waiting
+        waiting = Waiting(
+            vm_number=entry.vm.number,
+            priority=spec.restart_priority,
+            request=self._placing.request_of(spec),
+            not_before_s=entry.not_before_s,
+        )
+        entry.wanted = spec, cluster, waiting
+        return waiting
 
     def _place(self, entry: _Entry, host: Host) -> _Start:
         """Give the VM to ``host``, at an epoch of its own."""

@@ -36,7 +36,7 @@ from cluster.vrm.migrating import Migrating
 from cluster.vrm.migration_orders import MigrationOrders
 from cluster.vrm.migrations import Migrations
 from cluster.vrm.notices import Notices
-from cluster.vrm.observation import observe, take_census
+from cluster.vrm.observation import Restarted, observe, take_census
 from cluster.vrm.operator import Operator
 from cluster.vrm.orders import Orders
 from cluster.vrm.placing import Placing
@@ -269,6 +269,7 @@ class Wiring:
         self._lateness = Lateness()
         self._started_s = clock.now()
         self._census = take_census(endpoint, self._inventory)
+        self._restarted = Restarted(self._failovers)
         self.launch = self._launch()
         self._registry = self._registry_service()
         self._operator = self._operator_service(datacenter, world)
@@ -373,6 +374,7 @@ class Wiring:
             lateness=self._lateness,
             placing=self._placing,
             failovers=self._failovers,
+            restarted=self._restarted,
             restarts=self.restarts,
             migrations=self._migrations,
         )

@@ -186,21 +186,13 @@ def verdicts(
     asked = np.isfinite(age_s)
     late = asked & (age_s > storage_limit_s)
     anybody, heard, missed = asked.any(axis=0), (asked & ~late).any(axis=0), late.any(axis=0)
-    codes = np.select(
-        [
-            ~management_silent & ~missed,
-            ~management_silent,
-            heard & says_isolated,
-            heard,
-            anybody,
-        ],
-        [
-            Verdict.ALIVE,
-            Verdict.STORAGE_LESS,
-            Verdict.ISOLATED,
-            Verdict.CUT_OFF,
-            Verdict.DEAD,
-        ],
-        default=Verdict.UNSURE,
-    )
-    return codes.astype(np.int8)
+    codes = np.full(anybody.shape, Verdict.UNSURE, dtype=np.int8)
+    for holds, verdict in (  # the last that holds counts
+        (anybody, Verdict.DEAD),
+        (heard, Verdict.CUT_OFF),
+        (heard & says_isolated, Verdict.ISOLATED),
+        (~management_silent, Verdict.STORAGE_LESS),
+        (~management_silent & ~missed, Verdict.ALIVE),
+    ):
+        codes[holds] = verdict
+    return codes

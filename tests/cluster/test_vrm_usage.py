@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import weakref
+
 import numpy as np
 
 from cluster.rpc.figures import to_message
 from cluster.rpc.v1 import registry_pb2
-from cluster.vrm.usage import Reporters, Usage
+from cluster.vrm.usage import MOST_UNREAD, Reporters, Usage
 
 NUMBERS = np.array([3, 1])
 
@@ -58,4 +60,22 @@ def test_there_is_a_row_for_every_vm() -> None:
     usage.hear(Reporters([0], NUMBERS), report(100.0))
     usage.reach_vm(1000)
     assert usage.vms.cpu_used_mhz[1000] == 0.0
+    assert usage.vms.cpu_used_mhz[3] == 50.0
+
+
+def test_whoever_takes_some_of_a_report_may_go_on_with_what_told_which() -> None:
+    usage, which = Usage(1), np.array([True, False])
+    usage.take_vms(NUMBERS[:1], which, report(100.0).vms)
+    which[:] = True
+    assert usage.vms.cpu_used_mhz[:4].tolist() == [0.0, 0.0, 0.0, 50.0]
+
+
+def test_what_nobody_looks_at_is_read_all_the_same() -> None:
+    usage, numbers = Usage(1), NUMBERS.copy()
+    usage.take_vms(numbers, slice(None), report(100.0).vms)
+    kept = weakref.ref(numbers)
+    del numbers
+    for _ in range(MOST_UNREAD):
+        usage.idle_vm(0)
+    assert kept() is None
     assert usage.vms.cpu_used_mhz[3] == 50.0

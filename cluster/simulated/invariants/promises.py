@@ -9,7 +9,7 @@ import numpy as np
 from cluster.simulated.invariants.scene import Scene
 from cluster.simulated.invariants.violation import Report
 from cluster.vrm.migrations import CANCELLED, MOVED, STAYED
-from fusion.arrays import Ints
+from fusion.arrays import Ints, places
 from fusion.vm import vm_id
 
 
@@ -28,7 +28,7 @@ class PromisedEpochs:
             return
         before, self._epoch = self._epoch, scene.known.vm_epoch
         shared = min(len(before), len(self._epoch))
-        raised = set(np.flatnonzero(self._epoch[:shared] != before[:shared]).tolist())
+        raised = set(places(self._epoch[:shared] != before[:shared]).tolist())
         for migration in scene.facts.migrations() if raised else ():
             if migration.vm_number not in raised or not migration.epoch:
                 continue
