@@ -1,4 +1,7 @@
-"""Proof that the checkers bite: every planted bug is found within a stated number of seeds."""
+"""Proof that the checkers bite: every planted bug is found within a stated number of seeds.
+
+A module of a bug may name the one of its seeds that is likeliest to find it, which is tried first.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,8 @@ BUGS = [module.name for module in pkgutil.iter_modules(bugs.__path__) if module.
 @pytest.mark.parametrize("name", BUGS)
 def test_a_planted_bug_is_found(name: str) -> None:
     bug = importlib.import_module(f"{bugs.__name__}.{name}")
-    for seed in range(1, bug.SEEDS + 1):
+    first = getattr(bug, "FIRST", 1)
+    for seed in sorted(range(1, bug.SEEDS + 1), key=lambda seed: (seed != first, seed)):
         datacenter = getattr(bug, "DATACENTER", small_datacenter)()
         plan, gap_s = getattr(bug, "PLAN", PLAN), getattr(bug, "GAP_S", GAP_S)
         trial = run_trial(
