@@ -31,7 +31,7 @@ from tests.simulated.trial import (
 PACKED = small_datacenter(hosts=6, vms=16, hosts_per_actor=3)
 
 
-@pytest.mark.parametrize("seed", range(101, 101 + trials(2)))
+@pytest.mark.parametrize("seed", range(101, 101 + trials(1)))
 @pytest.mark.parametrize("packed", [False, True], ids=["alone", "packed"])
 @pytest.mark.parametrize(
     ("plan", "gap_s"), [(PLAN, 0.7), (STRAGGLING, 0.3)], ids=["plan", "straggling"]
