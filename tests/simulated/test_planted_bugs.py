@@ -1,7 +1,4 @@
-"""Proof that the checkers bite: every planted bug is found within a stated number of seeds.
-
-A module of a bug may name the one of its seeds that is likeliest to find it, which is tried first.
-"""
+"""Proof that the checkers bite: every planted bug is found within a stated number of seeds."""
 
 from __future__ import annotations
 
