@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,19 +51,64 @@ def opened(page: Path, *, dark: bool = False) -> Opened:
     return Opened(said.stdout, console)
 
 
-def evaluated(page: Path, expression: str, *, width: int = 1280, dark: bool = False) -> Any:
-    """Return what a JavaScript ``expression`` comes to in ``page``, in a frame of ``width``.
-
-    Windows of the browser have a least width, frames have none. The frame has a copy of the page
-    without its policy, which would not let anything be evaluated.
+def understood(pages: Sequence[Path], folder: Path) -> tuple[list[str], list[str]]:
+    """Return the titles of ``pages`` as they are, and what they wrote to the console of a browser
+    that has each in a frame.
     """
-    script = f"parent.document.documentElement.dataset.found = JSON.stringify({expression})"
-    text = _POLICY.sub("", page.read_text(encoding="utf-8"))
-    text = text.replace("</body>", f"<script>{script}</script></body>")
+    titles = "[...document.querySelectorAll('iframe')].map((each) => each.contentDocument.title)"
+    frames = [_frame(page.read_text(encoding="utf-8"), 1280) for page in pages]
+    script = f"<script>addEventListener('load', () => {{ {_keep(titles, 0)} }})</script>"
+    seen = opened(_written(folder, "".join([script, *frames])))
+    return _kept(seen, 0), seen.console
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a JavaScript ``expression`` comes to in ``page``, in a frame of ``width``."""
+
+    page: Path
+    expression: str
+    width: int = 1280
+
+
+def evaluated(page: Path, expression: str, *, width: int = 1280, dark: bool = False) -> Any:
+    """Return what a JavaScript ``expression`` comes to in ``page``, in a frame of ``width``."""
+    (found,) = answers([Asked(page, expression, width)], page.parent, dark=dark)
+    return found
+
+
+def answers(questions: Sequence[Asked], folder: Path, *, dark: bool = False) -> list[Any]:
+    """Return what each expression comes to, all in one browser.
+
+    Windows of the browser have a least width, frames have none. A frame has a copy of its page
+    without the policy, which would not let anything be evaluated.
+    """
+    frames = []
+    for number, asked in enumerate(questions):
+        script = _keep(asked.expression, number, "parent.document")
+        text = _POLICY.sub("", asked.page.read_text(encoding="utf-8"))
+        text = text.replace("</body>", f"<script>{script}</script></body>")
+        frames.append(_frame(text, asked.width))
+    seen = opened(_written(folder, "".join(frames)), dark=dark)
+    return [_kept(seen, number) for number in range(len(questions))]
+
+
+def _frame(text: str, width: int) -> str:
     style = f"width: {width}px; height: 900px; border: 0"
-    frame = page.with_name("frame.html")
-    framed = f'<!doctype html><iframe style="{style}" srcdoc="{html.escape(text)}"></iframe>'
-    frame.write_text(framed, encoding="utf-8")
-    found = re.search(r'data-found="([^"]*)"', opened(frame, dark=dark).dom)
-    assert found is not None, f"{expression} failed"
+    return f'<iframe style="{style}" srcdoc="{html.escape(text)}"></iframe>'
+
+
+def _written(folder: Path, frames: str) -> Path:
+    path = folder / "frame.html"
+    path.write_text(f"<!doctype html>{frames}", encoding="utf-8")
+    return path
+
+
+def _keep(expression: str, number: int, document: str = "document") -> str:
+    return f"{document}.documentElement.dataset.found{number} = JSON.stringify({expression})"
+
+
+def _kept(seen: Opened, number: int) -> Any:
+    found = re.search(rf'data-found{number}="([^"]*)"', seen.dom)
+    assert found is not None, f"expression {number} failed"
     return json.loads(html.unescape(found[1]))

@@ -105,8 +105,9 @@ def test_faults_and_orders_can_be_drawn(file: str, fusion: Fusion) -> None:
         return said.document["digest"]
 
     faults, orders = ("--faults", "random"), ("--orders", "5s")
-    assert digest(*faults, *orders) == digest(*faults, *orders)
-    assert len({digest(), digest(*faults), digest(*orders), digest(*faults, *orders)}) == 4
+    both = digest(*faults, *orders)
+    assert digest(*faults, *orders) == both
+    assert len({digest(), digest(*faults), digest(*orders), both}) == 4
 
 
 def test_a_run_that_is_too_short_for_faults_or_orders_says_so(file: str, fusion: Fusion) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import json
 from collections.abc import Iterable, Mapping
@@ -64,13 +65,20 @@ def loaded() -> Any:
 
 
 def rendered(values: Values | None = None, release: str = RELEASE) -> list[Manifest]:
-    """Return every object of the release."""
-    pages = _pages(json.dumps(values or {}), release)
+    """Return every object of the release, for its caller to do with as it likes."""
+    return copy.deepcopy(_manifests(json.dumps(values or {}), release))
+
+
+@functools.cache
+def _manifests(values: str, release: str) -> list[Manifest]:
+    """Parse once for all tests: dashboards are long."""
+    pages = _pages(values, release)
     return objects(page for name, page in pages.items() if not name.endswith("NOTES.txt"))
 
 
 def objects(pages: Iterable[str]) -> list[Manifest]:
-    return [one for page in pages for one in yaml.safe_load_all(page) if one]
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C where there is one
+    return [one for page in pages for one in yaml.load_all(page, loader) if one]
 
 
 def notes(values: Values | None = None) -> str:

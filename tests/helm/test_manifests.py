@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -33,6 +35,15 @@ CUSTOM_KINDS = {"RayCluster", "ServiceMonitor", "PrometheusRule"}
 EXTERNAL_SECRETS = {"ours", "token-of-ours"}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def schemas_are_read_once() -> Iterator[None]:
+    """Every validation would read megabytes of definitions."""
+    with pytest.MonkeyPatch.context() as patch:
+        module = kubernetes_validate.utils
+        patch.setattr(module, "schema_contents", functools.cache(module.schema_contents))
+        yield
+
+
 @EVERY_SET
 def test_lint_finds_nothing_to_complain_about(values: Values) -> None:
     report = helm.lint(CHART, values, strict=True, namespace="emulation")
@@ -55,12 +66,18 @@ def validate(manifests: list[Manifest], version: str) -> None:
     """Hold every built-in object to its schema, and pods of other ones as pod templates."""
     for one in manifests:
         if one["kind"] not in CUSTOM_KINDS:
-            kubernetes_validate.validate(one, version, strict=True)
+            held_to_its_schema(json.dumps(one), version)
     templates = pod_templates(manifests)
     assert set(templates) == {"head", "worker"}
     for template in templates.values():
         wrapped = {"apiVersion": "v1", "kind": "PodTemplate", "metadata": {"name": "x"}}
-        kubernetes_validate.validate({**wrapped, "template": template}, version, strict=True)
+        held_to_its_schema(json.dumps({**wrapped, "template": template}), version)
+
+
+@functools.cache
+def held_to_its_schema(one: str, version: str) -> None:
+    """Validate an object; most are the same whatever the values."""
+    kubernetes_validate.validate(json.loads(one), version, strict=True)
 
 
 def test_validation_can_fail() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from cluster.chaos.seeds import under_seeds
 from cluster.chaos.simulated import carry_out, passed
 from cluster.chaos.simulated_injector import SimulatedInjector
 from fusion.errors import FusionError
-from fusion.experiment.evidence import Judgement
+from fusion.experiment.evidence import Judgement, Run
 from fusion.experiment.spec import (
     Comparison,
     Condition,
@@ -38,6 +39,7 @@ from fusion.faults.schedule import (
 )
 from fusion.spec import GIB, ArraySpec, ClientSpec, DatastoreSpec, VolumeSpec
 from tests.simulated.small import small_datacenter
+from tests.simulated.trial import trials
 
 ALL_RUN = Hypothesis("all run", Condition("vms_running_share", Comparison.AT_LEAST, 1.0))
 PLUG = PlannedFault("plug", FaultKind.HOST_CRASH, 5.0, 25.0, Selector(host_of="web-01"))
@@ -270,13 +272,54 @@ def test_many_seeds_tell_the_same_as_each_alone() -> None:
     assert len({each.digest for each in found.values()}) == 3
 
 
-@pytest.mark.parametrize("name", [name for name in experiments() if name != HOUR])
-def test_packaged_experiments_pass(name: str) -> None:
-    loaded = load(name)
-    control = passed(loaded, disturbed=False).run
-    for seed in (1, 2):
-        evidence = carry_out(loaded.with_seed(seed), control=control)
-        assert evidence.verdict.judgement is Judgement.PASS, evidence.verdict
+PACKAGED = [name for name in experiments() if name != HOUR]
+packaged = cache(load)
+
+
+def without_faults(loaded: Loaded) -> tuple[object, ...]:
+    """Return all that decides how the control of ``loaded`` goes."""
+    experiment = loaded.experiment
+    times_s = (experiment.settle_s, experiment.duration_s, experiment.look_s)
+    return loaded.datacenter, experiment.orders, times_s
+
+
+def control_of(loaded: Loaded) -> Run:
+    """Return the control of ``loaded``, which those share that differ in their faults alone."""
+    every = map(packaged, PACKAGED)
+    alike = [each for each in every if without_faults(each) == without_faults(loaded)]
+    return measured(*(each.source for each in alike))
+
+
+@cache
+def measured(*names: str) -> Run:
+    """Measure a control for everything that any of the experiments asks."""
+    of = [packaged(name).experiment for name in names]
+    asked = replace(
+        of[0],
+        hypotheses=tuple(each for one in of for each in one.hypotheses),
+        expectations=tuple(each for one in of for each in one.expectations),
+    )
+    return passed(replace(packaged(names[0]), experiment=asked), disturbed=False).run
+
+
+@pytest.mark.parametrize("seed", range(1, 1 + trials(1)))
+@pytest.mark.parametrize("name", PACKAGED)
+def test_packaged_experiments_pass(name: str, seed: int) -> None:
+    loaded = packaged(name)
+    evidence = carry_out(loaded.with_seed(seed), control=control_of(loaded))
+    assert evidence.verdict.judgement is Judgement.PASS, evidence.verdict
+
+
+def test_a_shared_control_is_what_each_would_measure_for_itself() -> None:
+    loaded = small(PLUG)
+    more = Hypothesis("web-01 runs", Condition("vms_running", Comparison.EQUAL, 1.0, "web-01"))
+    asked = replace(loaded.experiment, hypotheses=(ALL_RUN, more))
+    shared = passed(replace(loaded, experiment=asked), disturbed=False)
+    alone = passed(loaded, disturbed=False)
+    assert shared.digest == alone.digest
+    assert shared.run.outcomes.items() >= alone.run.outcomes.items()
+    for both, one in zip(shared.run.looks, alone.run.looks, strict=True):
+        assert both.values.items() >= one.values.items()
 
 
 def test_a_part_of_the_hour_of_random_faults_passes() -> None:

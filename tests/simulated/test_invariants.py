@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import pytest
 
@@ -22,6 +23,7 @@ from tests.simulated.trial import (
     PLAN,
     STORED_PLAN,
     STRAGGLING,
+    Trial,
     run_trial,
     small_datacenter,
     stored_datacenter,
@@ -31,7 +33,7 @@ from tests.simulated.trial import (
 PACKED = small_datacenter(hosts=6, vms=16, hosts_per_actor=3)
 
 
-@pytest.mark.parametrize("seed", range(101, 101 + trials(2)))
+@pytest.mark.parametrize("seed", range(101, 101 + trials(1)))
 @pytest.mark.parametrize("packed", [False, True], ids=["alone", "packed"])
 @pytest.mark.parametrize(
     ("plan", "gap_s"), [(PLAN, 0.7), (STRAGGLING, 0.3)], ids=["plan", "straggling"]
@@ -56,12 +58,18 @@ def test_nothing_is_wrong_with_high_availability(hosts_per_actor: int, seed: int
     assert trial.attempts > 500, "clients had no chance"
 
 
+@cache
+def the_first() -> Trial:
+    """Run a trial that others are compared with."""
+    return run_trial(7)
+
+
 def test_looking_on_changes_nothing() -> None:
-    assert run_trial(7).digest == run_trial(7, watched=False).digest
+    assert the_first().digest == run_trial(7, watched=False).digest
 
 
 def test_orders_and_faults_are_a_matter_of_the_seed() -> None:
-    first, again, other = run_trial(8), run_trial(8), run_trial(9)
+    first, again, other = the_first(), run_trial(7), run_trial(8)
     assert (first.digest, first.outcomes) == (again.digest, again.outcomes)
     assert first.digest != other.digest
     assert first.outcomes != other.outcomes

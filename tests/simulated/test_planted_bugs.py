@@ -16,7 +16,8 @@ BUGS = [module.name for module in pkgutil.iter_modules(bugs.__path__) if module.
 @pytest.mark.parametrize("name", BUGS)
 def test_a_planted_bug_is_found(name: str) -> None:
     bug = importlib.import_module(f"{bugs.__name__}.{name}")
-    for seed in range(1, bug.SEEDS + 1):
+    first = getattr(bug, "FIRST", 1)
+    for seed in sorted(range(1, bug.SEEDS + 1), key=lambda seed: (seed != first, seed)):
         datacenter = getattr(bug, "DATACENTER", small_datacenter)()
         plan, gap_s = getattr(bug, "PLAN", PLAN), getattr(bug, "GAP_S", GAP_S)
         trial = run_trial(

@@ -15,6 +15,7 @@ from tests.simulated.bugs.replacing import replaced
 from tests.simulated.migration_trial import GAP_S, KINDS, PLAN, migrating_datacenter
 
 SEEDS = 3
+FIRST = 3
 DATACENTER, AIMED = migrating_datacenter, True
 __all__ = ["GAP_S", "KINDS", "PLAN"]
 

@@ -6,6 +6,7 @@ from cluster.vrm.liveness import Liveness
 from tests.simulated.bugs.replacing import replaced
 
 SEEDS = 3
+FIRST = 2
 
 
 def planted() -> AbstractContextManager[None]:

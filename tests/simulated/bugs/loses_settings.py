@@ -6,6 +6,7 @@ from cluster.vrm.configuration import Configuration
 from tests.simulated.bugs.replacing import replaced
 
 SEEDS = 20
+FIRST = 2
 
 
 def planted() -> AbstractContextManager[None]:

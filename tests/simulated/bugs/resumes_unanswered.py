@@ -12,6 +12,7 @@ from tests.simulated.bugs.replacing import replaced
 from tests.simulated.migration_trial import migrating_datacenter
 
 SEEDS = 4
+FIRST = 2
 DATACENTER, AIMED = migrating_datacenter, True
 GAP_S, KINDS = 0.4, {"migrate": 1}
 

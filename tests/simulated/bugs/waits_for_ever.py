@@ -8,6 +8,7 @@ from cluster.vrm.orders import Orders, Unanswered
 from tests.simulated.bugs.replacing import replaced
 
 SEEDS = 3
+FIRST = 2
 
 
 def _patient(true: Any) -> Any:
