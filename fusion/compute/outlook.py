@@ -15,7 +15,7 @@ from fusion.arrays import Floats, Ints, sums
 
 #: How far to look ahead, in instants, and in entries of all of them together. Less than so many
 #: instants are not worth it: with many VMs it is their sums that take the time.
-MOST_INSTANTS = 32
+MOST_INSTANTS = 16
 LEAST_INSTANTS = 8
 MOST_ENTRIES = 2048
 MOST_VMS = MOST_ENTRIES // LEAST_INSTANTS
