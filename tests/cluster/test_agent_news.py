@@ -83,3 +83,4 @@ def test_who_waits_for_ever_is_woken_by_news_and_then_waits_for_others() -> None
         return woken_s
 
     assert loop.run_until_complete(wait()) == [2.0, 5.0]
+    loop.close()
