@@ -59,6 +59,7 @@ def _seen(
         latencies=_thinned(ended_s, requests.latency_s),
         lost=ledger.lost if ledger is not None else 0,
         lost_durable=ledger.lost_durable if ledger is not None else 0,
+        lost_reach_s=ledger.lost_reach_s if ledger is not None else 0.0,
     )
 
 

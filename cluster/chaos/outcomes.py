@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 
 from cluster.rpc.v1 import vrm_pb2
-from fusion.experiment.evidence import ClientSeen, Moved, Recovery, Told
+from fusion.experiment.evidence import ClientSeen, Moved, Recovery, Struck, Told
 
 RUNNING = "running"
 MOVED = "moved"
@@ -61,6 +61,20 @@ def client_outcomes(
     if read_back:
         yield f"lost_entries{suffix}", float(sum(client.lost for client in ours))
         yield f"lost_durable_entries{suffix}", float(sum(client.lost_durable for client in ours))
+        yield f"rpo_s{suffix}", max(client.lost_reach_s for client in ours)
+
+
+def alarm_outcomes(
+    events: Sequence[vrm_pb2.Event], faults: Sequence[Struck], zero_s: float
+) -> Iterator[tuple[str, float]]:
+    """Yield what errors the platform told of; when, only where it was after a fault."""
+    alarms_s = [each.time_s - zero_s for each in events if each.severity == vrm_pb2.SEVERITY_ERROR]
+    yield "alarms", float(len(alarms_s))
+    if faults:
+        began = min(fault.began_s for fault in faults)
+        after_s = [at_s - began for at_s in alarms_s if at_s >= began]
+        if after_s:
+            yield "alarm_s", min(after_s)
 
 
 def began_s(failover: vrm_pb2.Failover) -> float:

@@ -9,6 +9,7 @@ from cluster.chaos.clients_seen import clients_seen
 from cluster.chaos.looks import Requests
 from cluster.chaos.observer import Observer
 from cluster.chaos.outcomes import (
+    alarm_outcomes,
     client_outcomes,
     failover_outcomes,
     migration_outcomes,
@@ -44,6 +45,8 @@ async def tell(
     if migrations is not None:
         outcomes.update(migration_outcomes(migrations))
     zero_s = observer.vrm_zero_s
+    if events is not None:
+        outcomes.update(alarm_outcomes(events, faults, zero_s))
     return Run(
         looks=looks,
         began_s=observer.zero_s,

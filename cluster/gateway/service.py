@@ -129,6 +129,7 @@ class Service(GatewayServicer):
         lost = client_log.lost(attempts, ledger.first, ledger.last)
         client.verified = True
         client.lost, client.lost_durable = lost.entries, lost.durable
+        client.lost_reach_s = lost.reach_s
 
 
 def _time_limit_s(context: Any) -> float:

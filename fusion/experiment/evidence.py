@@ -91,6 +91,7 @@ class ClientSeen:
     latencies: tuple[tuple[float, float], ...]
     lost: int
     lost_durable: int
+    lost_reach_s: float = 0.0  # see ``fusion.guest.client_log.Lost``
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,15 @@ FIGURES: dict[str, Figure] = {
             of_class=True,
         ),
         Figure(
+            "rpo_s",
+            Kind.OUTCOME,
+            "s",
+            "how far back a loss of acknowledged entries reached",
+            of_class=True,
+        ),
+        Figure("alarms", Kind.OUTCOME, "alarms", "errors that the platform told of"),
+        Figure("alarm_s", Kind.OUTCOME, "s", "from the first fault to the platform's first error"),
+        Figure(
             "errors", Kind.OUTCOME, "requests", "the clients' requests that failed", of_class=True
         ),
         Figure("migrations_moved", Kind.OUTCOME, "migrations", "live migrations that moved a VM"),

@@ -28,7 +28,15 @@ MOMENTS = {
 }
 
 _COMPARISONS = {Comparison.AT_LEAST: "≥", Comparison.AT_MOST: "≤", Comparison.EQUAL: "="}
-_WORDS = {"vm": "VM", "vms": "VMs", "vrm": "VRM", "cpu": "CPU", "rto": "RTO", "p95": "p95"}
+_WORDS = {
+    "vm": "VM",
+    "vms": "VMs",
+    "vrm": "VRM",
+    "cpu": "CPU",
+    "rto": "RTO",
+    "rpo": "RPO",
+    "p95": "p95",
+}
 
 
 @dataclass(frozen=True, slots=True)

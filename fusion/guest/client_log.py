@@ -68,10 +68,15 @@ class Gaps:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """Entries that were acknowledged and are missing; ``durable`` of them were to be on disk."""
+    """Entries that were acknowledged and are missing; ``durable`` of them were to be on disk.
+
+    ``reach_s`` is how far back a loss reached, the farthest of all: from the acknowledgement of the
+    last entry before it that is still there (or of the first there ever was) to that of its last.
+    """
 
     entries: int
     durable: int
+    reach_s: float = 0.0
 
 
 def by_client(attempts: Attempts, clients: int) -> list[Attempts]:
@@ -133,6 +138,16 @@ def missing(numbers: Ints, first: ArrayLike, last: ArrayLike) -> Ints:
 def lost(attempts: Attempts, first: ArrayLike, last: ArrayLike) -> Lost:
     """Compare what was acknowledged to one client with its runs in the ledger, read afterwards."""
     answered = attempts[attempts["outcome"] == Outcome.ANSWERED]
-    gone = missing(np.unique(answered["number"]), first, last)
+    numbers, row = np.unique(answered["number"], return_index=True)
+    gone = missing(numbers, first, last)
+    if not len(gone):
+        return Lost(0, 0)
     durable = answered["number"][answered["durable"]]
-    return Lost(len(gone), int(np.isin(gone, durable).sum()))
+    is_gone = np.isin(numbers, gone)
+    acknowledged_s = np.maximum.accumulate(answered["ended_s"][row])  # as entries are, in order
+    kept_s = np.maximum.accumulate(np.where(is_gone, acknowledged_s[0], acknowledged_s))
+    return Lost(
+        entries=len(gone),
+        durable=int(np.isin(gone, durable).sum()),
+        reach_s=float((acknowledged_s - kept_s)[is_gone].max()),
+    )

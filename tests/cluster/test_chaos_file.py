@@ -262,6 +262,10 @@ def test_a_datacenter_file_is_looked_for_beside_the_experiment(tmp_path: Path) -
             "expectations[0]: availability is seen by clients, and no VM of batch-* has any; add",
         ),
         (
+            {"faults": [], "expectations": ["alarm_s <= 5s"]},
+            "expectations[0]: alarm_s comes after a fault, and there is none; leave it out",
+        ),
+        (
             {"expectations": ["migrations_moved >= 1"]},
             "expectations[0]: migrations_moved comes of migrations, and nothing is migrated; add",
         ),

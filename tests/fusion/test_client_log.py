@@ -106,7 +106,8 @@ def test_what_was_acknowledged_and_is_in_no_run_is_lost(
     seen = client_log.lost(
         attempts(rows), [first for first, _ in spans], [first + more for first, more in spans]
     )
-    assert seen == Lost(len(gone), len(durable))
+    assert (seen.entries, seen.durable) == (len(gone), len(durable))
+    assert seen.reach_s >= 0
 
 
 @given(logs())
@@ -129,5 +130,13 @@ def test_latency_is_of_answers_alone() -> None:
 
 def test_a_ledger_without_entries_has_lost_all() -> None:
     rows = [Row(number=number, durable=number > 1) for number in (1, 2, 2, 3)]
-    assert client_log.lost(attempts(rows), [], []) == Lost(entries=3, durable=2)
+    assert client_log.lost(attempts(rows), [], []) == Lost(
+        entries=3, durable=2, reach_s=rows[3].ended_s - rows[0].ended_s
+    )
     assert client_log.lost(attempts(rows), [1], [3]) == Lost(0, 0)
+
+
+def test_a_loss_reaches_back_to_the_last_entry_that_is_still_there() -> None:
+    rows = [Row(number=number, ended_s=10.0 * number, durable=False) for number in range(1, 8)]
+    # 3 and 4 are missing, and 7: 40 - 20 s, and 70 - 60 s.
+    assert client_log.lost(attempts(rows), [1, 5], [2, 6]) == Lost(3, 0, reach_s=20.0)

@@ -37,7 +37,7 @@ MOST_LOOKS = 20_000
 #: What nobody but clients can tell, what comes of migrations, and what comes of lost hosts alone.
 OF_CLIENTS = (
     *("answered_share", "latency_p95_s", "longest_gap_s", "availability"),
-    *("lost_entries", "lost_durable_entries", "errors"),
+    *("lost_entries", "lost_durable_entries", "rpo_s", "errors"),
 )
 OF_MIGRATIONS = ("migrations_moved", "migration_downtime_s")
 OF_FAILOVERS = ("rto_s", "detection_s")
@@ -213,6 +213,8 @@ class _Conditions:
             return " comes of migrations, and nothing is migrated; add orders"
         if figure in OF_FAILOVERS and not self._loses_hosts():
             return " comes of failovers, and no fault takes a host or its links; leave it out"
+        if figure == "alarm_s" and not self._faults():
+            return " comes after a fault, and there is none; leave it out"
         if figure == "datastore_used_share" and not self._arrays:
             return " is of datastores, and there are no arrays; add storage"
         return ""

@@ -24,15 +24,15 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x63luster/rpc/v1/service.proto\x12\tfusion.v1\"A\n\x0f\x41nnounceRequest\x12\x11\n\tvm_number\x18\x01 \x01(\r\x12\x0c\n\x04host\x18\x02 \x01(\t\x12\r\n\x05\x65poch\x18\x03 \x01(\x04\"\x0f\n\rAnnounceReply\"z\n\rAppendRequest\x12\n\n\x02vm\x18\x01 \x01(\t\x12\x0e\n\x06\x63lient\x18\x02 \x01(\t\x12\x0e\n\x06number\x18\x03 \x01(\x04\x12\x12\n\nsize_bytes\x18\x04 \x01(\x04\x12)\n\ndurability\x18\x05 \x01(\x0e\x32\x15.fusion.v1.Durability\"\x1c\n\x0b\x41ppendReply\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\"/\n\x11ReadLedgerRequest\x12\n\n\x02vm\x18\x01 \x01(\t\x12\x0e\n\x06\x63lient\x18\x02 \x01(\t\"=\n\x0fReadLedgerReply\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\r\n\x05\x66irst\x18\x02 \x03(\x04\x12\x0c\n\x04last\x18\x03 \x03(\x04\"A\n\x12ReadClientsRequest\x12\r\n\x05names\x18\x01 \x03(\t\x12\x0e\n\x06verify\x18\x02 \x01(\x08\x12\x0c\n\x04gaps\x18\x03 \x01(\x08\"\xb1\x03\n\x10ReadClientsReply\x12\x33\n\x07\x63lients\x18\x01 \x03(\x0b\x32\".fusion.v1.ReadClientsReply.Client\x1a#\n\x03Gap\x12\x0e\n\x06\x66rom_s\x18\x01 \x01(\x01\x12\x0c\n\x04to_s\x18\x02 \x01(\x01\x1a\xc2\x02\n\x06\x43lient\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\n\n\x02vm\x18\x02 \x01(\t\x12)\n\ndurability\x18\x03 \x01(\x0e\x32\x15.fusion.v1.Durability\x12\x10\n\x08requests\x18\x04 \x01(\x04\x12\x10\n\x08\x61nswered\x18\x05 \x01(\x04\x12\x0e\n\x06\x66\x61iled\x18\x06 \x01(\x04\x12\x15\n\rlongest_gap_s\x18\x07 \x01(\x01\x12\x15\n\rlatency_p50_s\x18\x08 \x01(\x01\x12\x15\n\rlatency_p95_s\x18\t \x01(\x01\x12\x15\n\rlatency_p99_s\x18\n \x01(\x01\x12\x10\n\x08verified\x18\x0b \x01(\x08\x12\x0c\n\x04lost\x18\x0c \x01(\x04\x12\x14\n\x0clost_durable\x18\r \x01(\x04\x12-\n\x04gaps\x18\x0e \x03(\x0b\x32\x1f.fusion.v1.ReadClientsReply.Gap\"$\n\x13ReadAttemptsRequest\x12\r\n\x05\x61\x66ter\x18\x01 \x01(\x04\"w\n\x11ReadAttemptsReply\x12\x10\n\x08position\x18\x01 \x01(\x04\x12\r\n\x05now_s\x18\x02 \x01(\x01\x12\x0e\n\x06\x63lient\x18\x03 \x03(\r\x12\x0e\n\x06sent_s\x18\x04 \x03(\x01\x12\x0f\n\x07\x65nded_s\x18\x05 \x03(\x01\x12\x10\n\x08\x61nswered\x18\x06 \x03(\x08*5\n\nDurability\x12\x12\n\x0e\x44URABILITY_RAM\x10\x00\x12\x13\n\x0f\x44URABILITY_DISK\x10\x01\x32\x8b\x01\n\x05Guest\x12:\n\x06\x41ppend\x12\x18.fusion.v1.AppendRequest\x1a\x16.fusion.v1.AppendReply\x12\x46\n\nReadLedger\x12\x1c.fusion.v1.ReadLedgerRequest\x1a\x1a.fusion.v1.ReadLedgerReply2\xe8\x02\n\x07Gateway\x12:\n\x06\x41ppend\x12\x18.fusion.v1.AppendRequest\x1a\x16.fusion.v1.AppendReply\x12\x46\n\nReadLedger\x12\x1c.fusion.v1.ReadLedgerRequest\x1a\x1a.fusion.v1.ReadLedgerReply\x12I\n\x0bReadClients\x12\x1d.fusion.v1.ReadClientsRequest\x1a\x1b.fusion.v1.ReadClientsReply\x12L\n\x0cReadAttempts\x12\x1e.fusion.v1.ReadAttemptsRequest\x1a\x1c.fusion.v1.ReadAttemptsReply\x12@\n\x08\x41nnounce\x12\x1a.fusion.v1.AnnounceRequest\x1a\x18.fusion.v1.AnnounceReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x63luster/rpc/v1/service.proto\x12\tfusion.v1\"A\n\x0f\x41nnounceRequest\x12\x11\n\tvm_number\x18\x01 \x01(\r\x12\x0c\n\x04host\x18\x02 \x01(\t\x12\r\n\x05\x65poch\x18\x03 \x01(\x04\"\x0f\n\rAnnounceReply\"z\n\rAppendRequest\x12\n\n\x02vm\x18\x01 \x01(\t\x12\x0e\n\x06\x63lient\x18\x02 \x01(\t\x12\x0e\n\x06number\x18\x03 \x01(\x04\x12\x12\n\nsize_bytes\x18\x04 \x01(\x04\x12)\n\ndurability\x18\x05 \x01(\x0e\x32\x15.fusion.v1.Durability\"\x1c\n\x0b\x41ppendReply\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\"/\n\x11ReadLedgerRequest\x12\n\n\x02vm\x18\x01 \x01(\t\x12\x0e\n\x06\x63lient\x18\x02 \x01(\t\"=\n\x0fReadLedgerReply\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\r\n\x05\x66irst\x18\x02 \x03(\x04\x12\x0c\n\x04last\x18\x03 \x03(\x04\"A\n\x12ReadClientsRequest\x12\r\n\x05names\x18\x01 \x03(\t\x12\x0e\n\x06verify\x18\x02 \x01(\x08\x12\x0c\n\x04gaps\x18\x03 \x01(\x08\"\xc7\x03\n\x10ReadClientsReply\x12\x33\n\x07\x63lients\x18\x01 \x03(\x0b\x32\".fusion.v1.ReadClientsReply.Client\x1a#\n\x03Gap\x12\x0e\n\x06\x66rom_s\x18\x01 \x01(\x01\x12\x0c\n\x04to_s\x18\x02 \x01(\x01\x1a\xd8\x02\n\x06\x43lient\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\n\n\x02vm\x18\x02 \x01(\t\x12)\n\ndurability\x18\x03 \x01(\x0e\x32\x15.fusion.v1.Durability\x12\x10\n\x08requests\x18\x04 \x01(\x04\x12\x10\n\x08\x61nswered\x18\x05 \x01(\x04\x12\x0e\n\x06\x66\x61iled\x18\x06 \x01(\x04\x12\x15\n\rlongest_gap_s\x18\x07 \x01(\x01\x12\x15\n\rlatency_p50_s\x18\x08 \x01(\x01\x12\x15\n\rlatency_p95_s\x18\t \x01(\x01\x12\x15\n\rlatency_p99_s\x18\n \x01(\x01\x12\x10\n\x08verified\x18\x0b \x01(\x08\x12\x0c\n\x04lost\x18\x0c \x01(\x04\x12\x14\n\x0clost_durable\x18\r \x01(\x04\x12-\n\x04gaps\x18\x0e \x03(\x0b\x32\x1f.fusion.v1.ReadClientsReply.Gap\x12\x14\n\x0clost_reach_s\x18\x0f \x01(\x01\"$\n\x13ReadAttemptsRequest\x12\r\n\x05\x61\x66ter\x18\x01 \x01(\x04\"w\n\x11ReadAttemptsReply\x12\x10\n\x08position\x18\x01 \x01(\x04\x12\r\n\x05now_s\x18\x02 \x01(\x01\x12\x0e\n\x06\x63lient\x18\x03 \x03(\r\x12\x0e\n\x06sent_s\x18\x04 \x03(\x01\x12\x0f\n\x07\x65nded_s\x18\x05 \x03(\x01\x12\x10\n\x08\x61nswered\x18\x06 \x03(\x08*5\n\nDurability\x12\x12\n\x0e\x44URABILITY_RAM\x10\x00\x12\x13\n\x0f\x44URABILITY_DISK\x10\x01\x32\x8b\x01\n\x05Guest\x12:\n\x06\x41ppend\x12\x18.fusion.v1.AppendRequest\x1a\x16.fusion.v1.AppendReply\x12\x46\n\nReadLedger\x12\x1c.fusion.v1.ReadLedgerRequest\x1a\x1a.fusion.v1.ReadLedgerReply2\xe8\x02\n\x07Gateway\x12:\n\x06\x41ppend\x12\x18.fusion.v1.AppendRequest\x1a\x16.fusion.v1.AppendReply\x12\x46\n\nReadLedger\x12\x1c.fusion.v1.ReadLedgerRequest\x1a\x1a.fusion.v1.ReadLedgerReply\x12I\n\x0bReadClients\x12\x1d.fusion.v1.ReadClientsRequest\x1a\x1b.fusion.v1.ReadClientsReply\x12L\n\x0cReadAttempts\x12\x1e.fusion.v1.ReadAttemptsRequest\x1a\x1c.fusion.v1.ReadAttemptsReply\x12@\n\x08\x41nnounce\x12\x1a.fusion.v1.AnnounceRequest\x1a\x18.fusion.v1.AnnounceReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'cluster.rpc.v1.service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DURABILITY']._serialized_start=1055
-  _globals['_DURABILITY']._serialized_end=1108
+  _globals['_DURABILITY']._serialized_start=1077
+  _globals['_DURABILITY']._serialized_end=1130
   _globals['_ANNOUNCEREQUEST']._serialized_start=43
   _globals['_ANNOUNCEREQUEST']._serialized_end=108
   _globals['_ANNOUNCEREPLY']._serialized_start=110
@@ -48,17 +48,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_READCLIENTSREQUEST']._serialized_start=393
   _globals['_READCLIENTSREQUEST']._serialized_end=458
   _globals['_READCLIENTSREPLY']._serialized_start=461
-  _globals['_READCLIENTSREPLY']._serialized_end=894
+  _globals['_READCLIENTSREPLY']._serialized_end=916
   _globals['_READCLIENTSREPLY_GAP']._serialized_start=534
   _globals['_READCLIENTSREPLY_GAP']._serialized_end=569
   _globals['_READCLIENTSREPLY_CLIENT']._serialized_start=572
-  _globals['_READCLIENTSREPLY_CLIENT']._serialized_end=894
-  _globals['_READATTEMPTSREQUEST']._serialized_start=896
-  _globals['_READATTEMPTSREQUEST']._serialized_end=932
-  _globals['_READATTEMPTSREPLY']._serialized_start=934
-  _globals['_READATTEMPTSREPLY']._serialized_end=1053
-  _globals['_GUEST']._serialized_start=1111
-  _globals['_GUEST']._serialized_end=1250
-  _globals['_GATEWAY']._serialized_start=1253
-  _globals['_GATEWAY']._serialized_end=1613
+  _globals['_READCLIENTSREPLY_CLIENT']._serialized_end=916
+  _globals['_READATTEMPTSREQUEST']._serialized_start=918
+  _globals['_READATTEMPTSREQUEST']._serialized_end=954
+  _globals['_READATTEMPTSREPLY']._serialized_start=956
+  _globals['_READATTEMPTSREPLY']._serialized_end=1075
+  _globals['_GUEST']._serialized_start=1133
+  _globals['_GUEST']._serialized_end=1272
+  _globals['_GATEWAY']._serialized_start=1275
+  _globals['_GATEWAY']._serialized_end=1635
 # @@protoc_insertion_point(module_scope)

@@ -257,6 +257,7 @@ class ReadClientsReply(_message.Message):
         LOST_FIELD_NUMBER: _builtins.int
         LOST_DURABLE_FIELD_NUMBER: _builtins.int
         GAPS_FIELD_NUMBER: _builtins.int
+        LOST_REACH_S_FIELD_NUMBER: _builtins.int
         name: _builtins.str
         vm: _builtins.str
         durability: Global___Durability.ValueType
@@ -270,6 +271,8 @@ class ReadClientsReply(_message.Message):
         verified: _builtins.bool
         lost: _builtins.int
         lost_durable: _builtins.int
+        lost_reach_s: _builtins.float
+        """how far back a loss reached, by acknowledgements; the farthest"""
         @_builtins.property
         def gaps(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReadClientsReply.Gap]: ...
         def __init__(
@@ -289,10 +292,11 @@ class ReadClientsReply(_message.Message):
             lost: _builtins.int = ...,
             lost_durable: _builtins.int = ...,
             gaps: _abc.Iterable[Global___ReadClientsReply.Gap] | None = ...,
+            lost_reach_s: _builtins.float = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "durability", b"durability", "failed", b"failed", "gaps", b"gaps", "latency_p50_s", b"latency_p50_s", "latency_p95_s", b"latency_p95_s", "latency_p99_s", b"latency_p99_s", "longest_gap_s", b"longest_gap_s", "lost", b"lost", "lost_durable", b"lost_durable", "name", b"name", "requests", b"requests", "verified", b"verified", "vm", b"vm"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "durability", b"durability", "failed", b"failed", "gaps", b"gaps", "latency_p50_s", b"latency_p50_s", "latency_p95_s", b"latency_p95_s", "latency_p99_s", b"latency_p99_s", "longest_gap_s", b"longest_gap_s", "lost", b"lost", "lost_durable", b"lost_durable", "lost_reach_s", b"lost_reach_s", "name", b"name", "requests", b"requests", "verified", b"verified", "vm", b"vm"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
