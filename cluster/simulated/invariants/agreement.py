@@ -79,9 +79,11 @@ class Agreement:
         for number in self._vms.before(scene.now_s - scene.datacenter.heartbeat_interval_s):
             if scene.facts.under_way(number):
                 self._vms.since_s[number] = scene.now_s
-        overdue = self._vms.before(scene.now_s - grace_s(scene))
-        if not overdue:
+        if not self._vms.before(scene.now_s - grace_s(scene)):
             return
+        # What a host dropped since, its view may show still: it hangs.
+        self._vms.are(_differing(scene, known), scene.now_s)
+        overdue = self._vms.before(scene.now_s - grace_s(scene))
         since_s, believed = self._vms.since_s, known.vm_state
         state, host_row = _truth(scene, len(believed))
         for number in overdue:
@@ -176,6 +178,8 @@ def _truth(scene: Scene, numbers: int) -> tuple[Ints, Ints]:
     number, state_of, host_row_of = instances.number, instances.state, instances.host_row
     if len(scene.misplaced):  # else the VRM knows them all, and none is void
         ours = (number < numbers) & ~scene.void
+        for k in scene.misplaced.tolist():
+            ours[k] &= scene.has(int(number[k]), int(host_row_of[k]))
         number, state_of, host_row_of = number[ours], state_of[ours], host_row_of[ours]
     state[number] = state_of
     host_row[number] = host_row_of
