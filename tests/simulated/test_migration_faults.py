@@ -15,5 +15,5 @@ def test_nothing_is_wrong_with_migration(seed: int) -> None:
     # A seed in hundreds has little to aim at; what it had is checked all the same.
     assert trial.shots > 2, "hardly anything was aimed at"
     assert trial.migrations["moved"] > 0
-    assert trial.migrations["stayed"] > 0
+    assert trial.migrations["stayed"] + trial.migrations["cancelled"] > 0
     assert trial.attempts > 500, "clients had no chance"
