@@ -105,22 +105,17 @@ class _Drawing:
                     targets = self._rack(host) if each.chances[0] < crash.rack_share else (host,)
                     yield Fault(kind, each.at_s, each.lasts_s, targets)
             if hang is not None:
-                kind = FaultKind.HOST_HANG
-                for each in self._episodes(kind, host, hang.after, hang.lasts):
-                    yield Fault(kind, each.at_s, each.lasts_s, (host,))
+                yield from self._alone(FaultKind.HOST_HANG, host, hang.after, hang.lasts)
             yield from self._milder(host)
 
     def _milder(self, host: str) -> Iterator[Fault]:
         """Yield what leaves ``host`` up, or brings it back at once."""
         reboot, slow, clock = self._plan.reboot, self._plan.slow_host, self._plan.clock_offset
         if reboot is not None:
-            kind = FaultKind.REBOOT
-            for each in self._episodes(kind, host, reboot.after, None):
-                yield Fault(kind, each.at_s, each.lasts_s, (host,))
+            yield from self._alone(FaultKind.REBOOT, host, reboot.after, None)
         if slow is not None:
-            kind, stolen = FaultKind.SLOW_HOST, Stolen(percent=slow.percent)
-            for each in self._episodes(kind, host, slow.after, slow.lasts):
-                yield Fault(kind, each.at_s, each.lasts_s, (host,), stolen)
+            stolen = Stolen(percent=slow.percent)
+            yield from self._alone(FaultKind.SLOW_HOST, host, slow.after, slow.lasts, stolen)
         if clock is not None:
             kind = FaultKind.CLOCK_OFFSET
             for each in self._episodes(kind, host, clock.after, clock.lasts):
@@ -129,30 +124,24 @@ class _Drawing:
                 yield Fault(kind, each.at_s, each.lasts_s, (host,), what)
 
     def vrm_faults(self) -> Iterator[Fault]:
-        crash, kind = self._plan.vrm_crash, FaultKind.VRM_CRASH
+        crash = self._plan.vrm_crash
         if crash is not None:
-            for each in self._episodes(kind, VRM, crash.after, crash.lasts):
-                yield Fault(kind, each.at_s, each.lasts_s, (VRM,))
+            yield from self._alone(FaultKind.VRM_CRASH, VRM, crash.after, crash.lasts)
 
     def array_faults(self) -> Iterator[Fault]:
-        crash, kind = self._plan.array_crash, FaultKind.ARRAY_CRASH
-        if crash is not None:
-            for array in self._arrays:
-                for each in self._episodes(kind, array, crash.after, crash.lasts):
-                    yield Fault(kind, each.at_s, each.lasts_s, (array,))
-        hang, kind = self._plan.array_hang, FaultKind.ARRAY_HANG
-        if hang is not None:
-            for array in self._arrays:
-                for each in self._episodes(kind, array, hang.after, hang.lasts):
-                    yield Fault(kind, each.at_s, each.lasts_s, (array,))
+        crash, hang = self._plan.array_crash, self._plan.array_hang
+        for array in self._arrays:
+            if crash is not None:
+                yield from self._alone(FaultKind.ARRAY_CRASH, array, crash.after, crash.lasts)
+            if hang is not None:
+                yield from self._alone(FaultKind.ARRAY_HANG, array, hang.after, hang.lasts)
 
     def datastore_faults(self) -> Iterator[Fault]:
         full, kind = self._plan.full_datastore, FaultKind.FULL_DATASTORE
         if full is not None:
+            filled = Filled(percent=full.percent)
             for name in self._datastores:
-                for each in self._episodes(kind, name, full.after, full.lasts):
-                    filled = Filled(percent=full.percent)
-                    yield Fault(kind, each.at_s, each.lasts_s, (name,), filled)
+                yield from self._alone(kind, name, full.after, full.lasts, filled)
 
     def network_faults(self) -> Iterator[Fault]:
         faults: Sequence[tuple[FaultKind, NetworkFault | None]] = (
@@ -177,16 +166,27 @@ class _Drawing:
         for vm in self._vms:
             if crash is not None:
                 kind = FaultKind.GUEST_CRASH
-                for each in self._episodes(kind, vm.name, crash.after, None, vm.boot_s):
-                    yield Fault(kind, each.at_s, each.lasts_s, (vm.name,))
+                yield from self._alone(kind, vm.name, crash.after, None, always_s=vm.boot_s)
             if burst is not None:
                 kind, load = FaultKind.LOAD_BURST, Load(percent=burst.percent)
-                for each in self._episodes(kind, vm.name, burst.after, burst.lasts):
-                    yield Fault(kind, each.at_s, each.lasts_s, (vm.name,), load)
+                yield from self._alone(kind, vm.name, burst.after, burst.lasts, load)
             if hog is not None:
                 kind, writes = FaultKind.GUEST_MEMORY_HOG, MemoryHog(rate_bytes_s=hog.rate_bytes_s)
-                for each in self._episodes(kind, vm.name, hog.after, hog.lasts):
-                    yield Fault(kind, each.at_s, each.lasts_s, (vm.name,), writes)
+                yield from self._alone(kind, vm.name, hog.after, hog.lasts, writes)
+
+    def _alone(
+        self,
+        kind: FaultKind,
+        entity: str,
+        after: Duration,
+        lasts: Duration | None,
+        parameters: Parameters = None,
+        *,
+        always_s: float = 0.0,
+    ) -> Iterator[Fault]:
+        """Yield the faults of one kind that befall ``entity`` and nobody else, all alike."""
+        for each in self._episodes(kind, entity, after, lasts, always_s):
+            yield Fault(kind, each.at_s, each.lasts_s, (entity,), parameters)
 
     def _episodes(
         self,
