@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from cluster.live.amounts import Amounts
 from cluster.live.fault_book import WrittenFault
 from fusion.faults.schedule import Filled
 
@@ -16,8 +17,7 @@ class DatastoreFaults:
 
     def __init__(self, datastores: Sequence[str], fill: Fill) -> None:
         self._datastores = tuple(datastores)
-        self._fill = fill
-        self._percents: dict[str, float] = {}
+        self._percents = Amounts(fill)
 
     def suffer(self, in_force: Sequence[WrittenFault]) -> list[WrittenFault]:
         """Be under those of ``in_force`` that are about datastores of this array; return them."""
@@ -31,8 +31,5 @@ class DatastoreFaults:
                 if name in self._datastores:
                     wanted[name] = max(wanted.get(name, 0.0), filled.percent)
                     ours[each.name] = each
-        for name in self._datastores:
-            if wanted.get(name, 0.0) != self._percents.get(name, 0.0):
-                self._fill(name, wanted.get(name, 0.0))
-        self._percents = wanted
+        self._percents.become(wanted)
         return list(ours.values())

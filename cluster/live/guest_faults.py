@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Protocol
 
+from cluster.live.amounts import Amounts
 from cluster.live.fault_book import WrittenFault
 from fusion.errors import FusionError
 from fusion.faults.schedule import FaultKind, Load, MemoryHog, Parameters
@@ -36,8 +37,8 @@ class GuestFaults:
     def __init__(self, guests: Guests) -> None:
         self._guests = guests
         self._crashed: set[tuple[str, str]] = set()  # by which fault, and which VM
-        self._loads = _Amounts(guests.add_load)
-        self._hogs = _Amounts(guests.hog_memory)
+        self._loads = Amounts(_told(guests.add_load))
+        self._hogs = Amounts(_told(guests.hog_memory))
 
     def suffer(self, in_force: Sequence[WrittenFault]) -> list[WrittenFault]:
         """Be under those of ``in_force`` that are about guests of this process; return them."""
@@ -74,19 +75,14 @@ class GuestFaults:
                 yield name, (host, int(view.vms.number[row]))
 
 
-class _Amounts:
-    """What all faults of a kind together want of VMs; ``tell`` hears of what changes."""
+def _told(tell: Callable[[str, int, float], None]) -> Callable[[Place, float], None]:
+    """Return ``tell`` for places; a VM that has just gone needs to hear of nothing."""
 
-    def __init__(self, tell: Callable[[str, int, float], None]) -> None:
-        self._tell = tell
-        self._wanted: dict[Place, float] = {}
+    def told(place: Place, amount: float) -> None:
+        with suppress(FusionError):
+            tell(*place, amount)
 
-    def become(self, wanted: Mapping[Place, float]) -> None:
-        for place in wanted.keys() | self._wanted.keys():
-            if wanted.get(place, 0.0) != self._wanted.get(place, 0.0):
-                with suppress(FusionError):  # it has just gone
-                    self._tell(*place, wanted.get(place, 0.0))
-        self._wanted = dict(wanted)
+    return told
 
 
 def _lasts(written: WrittenFault) -> bool:
