@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 
 from cluster.rpc.v1 import vrm_pb2
-from fusion.experiment.evidence import ClientSeen, Moved, Recovery, Struck, Told
+from fusion.experiment.evidence import ClientSeen, Moved, Recovery, Told
 
 RUNNING = "running"
 MOVED = "moved"
@@ -64,17 +64,9 @@ def client_outcomes(
         yield f"rpo_s{suffix}", max(client.lost_reach_s for client in ours)
 
 
-def alarm_outcomes(
-    events: Sequence[vrm_pb2.Event], faults: Sequence[Struck], zero_s: float
-) -> Iterator[tuple[str, float]]:
-    """Yield what errors the platform told of; when, only where it was after a fault."""
-    alarms_s = [each.time_s - zero_s for each in events if each.severity == vrm_pb2.SEVERITY_ERROR]
-    yield "alarms", float(len(alarms_s))
-    if faults:
-        began = min(fault.began_s for fault in faults)
-        after_s = [at_s - began for at_s in alarms_s if at_s >= began]
-        if after_s:
-            yield "alarm_s", min(after_s)
+def alarms(events: Sequence[vrm_pb2.Event]) -> int:
+    """Return how many errors the platform told of."""
+    return sum(event.severity == vrm_pb2.SEVERITY_ERROR for event in events)
 
 
 def began_s(failover: vrm_pb2.Failover) -> float:

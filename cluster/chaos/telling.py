@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import TypeVar
 
 from cluster.chaos.clients_seen import clients_seen
 from cluster.chaos.looks import Requests
 from cluster.chaos.observer import Observer
 from cluster.chaos.outcomes import (
-    alarm_outcomes,
+    alarms,
     client_outcomes,
     failover_outcomes,
     migration_outcomes,
@@ -22,6 +23,7 @@ from cluster.clock import Clock
 from fusion.errors import FusionError
 from fusion.experiment.classes import all_classes
 from fusion.experiment.evidence import ClientSeen, Look, Run, Struck
+from fusion.experiment.moments import alarmed_after_s
 from fusion.experiment.spec import Experiment
 
 R = TypeVar("R")
@@ -46,8 +48,8 @@ async def tell(
         outcomes.update(migration_outcomes(migrations))
     zero_s = observer.vrm_zero_s
     if events is not None:
-        outcomes.update(alarm_outcomes(events, faults, zero_s))
-    return Run(
+        outcomes["alarms"] = float(alarms(events))
+    run = Run(
         looks=looks,
         began_s=observer.zero_s,
         outcomes=outcomes,
@@ -58,6 +60,8 @@ async def tell(
         clients=clients,
         events=told_of(events or (), zero_s),
     )
+    alarm_s = alarmed_after_s(run)
+    return run if alarm_s is None else replace(run, outcomes={**outcomes, "alarm_s": alarm_s})
 
 
 async def _clients(

@@ -15,9 +15,9 @@ from cluster.chaos import report
 from cluster.chaos.report.axis import TimeAxis, united
 from cluster.chaos.report.elements import element
 from cluster.chaos.report.gauges import shown_gauges
-from cluster.chaos.report.moments import alarmed_after_s, recovered_after_s
 from cluster.chaos.report.page import page
 from fusion.experiment.evidence import Alerted, Evidence, Look, Told
+from fusion.experiment.moments import alarmed_after_s, recovered_after_s
 from fusion.experiment.words import Key, bound, counted, share
 from tests.cluster import chaos_evidence
 from tests.cluster.chaos_evidence import GAP, HEALED_S, LASTS_S, LOST, STRUCK_S

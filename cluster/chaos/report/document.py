@@ -7,8 +7,8 @@ from dataclasses import asdict
 from enum import StrEnum
 from typing import Any
 
-from cluster.chaos.report.moments import alarmed_after_s, alerted_after_s, recovered_after_s
 from fusion.experiment.evidence import EXIT_CODES, Evidence
+from fusion.experiment.moments import alarmed_after_s, alerted_after_s, recovered_after_s
 
 FORMAT = "fusion-chaos-report/1"
 

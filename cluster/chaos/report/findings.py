@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from cluster.chaos.report.elements import Markup, element
-from cluster.chaos.report.moments import (
+from fusion.experiment.evidence import Evidence, Finding, Judgement
+from fusion.experiment.moments import (
     alarmed_after_s,
     alerted_after_s,
     first_alert,
     recovered_after_s,
 )
-from fusion.experiment.evidence import Evidence, Finding, Judgement
 from fusion.experiment.spec import Hypothesis
 from fusion.experiment.words import JUDGEMENTS, NOTHING, Key, bound, counted, moment, seconds
 
