@@ -39,6 +39,11 @@ _BETWEEN = {"random", "secrets", "uuid", "numpy", "threading", "concurrent", "so
 
 #: Log records carry an instant of their own accord; here it is the emulated one.
 _LOGGING = {"logging", "structlog"}
+#: By which clock, and what that makes of seconds: Python 3.13 has them ask the second.
+_LOGGED: dict[str, Callable[[float], float]] = {
+    "time.time": float,
+    "time.time_ns": lambda now_s: round(now_s * 1e9),
+}
 
 
 def _targets() -> list[tuple[Any, str, str, str]]:
@@ -135,8 +140,8 @@ def _refusal(original: Any, what: str, seam: str) -> Any:
         frame = sys._getframe(1)
         while _package(frame) in _BETWEEN and frame.f_back is not None:
             frame = frame.f_back
-        if what == "time.time" and _package(frame) in _LOGGING:
-            return guard.now()
+        if what in _LOGGED and _package(frame) in _LOGGING:
+            return _LOGGED[what](guard.now())
         where = f"{frame.f_globals.get('__name__')}.{frame.f_code.co_qualname}"
         error = Forbidden(
             f"{where} (line {frame.f_lineno}) calls {what} in the simulated world; {seam}"
