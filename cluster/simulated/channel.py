@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from cluster.simulated.exchange import Exchange, Metadata, StatusCode
+from cluster.simulated.exchange import OK, Exchange, Metadata, StatusCode
 from cluster.simulated.party import PARTY
 from cluster.simulated.serving import as_metadata
 
@@ -69,7 +69,7 @@ class _Call:
     def _failure(self) -> BaseException | None:
         assert self._exchange.status is not None
         code, details, trailing = self._exchange.status
-        if code is StatusCode.OK:
+        if code is OK:
             return None
         if code is StatusCode.CANCELLED and details.startswith("Locally"):
             return asyncio.CancelledError()
@@ -93,7 +93,7 @@ class _UnaryResponse(_Call):
         except asyncio.CancelledError:
             self.cancel()
             raise
-        if exchange.status[0] is not StatusCode.OK:
+        if exchange.status[0] is not OK:
             failure = self._failure()
             assert failure is not None
             raise failure

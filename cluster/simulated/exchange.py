@@ -28,6 +28,9 @@ Metadata = tuple[tuple[str, str | bytes], ...]
 StatusCode = grpc.StatusCode
 Status = tuple[StatusCode, str, Metadata]
 
+#: How nearly every call ends: to ask an enum for a member costs more than a call of a function.
+OK = StatusCode.OK
+
 
 class Exchange:
     """A call between two nodes. Methods named ``client_…`` and ``server_…`` are that end's."""
@@ -196,7 +199,7 @@ class Exchange:
         if self.status is not None:
             return
         self.status = (code, details, trailing)
-        if code is not StatusCode.OK:
+        if code is not OK:
             route = self._route
             self.fabric.trace.note(self.loop.now_s, f"{route.back} {self.method} {code.name}")
         if self.initial_metadata is None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
 
-from cluster.simulated.exchange import Exchange, Metadata, StatusCode
+from cluster.simulated.exchange import OK, Exchange, Metadata, StatusCode
 from cluster.simulated.party import PARTY
 
 if TYPE_CHECKING:
@@ -181,9 +181,9 @@ class CallContext(grpc.aio.ServicerContext):  # type: ignore[type-arg]
             raise grpc.aio.InternalError("the caller has gone")
 
     def finish(self, reply: Any = None, *, unary: bool = False) -> None:
-        code = self._code or StatusCode.OK
+        code = self._code or OK
         last = None
-        if unary and code is StatusCode.OK:
+        if unary and code is OK:
             last = self._serialise(reply) if reply is not None else b""
         self.finish_with(code, self._details, last)
 
@@ -204,7 +204,7 @@ class CallContext(grpc.aio.ServicerContext):  # type: ignore[type-arg]
     async def abort(
         self, code: StatusCode, details: str = "", trailing_metadata: Any = ()
     ) -> NoReturn:
-        if code is StatusCode.OK:
+        if code is OK:
             raise TypeError("abort: a call is not aborted with OK")
         if trailing_metadata:
             self._trailing = as_metadata(trailing_metadata)

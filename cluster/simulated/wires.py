@@ -12,6 +12,7 @@ import numpy as np
 from cluster.network import Plane
 from cluster.simulated.bandwidth import FairShare, Flow
 from cluster.simulated.loop import VirtualLoop
+from cluster.simulated.party import NOBODY
 
 #: An idle connection is probed after 10 s and given up 5 s later (cluster/live/network.py).
 KEEPALIVE_S = 15.0
@@ -156,9 +157,10 @@ class Wires:
             self._jitter = iter(self._rng.standard_exponential(4096).tolist())
             drawn = next(self._jitter)
         arrival_s = self._loop.now_s + quality.latency_s + quality.jitter_s * drawn
-        arrival_s = max(arrival_s, lane.last_arrival_s)
+        if arrival_s < lane.last_arrival_s:
+            arrival_s = lane.last_arrival_s
         lane.last_arrival_s = arrival_s
-        self._loop.deliver(arrival_s, arrive)
+        self._loop.schedule(arrival_s, (arrive, (), NOBODY))  # in nobody's name, and whatever happens
 
     def link(self, key: LinkKey) -> Link:
         """Return the link of ``key``, for ever the same object."""
