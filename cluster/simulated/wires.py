@@ -157,10 +157,10 @@ class Wires:
             self._jitter = iter(self._rng.standard_exponential(4096).tolist())
             drawn = next(self._jitter)
         arrival_s = self._loop.now_s + quality.latency_s + quality.jitter_s * drawn
-        if arrival_s < lane.last_arrival_s:
+        if arrival_s < lane.last_arrival_s:  # noqa: PLR1730 - max() would cost most of all here
             arrival_s = lane.last_arrival_s
         lane.last_arrival_s = arrival_s
-        self._loop.schedule(arrival_s, (arrive, (), NOBODY))  # in nobody's name, and whatever happens
+        self._loop.schedule(arrival_s, (arrive, (), NOBODY))  # whatever becomes of its sender
 
     def link(self, key: LinkKey) -> Link:
         """Return the link of ``key``, for ever the same object."""

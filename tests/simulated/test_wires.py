@@ -272,7 +272,7 @@ def test_a_duplicate_is_a_second_delivery_whose_answer_is_dropped(nodes: Nodes) 
     nodes.loop.run_until(1.0)
     assert [request for _, _, request in nodes.asked] == [b"hello", b"hello"]
     assert nodes.fabric.calls == 1
-    assert nodes.fabric.open_calls() == []
+    assert not nodes.fabric.open_calls
 
 
 def test_shares_of_loss_and_duplication_are_as_stated() -> None:
