@@ -97,8 +97,9 @@ class _UnaryResponse(_Call):
             assert failure is not None
             raise failure
         if not self._replied:
-            assert exchange.answer is not None, "a call that ended well has an answer"
-            self._reply = self._read_message(exchange.answer)
+            answer, deserialise = exchange.answer, self._deserialise
+            assert answer is not None, "a call that ended well has an answer"
+            self._reply = deserialise(answer) if deserialise else answer
             self._replied = True
         return self._reply
 

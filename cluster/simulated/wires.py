@@ -122,14 +122,10 @@ class Wires:
     def chance(self, probability: float) -> bool:
         return probability > 0 and float(self._rng.random()) < probability
 
-    def send(self, key: LinkKey, lane: Lane, size_bytes: int, arrive: Callable[[], None]) -> None:
-        """Call ``arrive`` when ``size_bytes`` have gone over the link, in the lane's order."""
-        self.send_over(self.link(key), lane, size_bytes, arrive)
-
     def send_over(
         self, link: Link, lane: Lane, size_bytes: int, arrive: Callable[[], None]
     ) -> None:
-        """The same, for who has the link at hand."""
+        """Call ``arrive`` when ``size_bytes`` have gone over the link, in the lane's order."""
         if link.cuts or lane.held:
             lane.held += 1
             link.held.append((lane, size_bytes, arrive))
