@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from cluster.simulated.exchange import Exchange, Metadata, StatusCode
-from cluster.simulated.party import PARTY
+from cluster.simulated.exchange import OK, Exchange, Metadata, StatusCode
 from cluster.simulated.serving import as_metadata
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ class _Call:
     def _failure(self) -> BaseException | None:
         assert self._exchange.status is not None
         code, details, trailing = self._exchange.status
-        if code is StatusCode.OK:
+        if code is OK:
             return None
         if code is StatusCode.CANCELLED and details.startswith("Locally"):
             return asyncio.CancelledError()
@@ -93,13 +92,14 @@ class _UnaryResponse(_Call):
         except asyncio.CancelledError:
             self.cancel()
             raise
-        if exchange.status[0] is not StatusCode.OK:
+        if exchange.status[0] is not OK:
             failure = self._failure()
             assert failure is not None
             raise failure
         if not self._replied:
-            assert exchange.answer is not None, "a call that ended well has an answer"
-            self._reply = self._read_message(exchange.answer)
+            answer, deserialise = exchange.answer, self._deserialise
+            assert answer is not None, "a call that ended well has an answer"
+            self._reply = deserialise(answer) if deserialise else answer
             self._replied = True
         return self._reply
 
@@ -244,20 +244,10 @@ class _Method:
         serialise: Callable[[Any], bytes] | None,
         deserialise: Callable[[bytes], Any] | None,
     ) -> None:
+        self.name = method
         self._channel = channel
-        self._name = method
         self._serialise = serialise
         self._deserialise = deserialise
-
-    def _exchange(
-        self, timeout: float | None, metadata: Any, wait_for_ready: bool | None
-    ) -> Exchange:
-        pairs = () if metadata is None else as_metadata(metadata)
-        exchange = self._channel.exchange(self._name, timeout, pairs)
-        exchange.unary = self.unary
-        if wait_for_ready:
-            exchange.wait_for_ready = True
-        return exchange
 
 
 class _UnaryRequestMethod(_Method):
@@ -273,7 +263,7 @@ class _UnaryRequestMethod(_Method):
         wait_for_ready: bool | None = None,
         compression: Any = None,
     ) -> Any:
-        exchange = self._exchange(timeout, metadata, wait_for_ready)
+        exchange = self._channel.exchange(self, timeout, metadata, wait_for_ready)
         message = self._serialise(request) if self._serialise else request
         exchange.client_open(message, half_close=True)
         return self.call(exchange, self._deserialise)
@@ -292,7 +282,7 @@ class _StreamRequestMethod(_Method):
         wait_for_ready: bool | None = None,
         compression: Any = None,
     ) -> Any:
-        exchange = self._exchange(timeout, metadata, wait_for_ready)
+        exchange = self._channel.exchange(self, timeout, metadata, wait_for_ready)
         exchange.client_open(None, half_close=False)
         return self.call(exchange, self._deserialise, self._serialise, request_iterator)
 
@@ -328,18 +318,22 @@ class SimulatedChannel(grpc.aio.Channel):
         self._route: Route | None = None
         self._map = -1  # as of which the route is right
 
-    def exchange(self, method: str, timeout_s: float | None, metadata: Metadata) -> Exchange:
+    def exchange(
+        self, method: _Method, timeout_s: float | None, metadata: Any, wait_for_ready: bool | None
+    ) -> Exchange:
         """Begin a call; where the party that calls is dead, it is over already."""
         fabric = self._network.fabric
         route = self._route
         if route is None or self._map != fabric.map:
             route, self._map = fabric.route(self._link), fabric.map
             self._route = route
-        exchange = Exchange(fabric, route, method, metadata, timeout_s)
+        pairs = () if metadata is None else as_metadata(metadata)
+        exchange = Exchange(fabric, route, method.name, pairs, timeout_s)
+        exchange.unary = method.unary
+        if wait_for_ready:
+            exchange.wait_for_ready = True
         if self._network.dead:
-            exchange.client_finish(StatusCode.CANCELLED, "Locally cancelled: its process died")
-        else:
-            fabric.opened(exchange, PARTY.get())
+            exchange.client_finish(_PROCESS_DIED)
         return exchange
 
     def unary_unary(
@@ -397,4 +391,5 @@ class SimulatedChannel(grpc.aio.Channel):
         raise NotImplementedError(_NO_CONNECTIONS)
 
 
+_PROCESS_DIED = (StatusCode.CANCELLED, "Locally cancelled: its process died", ())
 _NO_CONNECTIONS = "the simulated network has no connections; make a call, with wait_for_ready=True"

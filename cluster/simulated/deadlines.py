@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 from collections import deque
 from contextvars import copy_context
-from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from cluster.simulated.loop import VirtualLoop
-from cluster.simulated.party import NOBODY, PARTY, Party
+from cluster.simulated.party import NOBODY, PARTY
 
 if TYPE_CHECKING:
     from cluster.simulated.exchange import Exchange
 
-    _Watched = tuple[float, int, Exchange, Party | None]  # its deadline, which one it was, whose
+    _Watched = tuple[float, int, Exchange]  # its deadline, and which one it was
 
 
 class Deadlines:
@@ -28,16 +27,14 @@ class Deadlines:
     def __init__(self, loop: VirtualLoop) -> None:
         self._loop = loop
         self._calls: dict[float, deque[_Watched]] = {}  # by their time limits
-        self._order = 0
         self._timer_s = math.inf  # when the next timer fires
 
     def watch(self, call: Exchange, timeout_s: float, deadline_s: float) -> None:
-        """End ``call``, which the present party makes now, ``timeout_s`` on: at ``deadline_s``."""
-        self._order += 1
+        """End ``call``, which is made now, ``timeout_s`` on: at ``deadline_s``."""
         calls = self._calls.get(timeout_s)
         if calls is None:
             calls = self._calls[timeout_s] = deque()
-        calls.append((deadline_s, self._order, call, PARTY.get()))
+        calls.append((deadline_s, call.number, call))
         if deadline_s < self._timer_s:
             self._set_timer(deadline_s)
 
@@ -56,13 +53,14 @@ class Deadlines:
                 due.append(calls.popleft())
             if not calls:
                 del self._calls[timeout_s]
-        for _, _, call, party in sorted(due, key=itemgetter(0, 1)):
+        for _, _, call in sorted(due):
             if call.status is None:
-                self._expire(call, party)
+                self._expire(call)
         if self._calls:
             self._set_timer(min(calls[0][0] for calls in self._calls.values()))
 
-    def _expire(self, call: Exchange, party: Party | None) -> None:
+    def _expire(self, call: Exchange) -> None:
+        party = call.party
         if party is None or not party.frozen:
             call.client_expire()
             return

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import grpc
 
 from cluster.simulated.inbox import Inbox
-from cluster.simulated.party import NOBODY
+from cluster.simulated.party import NOBODY, PARTY
 from cluster.simulated.wires import KEEPALIVE_S, Lane, LinkKey
 
 if TYPE_CHECKING:
@@ -28,12 +28,16 @@ Metadata = tuple[tuple[str, str | bytes], ...]
 StatusCode = grpc.StatusCode
 Status = tuple[StatusCode, str, Metadata]
 
+#: How nearly every call ends: to ask an enum for a member costs more than a call of a function.
+OK = StatusCode.OK
+
 
 class Exchange:
     """A call between two nodes. Methods named ``client_…`` and ``server_…`` are that end's."""
 
     __slots__ = (
         "_ending",
+        "_ending_message",
         "_finished",
         "_half_close",
         "_in",
@@ -51,7 +55,9 @@ class Exchange:
         "loop",
         "metadata",
         "method",
+        "number",
         "opened_s",
+        "party",
         "reset",
         "service",
         "silent_since_s",
@@ -74,6 +80,8 @@ class Exchange:
         self.loop = fabric.loop
         self.method = method
         self.metadata = metadata
+        self.party = PARTY.get()  # whose call it is
+        self.number = 0  # of all calls
         self.unary = False  # whether one answer is all that the client waits for
         self.wait_for_ready = False  # whether its peer may be down for the time being
         self.opened_s = opened_s = fabric.loop.now_s
@@ -98,7 +106,8 @@ class Exchange:
         self.task: asyncio.Task[None] | None = None
         self.reset = False
         self._requests: Inbox | None = None
-        self._ending: tuple[Status, bytes | None] | None = None
+        self._ending: Status | None = None
+        self._ending_message: bytes | None = None  # the answer of a unary call
 
     # --- the streams of its messages
 
@@ -136,14 +145,14 @@ class Exchange:
             return
         fabric = self.fabric
         wires = fabric.wires
+        fabric.opened(self)
         if first is not None and wires.cuts:
             first = fabric.edge.leave(self, first)
         self.first, self._half_close = first, half_close
-        now_s = self.loop.now_s
-        fabric.trace.note(now_s, f"{self._route.there} {self.method}", first or b"")
+        fabric.trace.note(self.opened_s, f"{self._route.there} {self.method}", first or b"")
         if self.timeout_s is not None and self.deadline_s is not None:
-            if self.deadline_s <= now_s:
-                self.client_finish(*_TOO_LATE)
+            if self.deadline_s <= self.opened_s:
+                self.client_finish(_TOO_LATE)
                 return
             fabric.deadlines.watch(self, self.timeout_s, self.deadline_s)
         quality = self._route.out_link.quality
@@ -165,7 +174,7 @@ class Exchange:
 
     def _lost(self) -> None:
         """What the client waits for will not come; in the end its connection is given up."""
-        self.loop.call_later(KEEPALIVE_S, self.client_finish, *_KEEPALIVE_FAILED, context=NOBODY)
+        self.loop.call_later(KEEPALIVE_S, self.client_finish, _KEEPALIVE_FAILED, context=NOBODY)
 
     async def client_write(self, message: bytes) -> None:
         await self.requests.room(len(message))
@@ -178,7 +187,7 @@ class Exchange:
         if self.status is not None:
             return False
         self._send_out(0, self._server_reset)
-        self.client_finish(StatusCode.CANCELLED, details)
+        self.client_finish((StatusCode.CANCELLED, details, ()))
         return True
 
     def client_on_finish(self, callback: Callable[[], None]) -> None:
@@ -191,17 +200,17 @@ class Exchange:
             self._finished = []
         self._finished.append(lambda: self.loop.call_soon(callback, context=context))
 
-    def client_finish(self, code: StatusCode, details: str, trailing: Metadata = ()) -> None:
+    def client_finish(self, status: Status) -> None:
         """The call is over for the client; later news of it is dropped."""
         if self.status is not None:
             return
-        self.status = (code, details, trailing)
-        if code is not StatusCode.OK:
-            route = self._route
-            self.fabric.trace.note(self.loop.now_s, f"{route.back} {self.method} {code.name}")
+        self.status, fabric = status, self.fabric
+        code = status[0]
+        if code is not OK:
+            fabric.trace.note(self.loop.now_s, f"{self._route.back} {self.method} {code.name}")
         if self.initial_metadata is None:
             self.initial_metadata = ()
-        self.fabric.forget(self)
+        fabric.open_calls.pop(self, None)
         if self._news is not None:
             self._tell()
         if self._responses is not None:
@@ -217,7 +226,7 @@ class Exchange:
         """Its deadline has come."""
         if self.status is None:
             self._send_out(0, self._server_reset)
-            self.client_finish(*_TOO_LATE)
+            self.client_finish(_TOO_LATE)
 
     def client_news(self) -> asyncio.Future[None]:
         """Return what ends with the next news: that the answer began, or that the call is over."""
@@ -238,13 +247,13 @@ class Exchange:
         """Return the next message of a stream, or ``None`` when the call is over."""
         message = await self.responses.get()
         if self._late_status is not None and not self.responses.unread:
-            self.client_finish(*self._late_status)
+            self.client_finish(self._late_status)
         return message
 
     # --- the server's end
 
     def _server_open(self) -> None:
-        service = self.fabric.service(self._route.target)
+        service = self.fabric.services.get(self._route.target)
         if service is None:
             self._send_in(0, self._client_refused)
             return
@@ -258,7 +267,7 @@ class Exchange:
             self.loop.call_later(RECONNECT_S, self._client_retry, context=NOBODY)
         else:
             refused = f"failed to connect to {self.outward[1]}: Connection refused"
-            self.client_finish(StatusCode.UNAVAILABLE, refused)
+            self.client_finish((StatusCode.UNAVAILABLE, refused, ()))
 
     def _client_retry(self) -> None:
         if self.status is None:
@@ -289,12 +298,10 @@ class Exchange:
             else:
                 self.responses.put(message)
 
-    def server_finish(
-        self, code: StatusCode, details: str, trailing: Metadata, last: bytes | None = None
-    ) -> None:
+    def server_finish(self, status: Status, last: bytes | None = None) -> None:
         """Send the status, behind the answer of a unary call."""
         if self.service is not None:
-            self.service.drop(self)
+            self.service.open.pop(self, None)
         wires = self.fabric.wires
         loss = self._route.in_link.quality.loss
         if loss and wires.chance(loss):
@@ -302,22 +309,21 @@ class Exchange:
             return
         if last is not None and wires.cuts:
             last = self.fabric.edge.enter(self, last)
-        self._ending = ((code, details, trailing), last)
+        self._ending, self._ending_message = status, last
         self._send_in(0 if last is None else len(last), self._client_ending)
 
     def _client_ending(self) -> None:
         assert self._ending is not None
-        status, last = self._ending
-        if last is not None:
-            self._client_message(last)
+        if self._ending_message is not None:
+            self._client_message(self._ending_message)
         elif self._responses is not None and self._responses.unread:
-            self._late_status = status  # a stream's is known once all has been read
+            self._late_status = self._ending  # a stream's is known once all has been read
             return
-        self.client_finish(*status)
+        self.client_finish(self._ending)
 
     def server_break(self, details: str) -> None:
         """The server's process is gone; its machine tells the client."""
-        self._send_in(0, lambda: self.client_finish(StatusCode.UNAVAILABLE, details))
+        self._send_in(0, lambda: self.client_finish((StatusCode.UNAVAILABLE, details, ())))
 
     def _server_reset(self) -> None:
         self.reset = True
@@ -326,14 +332,14 @@ class Exchange:
         if self._responses is not None:
             self._responses.release()
         if self.service is not None:
-            self.service.drop(self)
+            self.service.open.pop(self, None)
         if self.task is not None:
             self.task.cancel()
 
     def lose_connection(self) -> None:
         """Keepalive gave up: the client hangs up, and the server hears of it once it can."""
         self._send_out(0, self._server_reset)
-        self.client_finish(*_KEEPALIVE_FAILED)
+        self.client_finish(_KEEPALIVE_FAILED)
 
     # --- the wire
 
@@ -374,5 +380,5 @@ class Exchange:
         return None if self.deadline_s is None else max(0.0, self.deadline_s - self.loop.now_s)
 
 
-_TOO_LATE = (StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
-_KEEPALIVE_FAILED = (StatusCode.UNAVAILABLE, "keepalive watchdog timeout")
+_TOO_LATE: Status = (StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded", ())
+_KEEPALIVE_FAILED: Status = (StatusCode.UNAVAILABLE, "keepalive watchdog timeout", ())

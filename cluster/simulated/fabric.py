@@ -43,8 +43,10 @@ class Fabric:
         self.deadlines = Deadlines(loop)
         self._node_of: dict[str, str] = {}
         self._routes: dict[LinkKey, Route] = {}
-        self._services: dict[str, Service] = {}
-        self._open: dict[Exchange, Party | None] = {}
+        #: Who serves, by its node.
+        self.services: dict[str, Service] = {}
+        #: The calls whose clients have no status yet, in the order of their opening.
+        self.open_calls: dict[Exchange, None] = {}
         #: Where processes with several hosts meet the network.
         self.edge = Edge(wires)
         wires.changed = self.watch_silence
@@ -82,46 +84,36 @@ class Fabric:
         return route
 
     def add(self, service: Service) -> None:
-        self._services[service.node] = service
+        self.services[service.node] = service
 
     def remove(self, service: Service) -> None:
-        if self._services.get(service.node) is service:
-            del self._services[service.node]
-
-    def service(self, node: str) -> Service | None:
-        return self._services.get(node)
+        if self.services.get(service.node) is service:
+            del self.services[service.node]
 
     # --- open calls
 
-    def opened(self, exchange: Exchange, party: Party | None) -> None:
+    def opened(self, exchange: Exchange) -> None:
         self.calls += 1
-        self._open[exchange] = party
+        exchange.number = self.calls
+        self.open_calls[exchange] = None
         if (self.wires.cuts or self.loop.frozen) and self.is_silent(exchange):
             self._suspect([exchange])
-
-    def open_calls(self) -> list[Exchange]:
-        """Return the calls whose clients have no status yet, in the order of their opening."""
-        return list(self._open)
-
-    def forget(self, exchange: Exchange) -> None:
-        """A call is over for its client."""
-        self._open.pop(exchange, None)
 
     # --- death and silence
 
     def bury(self, party: Party, node: str) -> None:
         """``party`` is dead: its server on ``node`` answers no more, its calls have no caller."""
-        service = self._services.pop(node, None)
+        service = self.services.pop(node, None)
         if service is not None:
             service.break_all("Socket closed")
-        for exchange, owner in list(self._open.items()):
-            if owner is party:
+        for exchange in list(self.open_calls):
+            if exchange.party is party:
                 exchange.client_cancel("Locally cancelled: its process died")
 
     def watch_silence(self) -> None:
         """Links or parties changed: calls whose peer is silent from now on end by keepalive."""
         began = []
-        for exchange in self._open:
+        for exchange in self.open_calls:
             if not self.is_silent(exchange):
                 exchange.silent_since_s = None
             elif exchange.silent_since_s is None:
@@ -132,7 +124,7 @@ class Fabric:
         """Whether the peer's machine would leave a ping on this call's connection unanswered."""
         if self.wires.is_cut(*exchange.outward) or self.wires.is_cut(*exchange.inward):
             return True
-        service = self._services.get(exchange.target)
+        service = self.services.get(exchange.target)
         return service is not None and service.party is not None and service.party.frozen
 
     def _suspect(self, exchanges: list[Exchange]) -> None:

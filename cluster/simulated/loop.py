@@ -15,7 +15,7 @@ from collections import Counter, deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sequence
 from contextvars import Context, copy_context
 from heapq import heappop, heappush
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar, final
 
 from cluster.simulated.guard import Guard
 from cluster.simulated.party import NOBODY, PARTY, Party
@@ -28,6 +28,9 @@ Step = tuple[Callable[..., object], Sequence[Any], Context]
 #: Callbacks between two collections of young garbage, and of all.
 COLLECT_EVERY = 100_000
 COLLECT_ALL_EVERY = 2_000_000
+
+#: Timers that may be cancelled before it is worth while to look for them.
+FEW_TIMERS = 200
 
 #: Callbacks within one instant, after which time is taken to have stopped for ever.
 LIVELOCK = 2_000_000
@@ -65,8 +68,8 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         # hosts keep time together, so that most instants have one timer of each.
         self._instants: list[float] = []
         self._timers: dict[float, list[Step | Timer]] = {}
-        self._pending_timers = 0  # those that were cancelled among them
         self._cancelled_timers = 0
+        self._sweep_after = FEW_TIMERS  # that were cancelled
         self._running = False
         self._stopping = False
         self._closed = False
@@ -96,15 +99,11 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     ) -> asyncio.TimerHandle:
         step = (callback, args, copy_context() if context is None else context)
         handle = Timer(when, step, self)
-        self._set(when, handle)
+        self.schedule(when, handle)
         return handle
 
-    def deliver(self, when: float, arrive: Callable[[], object]) -> None:
-        """Have ``arrive`` called at ``when`` whatever happens, in the name of nobody."""
-        self._set(when, (arrive, (), NOBODY))
-
-    def _set(self, when: float, timer: Step | Timer) -> None:
-        self._pending_timers += 1
+    def schedule(self, when: float, timer: Step | Timer) -> None:
+        """Have a step taken at ``when``: whatever happens, unless it is one of a ``Timer``."""
         timers = self._timers.get(when)
         if timers is None:
             self._timers[when] = [timer]
@@ -123,20 +122,22 @@ class VirtualLoop(asyncio.AbstractEventLoop):
 
     def _timer_handle_cancelled(self, _: asyncio.TimerHandle) -> None:
         self._cancelled_timers += 1
-        if self._cancelled_timers > 200 and 2 * self._cancelled_timers > self._pending_timers:
+        if self._cancelled_timers > self._sweep_after:
             self._sweep()
 
     def _sweep(self) -> None:
-        """Let go of all timers that were cancelled."""
+        """Let go of all timers that were cancelled; do so again after as many as there are left."""
+        pending = 0
         for when, timers in list(self._timers.items()):
-            left = [timer for timer in timers if isinstance(timer, tuple) or not timer._cancelled]
+            left = [timer for timer in timers if type(timer) is not Timer or not timer._cancelled]
+            pending += len(left)
             if left:
                 self._timers[when] = left
             else:
                 del self._timers[when]
         self._instants = sorted(self._timers)  # which is a heap
-        self._pending_timers -= self._cancelled_timers
         self._cancelled_timers = 0
+        self._sweep_after = max(FEW_TIMERS, pending)
 
     # --- tasks
 
@@ -163,7 +164,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         """
         if len(self._ready) == 1 and not self.frozen:
             step = self._ready.pop()
-            assert isinstance(step, tuple), "a task's step is no timer"
+            assert type(step) is not Timer, "a task's step is no timer"
             step[2].run(step[0])
             if task.done():
                 return
@@ -228,7 +229,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         while not self._stopping:
             if ready:
                 due = ready.popleft()
-                if isinstance(due, tuple):
+                if type(due) is not Timer:
                     step = due
                 elif due._cancelled:
                     continue
@@ -261,10 +262,8 @@ class VirtualLoop(asyncio.AbstractEventLoop):
             return True  # a look made work
         while instants and (not ready or instants[0] <= self.now_s):
             when = heappop(instants)
-            timers = self._timers.pop(when)
-            self._pending_timers -= len(timers)
-            for timer in timers:
-                if isinstance(timer, tuple):
+            for timer in self._timers.pop(when):
+                if type(timer) is not Timer:
                     ready.append(timer)
                 elif timer._cancelled:
                     self._cancelled_timers -= 1
@@ -290,7 +289,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
             if not self._ready and not self._end_instant():
                 break
             step = self._ready.popleft()
-            if not isinstance(step, tuple):
+            if type(step) is Timer:
                 step = step.step
             ran[_described(step)] += 1
             try:
@@ -399,6 +398,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         raise RuntimeError("the simulated world has no threads; do the work in the loop")
 
 
+@final
 class Timer(asyncio.TimerHandle):
     """asyncio's, made at half its cost: there is no debug mode to ask after."""
 

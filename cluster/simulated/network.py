@@ -31,7 +31,7 @@ class SimulatedNetwork:
     ) -> Service:
         if self.dead:
             raise asyncio.CancelledError
-        if self.fabric.service(self.node) is not None:
+        if self.node in self.fabric.services:
             raise FusionError(f"{name} cannot listen on {self.node}: its address is taken")
         handlers = Handlers()
         register(handlers)  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
 
-from cluster.simulated.exchange import Exchange, Metadata, StatusCode
+from cluster.simulated.exchange import OK, Exchange, Metadata, StatusCode
 from cluster.simulated.party import PARTY
 
 if TYPE_CHECKING:
@@ -29,8 +29,9 @@ class Handlers:
     """Collects what the generated ``add_…_to_server`` functions register."""
 
     def __init__(self) -> None:
+        #: Those that generated code registers by the full name of each method.
+        self.methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
         self._generic: list[grpc.GenericRpcHandler] = []
-        self._methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
     def add_generic_rpc_handlers(self, handlers: Iterable[grpc.GenericRpcHandler]) -> None:
         self._generic.extend(handlers)
@@ -39,17 +40,12 @@ class Handlers:
         self, service: str, handlers: Mapping[str, grpc.RpcMethodHandler[Any, Any]]
     ) -> None:
         for method, handler in handlers.items():
-            self._methods[f"/{service}/{method}"] = handler
+            self.methods[f"/{service}/{method}"] = handler
 
     def find(self, method: str, metadata: Metadata) -> Any:
-        handler = self._methods.get(method)
-        if handler is None:
-            asked = _Details(method, metadata)
-            for generic in self._generic:
-                handler = generic.service(asked)
-                if handler is not None:
-                    return handler
-        return handler
+        """Return the handler of a method that is not among ``methods``, or None."""
+        asked = _Details(method, metadata)
+        return next(filter(None, (generic.service(asked) for generic in self._generic)), None)
 
 
 class Service:
@@ -62,36 +58,36 @@ class Service:
         self._handlers = handlers
         self._context: Context = copy_context()  # the party's: its hangs and its death apply
         self.party = self._context.get(PARTY)
-        self._open: dict[Exchange, None] = {}
+        #: The calls that it has taken and not answered.
+        self.open: dict[Exchange, None] = {}
 
     async def stop(self) -> None:
         """End it: open calls fail with UNAVAILABLE."""
         self._fabric.remove(self)
         self.break_all("Connection reset by peer")
-        tasks = [exchange.task for exchange in self._open if exchange.task is not None]
-        self._open.clear()
+        tasks = [exchange.task for exchange in self.open if exchange.task is not None]
+        self.open.clear()
         for task in tasks:
             task.cancel()
 
     def break_all(self, details: str) -> None:
-        for exchange in list(self._open):
+        for exchange in list(self.open):
             exchange.server_break(details)
 
     def take(self, exchange: Exchange) -> None:
-        self._open[exchange] = None
+        self.open[exchange] = None
         loop = self._fabric.loop
         exchange.task = asyncio.Task(  # with a name, or asyncio makes one up
             self._answer(exchange), loop=loop, name=exchange.method, context=self._context.copy()
         )
         loop.begin(exchange.task, self.party)
 
-    def drop(self, exchange: Exchange) -> None:
-        self._open.pop(exchange, None)
-
     async def _answer(self, exchange: Exchange) -> None:
-        handler = self._handlers.find(exchange.method, exchange.metadata)
+        handler: Any = self._handlers.methods.get(exchange.method)
         if handler is None:
-            exchange.server_finish(StatusCode.UNIMPLEMENTED, "Method not found!", ())
+            handler = self._handlers.find(exchange.method, exchange.metadata)
+        if handler is None:
+            exchange.server_finish(_NO_METHOD)
             return
         context = CallContext(exchange, handler)
         try:
@@ -99,7 +95,7 @@ class Service:
             if handler.unary_unary is not None and first is not None:  # as nearly always
                 read = handler.request_deserializer
                 reply = await handler.unary_unary(read(first) if read else first, context)
-                context.finish(reply, unary=True)
+                context.answer(reply)
             else:
                 await _run(handler, exchange, context)
         except _Aborted:
@@ -136,12 +132,14 @@ async def _run(handler: Any, exchange: Exchange, context: CallContext) -> None:
         context.finish()
     else:
         behaviour = handler.stream_unary or handler.unary_unary
-        reply = await behaviour(requests, context)
-        context.finish(reply, unary=True)
+        context.answer(await behaviour(requests, context))
 
 
 def _deserialise(handler: Any, message: bytes) -> Any:
     return handler.request_deserializer(message) if handler.request_deserializer else message
+
+
+_NO_METHOD = (StatusCode.UNIMPLEMENTED, "Method not found!", ())
 
 
 class _Aborted(Exception):
@@ -180,18 +178,23 @@ class CallContext(grpc.aio.ServicerContext):  # type: ignore[type-arg]
         if self._exchange.reset:
             raise grpc.aio.InternalError("the caller has gone")
 
-    def finish(self, reply: Any = None, *, unary: bool = False) -> None:
-        code = self._code or StatusCode.OK
+    def answer(self, reply: Any) -> None:
+        """End a call that has one answer."""
+        code = self._code or OK
         last = None
-        if unary and code is StatusCode.OK:
-            last = self._serialise(reply) if reply is not None else b""
+        if code is OK:
+            last = b"" if reply is None else self._serialise(reply)
         self.finish_with(code, self._details, last)
+
+    def finish(self) -> None:
+        """End a call whose answers have all been written."""
+        self.finish_with(self._code or OK, self._details)
 
     def finish_with(self, code: StatusCode, details: str, last: bytes | None = None) -> None:
         if not self._finished:
             self._finished = True
             self._code, self._details = code, details
-            self._exchange.server_finish(code, details, self._trailing, last)
+            self._exchange.server_finish((code, details, self._trailing), last)
 
     def _serialise(self, message: Any) -> bytes:
         serialise = self._handler.response_serializer
@@ -204,7 +207,7 @@ class CallContext(grpc.aio.ServicerContext):  # type: ignore[type-arg]
     async def abort(
         self, code: StatusCode, details: str = "", trailing_metadata: Any = ()
     ) -> NoReturn:
-        if code is StatusCode.OK:
+        if code is OK:
             raise TypeError("abort: a call is not aborted with OK")
         if trailing_metadata:
             self._trailing = as_metadata(trailing_metadata)

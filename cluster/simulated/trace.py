@@ -11,6 +11,8 @@ class Trace:
 
     def __init__(self) -> None:
         self._hash = hashlib.blake2b(digest_size=16)
+        #: Have these bytes count for the digest, as what a message of a known call says.
+        self.fold: Callable[[bytes], None] = self._hash.update
         self.entries = 0
         #: Called with every line, where somebody wants to read along.
         self.reader: Callable[[str], None] | None = None
@@ -22,10 +24,6 @@ class Trace:
         self.entries += 1
         if self.reader is not None:
             self.reader(line)
-
-    def fold(self, payload: bytes) -> None:
-        """Have ``payload`` count for the digest, as what a message of a known call says."""
-        self._hash.update(payload)
 
     @property
     def digest(self) -> str:

@@ -52,7 +52,7 @@ class Watchdog:
         return [
             f"{call.outward[0]} waits for an answer of {call.outward[1]} to {call.method} "
             f"since {call.opened_s:.3f} s, without a time limit"
-            for call in self._world.fabric.open_calls()
+            for call in self._world.fabric.open_calls
             if call.unary and call.deadline_s is None and call.opened_s < opened_before_s
         ]
 

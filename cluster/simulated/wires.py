@@ -12,6 +12,7 @@ import numpy as np
 from cluster.network import Plane
 from cluster.simulated.bandwidth import FairShare, Flow
 from cluster.simulated.loop import VirtualLoop
+from cluster.simulated.party import NOBODY
 
 #: An idle connection is probed after 10 s and given up 5 s later (cluster/live/network.py).
 KEEPALIVE_S = 15.0
@@ -121,14 +122,10 @@ class Wires:
     def chance(self, probability: float) -> bool:
         return probability > 0 and float(self._rng.random()) < probability
 
-    def send(self, key: LinkKey, lane: Lane, size_bytes: int, arrive: Callable[[], None]) -> None:
-        """Call ``arrive`` when ``size_bytes`` have gone over the link, in the lane's order."""
-        self.send_over(self.link(key), lane, size_bytes, arrive)
-
     def send_over(
         self, link: Link, lane: Lane, size_bytes: int, arrive: Callable[[], None]
     ) -> None:
-        """The same, for who has the link at hand."""
+        """Call ``arrive`` when ``size_bytes`` have gone over the link, in the lane's order."""
         if link.cuts or lane.held:
             lane.held += 1
             link.held.append((lane, size_bytes, arrive))
@@ -156,9 +153,10 @@ class Wires:
             self._jitter = iter(self._rng.standard_exponential(4096).tolist())
             drawn = next(self._jitter)
         arrival_s = self._loop.now_s + quality.latency_s + quality.jitter_s * drawn
-        arrival_s = max(arrival_s, lane.last_arrival_s)
+        if arrival_s < lane.last_arrival_s:  # noqa: PLR1730 - max() would cost most of all here
+            arrival_s = lane.last_arrival_s
         lane.last_arrival_s = arrival_s
-        self._loop.deliver(arrival_s, arrive)
+        self._loop.schedule(arrival_s, (arrive, (), NOBODY))  # whatever becomes of its sender
 
     def link(self, key: LinkKey) -> Link:
         """Return the link of ``key``, for ever the same object."""
