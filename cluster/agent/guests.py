@@ -33,9 +33,11 @@ class Guests(service_pb2_grpc.GuestServicer):
         ledgers = self._ledgers
         try:
             memory = await ledgers.read(number_of(request.vm))
-            ledgers.append(memory, Entry(request.client, request.number, request.size_bytes))
+            entry = Entry(request.client, request.number, request.size_bytes)
             if request.durability == pb.DURABILITY_DISK:
-                await ledgers.on_volume(memory, request.client, request.number)
+                await ledgers.append_durably(memory, entry)
+            else:
+                ledgers.append(memory, entry)
             await ledgers.may_answer(memory)
         except Silent as silence:
             await self._refuse(silence, context)

@@ -13,7 +13,7 @@ import structlog
 from cluster.agent.arrays import Arrays
 from cluster.agent.chassis import Chassis
 from cluster.agent.copies import Copies
-from cluster.agent.holdings import HoldCause, Holding
+from cluster.agent.holdings import FREE, HoldCause, Holding
 from cluster.agent.rhythm import News
 from cluster.clock import Clock
 from cluster.rpc.v1 import storage_pb2
@@ -51,7 +51,8 @@ class Memory:
     ledger: Ledger
     reading: asyncio.Task[bool] | None = None
     complete: bool = False  # what is on the volume is known
-    writing: bool = False  # it has a task that does
+    writing: bool = False  # a write is under way
+    over: bool = False  # nobody writes it any more
     write_by_s: float = math.inf  # when what is pending goes out
     late: int = 0  # how many writes in a row were out of time
     news: News = field(default_factory=News)  # that may be earlier than was known
@@ -65,6 +66,7 @@ class Memory:
 
     def end(self) -> None:
         """Tell those who wait for an entry that it will not be written."""
+        self.over = True
         for entry in list(self.awaited):
             self.settle(*entry, written=False)
 
@@ -100,19 +102,14 @@ class Ledgers:
         Raises ``NotFound`` where no host here has the VM, ``Silent`` where its guest may not answer
         and ``Refused`` where it has no volume.
         """
-        memory = self._memory(vm)
-        await self.may_answer(memory)
-        if memory.complete:
+        memory, state = self._memory(vm)
+        if memory.complete and memory.holding.causes is FREE:  # as nearly always
+            self._check_state(memory.holding, state)
             return memory
-        if memory.reading is None:
-            assert self._tasks is not None, "run_in comes first"
-            memory.reading = self._tasks.create_task(self._read_back(memory))
-        reading = memory.reading
-        if not await asyncio.shield(reading):
-            if memory.reading is reading:
-                memory.reading = None
-            raise Silent(f"{memory.holding} cannot read its ledger back")
         await self.may_answer(memory)
+        if not memory.complete:
+            await self._completed(memory)
+            await self.may_answer(memory)
         return memory
 
     async def may_answer(self, memory: Memory) -> None:
@@ -121,18 +118,18 @@ class Ledgers:
         To be called right before every answer: between two awaits anything may have happened. It
         waits only where the VM is handed over to another host, until it is known who has it.
         """
-        if memory.holding.causes:
-            await self._copies.decided(memory.holding)
-        self._check(memory)
-
-    def _check(self, memory: Memory) -> None:
         holding = memory.holding
+        if holding.causes is not FREE:
+            await self._copies.decided(holding)
         try:
             state, boot = self._chassis.guest(holding.host, holding.vm)
         except NotFound:
             raise Silent(f"{holding} is not on host {holding.host} any more") from None
         if not self._copies.has(holding) or boot != memory.boot:
             raise Silent(f"{holding} has begun anew since")
+        self._check_state(holding, state)
+
+    def _check_state(self, holding: Holding, state: VmState) -> None:
         if state not in ANSWERING:
             raise Silent(f"{holding} is {state}")
         if not holding.leased(self._clock.now()):
@@ -143,15 +140,28 @@ class Ledgers:
         memory.ledger.append(entry)
         self._write_by(memory, self._clock.now() + FLUSH_S)
 
-    async def on_volume(self, memory: Memory, client: str, number: int) -> None:
-        """Return once an entry that was taken in is on the volume. Raises ``Silent``."""
-        if memory.ledger.on_volume(client, number):
+    async def append_durably(self, memory: Memory, entry: Entry) -> None:
+        """Take an entry into the memory of a guest that may answer; return once it is on the
+        volume. Raises ``Silent``.
+        """
+        ledger, (client, number, _) = memory.ledger, entry
+        ledger.append(entry)
+        if ledger.pending == 1 and not memory.writing:  # as nearly always: no task need be woken
+            memory.write_by_s = self._clock.now()
+            try:
+                await self._write(memory)
+            finally:
+                if ledger.pending:
+                    memory.news.set()
+        if ledger.on_volume(client, number):
             return
-        written: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        memory.awaited.setdefault((client, number), []).append(written)
-        self._write_by(memory, self._clock.now())
-        if not await written:
-            raise Silent(f"{memory.holding} lost its memory before the entry was on its volume")
+        if not memory.over:
+            written: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+            memory.awaited.setdefault((client, number), []).append(written)
+            self._write_by(memory, self._clock.now())
+            if await written:
+                return
+        raise Silent(f"{memory.holding} lost its memory before the entry was on its volume")
 
     def flush(self, host: str, vm: int) -> None:
         """Have what is in a guest's memory alone written now, as a guest does that shuts down."""
@@ -196,29 +206,38 @@ class Ledgers:
             ledger = Ledger.unpacked(data, holding.volumes[0].size_bytes)
             _, boot = self._chassis.guest(host, vm)
             self._let_go([self._memories.get((host, vm))])
-            memory = self._memories[host, vm] = Memory(holding, boot, ledger, complete=True)
+            memory = self._begin(holding, boot, ledger)
+            memory.complete = True
             self._write_by(memory, self._clock.now())
 
     # Memories
 
-    def _memory(self, vm: int) -> Memory:
+    def _memory(self, vm: int) -> tuple[Memory, VmState]:
+        """Return the memory of the guest of a VM, and the state of that as of now."""
         holding = self._copies.newest(vm)
         if holding is None:
             raise NotFound(f"no host here has VM {vm_id(vm)}")
-        if not holding.volumes:
-            raise Refused(f"{holding} has no volume, so its guest keeps no ledger; give it one")
-        _, boot = self._chassis.guest(holding.host, vm)
-        before = self._memories.get((holding.host, vm))
-        if before is not None and before.holding is holding and before.boot == boot:
-            return before
+        state, boot = self._chassis.guest(holding.host, vm)
+        memory = self._memories.get((holding.host, vm))
+        if memory is None or memory.holding is not holding or memory.boot != boot or memory.over:
+            if not holding.volumes:
+                raise Refused(f"{holding} has no volume, so its guest keeps no ledger; give it one")
+            memory = self._anew(holding, boot, memory)
+        return memory, state
+
+    def _anew(self, holding: Holding, boot: int, before: Memory | None) -> Memory:
         # Of the same epoch, writes may still be on their way.
         same = before is not None and before.holding.epoch == holding.epoch
         floor = before.ledger.next_offset if before is not None and same else 0
         kept = {key: one for key, one in self._memories.items() if self._copies.has(one.holding)}
         self._let_go([before, *(one for key, one in self._memories.items() if key not in kept)])
         self._memories = kept
-        memory = Memory(holding, boot, Ledger(holding.volumes[0].size_bytes, floor))
-        self._memories[holding.host, vm] = memory
+        return self._begin(holding, boot, Ledger(holding.volumes[0].size_bytes, floor))
+
+    def _begin(self, holding: Holding, boot: int, ledger: Ledger) -> Memory:
+        assert self._tasks is not None, "run_in comes first"
+        memory = self._memories[holding.host, holding.vm] = Memory(holding, boot, ledger)
+        self._tasks.create_task(self._keep_written(memory))
         return memory
 
     def _state(self, memory: Memory) -> VmState | None:
@@ -239,6 +258,17 @@ class Ledgers:
                 memory.news.set()
 
     # The volume
+
+    async def _completed(self, memory: Memory) -> None:
+        """Return once it is known what is on the volume; one task reads that for all who ask."""
+        if memory.reading is None:
+            assert self._tasks is not None, "run_in comes first"
+            memory.reading = self._tasks.create_task(self._read_back(memory))
+        reading = memory.reading
+        if not await asyncio.shield(reading):
+            if memory.reading is reading:
+                memory.reading = None
+            raise Silent(f"{memory.holding} cannot read its ledger back")
 
     async def _read_back(self, memory: Memory) -> bool:
         """Read what is on the volume; where that breaks off, the next time goes on from there."""
@@ -261,28 +291,21 @@ class Ledgers:
         return True
 
     def _write_by(self, memory: Memory, due_s: float) -> None:
-        if not memory.ledger.pending:
-            return
-        if not memory.writing:
-            assert self._tasks is not None, "run_in comes first"
-            memory.writing, memory.write_by_s = True, due_s
-            self._tasks.create_task(self._keep_written(memory))
-        elif due_s < memory.write_by_s:
+        if memory.ledger.pending and due_s < memory.write_by_s:
             memory.write_by_s = due_s
             memory.news.set()
 
     async def _keep_written(self, memory: Memory) -> None:
         """Write what is pending, in its order, until the guest's memory is gone."""
         while True:
-            if not memory.ledger.pending:
-                memory.write_by_s = math.inf
+            if memory.writing or not memory.ledger.pending:
                 await memory.news.come()
             state = self._state(memory)
             if state is None:
                 break
             now_s = self._clock.now()
-            if not memory.ledger.pending:
-                continue  # there was other news
+            if memory.writing or not memory.ledger.pending:
+                continue  # somebody else writes, or there was other news
             if HoldCause.HAND_OVER in memory.holding.causes:
                 await self._copies.decided(memory.holding)
             elif HoldCause.SPACE in memory.holding.causes:
@@ -294,7 +317,6 @@ class Ledgers:
                 await memory.news.within(self._clock, memory.write_by_s)
             elif not await self._write(memory):
                 await self._clock.sleep(RETRY_GAP * self._time_limit_s)
-        memory.writing = False
         memory.end()
 
     async def _write(self, memory: Memory) -> bool:
@@ -309,6 +331,7 @@ class Ledgers:
             ],
         )
         array = holding.volumes[0].array
+        memory.writing = True
         try:
             time_limit_s = self._time_limit_s * (1 << memory.late)
             await self._arrays[array].Write(request, timeout=time_limit_s)
@@ -316,13 +339,18 @@ class Ledgers:
             if failure.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
                 memory.late = min(memory.late + 1, DOUBLINGS)
             return self._failed(memory, "write", request.epoch, failure)
+        finally:
+            memory.writing = False
         memory.late = 0
         memory.ledger.written(len(blocks))
-        for one in blocks:
-            memory.settle(one.entry.client, one.entry.number, written=True)
-        more = memory.awaited or len(blocks) == BATCH
-        memory.write_by_s = self._clock.now() + (0.0 if more else FLUSH_S)
-        if holding.causes:
+        if memory.awaited:
+            for one in blocks:
+                memory.settle(one.entry.client, one.entry.number, written=True)
+        memory.write_by_s = math.inf
+        if memory.ledger.pending:
+            more = memory.awaited or len(blocks) == BATCH
+            memory.write_by_s = self._clock.now() + (0.0 if more else FLUSH_S)
+        if holding.causes is not FREE:
             why = "there is room on its datastore again"
             self._copies.release([holding], HoldCause.SPACE, why)
         return True

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from asyncio import TimerHandle
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -19,23 +18,13 @@ from fusion.storage.queue import ServiceQueue
 Result = TypeVar("Result")
 
 
-@dataclass(order=True, slots=True)
-class _Operation:
+class _Operation(NamedTuple):
     """Something that takes effect at ``finish_s``; the first of one instant comes first."""
 
     finish_s: float
-    number: int
-    work: Callable[[], Any] = field(compare=False)
-    outcome: asyncio.Future[Any] = field(compare=False)
-    timer: TimerHandle | None = field(compare=False, default=None)
-
-    def settle(self, result: object) -> None:
-        if self.outcome.done():
-            return  # nobody waits any more
-        if isinstance(result, FusionError):
-            self.outcome.set_exception(result)
-        else:
-            self.outcome.set_result(result)
+    number: int  # no other has it
+    work: Callable[[], Any]
+    outcome: asyncio.Future[Any]
 
 
 class Channels:
@@ -76,16 +65,12 @@ class Channels:
         outcome: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         operation = _Operation(finish_s, self._admitted, work, outcome)
         heapq.heappush(self._under_way, operation)
-        operation.timer = self._clock.call_later(
-            finish_s - now_s, lambda: self._finish_until(finish_s)
-        )
+        self._clock.call_later(finish_s - now_s, partial(self._finish_until, finish_s))
         return await outcome
 
     def close(self) -> None:
         """Drop whatever is under way: the array goes down."""
         for operation in self._under_way:
-            if operation.timer is not None:
-                operation.timer.cancel()
             operation.outcome.cancel()
         self._under_way.clear()
 
@@ -94,20 +79,18 @@ class Channels:
         due_s = max(due_s, self._clock.now())  # a timer may come a rounding error early
         if not self._under_way or self._under_way[0].finish_s > due_s:
             return
-        results: list[tuple[_Operation, object]] = []
+        results: list[tuple[asyncio.Future[Any], object]] = []
         with self._store.transaction():
             while self._under_way and self._under_way[0].finish_s <= due_s:
-                operation = heapq.heappop(self._under_way)
-                if operation.timer is not None:
-                    operation.timer.cancel()
-                results.append((operation, _result(operation.work)))
-        for operation, result in results:
-            operation.settle(result)
-
-
-def _result(work: Callable[[], Any]) -> Any:
-    """Return what ``work`` returns, or the refusal that it raises."""
-    try:
-        return work()
-    except FusionError as refusal:
-        return refusal
+                _, _, work, outcome = heapq.heappop(self._under_way)
+                try:
+                    results.append((outcome, work()))
+                except FusionError as refusal:
+                    results.append((outcome, refusal))
+        for outcome, result in results:
+            if outcome.done():
+                continue  # nobody waits any more
+            if isinstance(result, FusionError):
+                outcome.set_exception(result)
+            else:
+                outcome.set_result(result)

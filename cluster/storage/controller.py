@@ -13,7 +13,7 @@ from fusion.errors import FusionError, InvalidInput
 from fusion.spec import ArraySpec
 from fusion.storage.heartbeats import HeartbeatRegion
 from fusion.storage.locks import HandOver, Locks, Raised, Taken
-from fusion.storage.volumes import Disk, Volumes
+from fusion.storage.volumes import Disk, Volume, Volumes
 from fusion.units import MAX_SIZE_BYTES
 from fusion.vm import vm_id
 
@@ -104,15 +104,16 @@ class Controller:
 
         Raises ``NotFound``, ``Refused`` for a barred epoch, ``InvalidInput``, ``DatastoreFull``.
         """
-        self._check(vm_number, index, epoch)
-        for block in blocks:
-            if len(block.data) > block.size_bytes:
+        volume = self._volume(vm_number, index, epoch)
+        sizes: dict[int, int] = {}
+        for offset, size_bytes, data in blocks:
+            if len(data) > size_bytes:
                 raise InvalidInput(
-                    f"the block at {block.offset} has {len(block.data)} bytes of data and takes "
-                    f"only {block.size_bytes}"
+                    f"the block at {offset} has {len(data)} bytes of data and takes only "
+                    f"{size_bytes}"
                 )
-        sizes = {block.offset: block.size_bytes for block in blocks}
-        self.volumes.write(vm_number, index, sizes)
+            sizes[offset] = size_bytes
+        volume.write(sizes)
         self._store.write(vm_number, index, blocks)
         self.written(vm_number, epoch)
 
@@ -120,23 +121,25 @@ class Controller:
         self, vm_number: int, index: int, epoch: int, from_offset: int, at_most: int
     ) -> list[Block]:
         """Return blocks in the order of their offsets. Raises ``NotFound`` and ``Refused``."""
-        self._check(vm_number, index, epoch)
+        self._volume(vm_number, index, epoch)
         return self._store.blocks(vm_number, index, min(from_offset, MAX_SIZE_BYTES), at_most)
 
-    def _check(self, vm_number: int, index: int, epoch: int) -> None:
-        self.volumes.find(vm_number, index)
+    def _volume(self, vm_number: int, index: int, epoch: int) -> Volume:
+        """Return a volume that may be used at ``epoch``."""
+        volume = self.volumes.find(vm_number, index)
         try:
             self.locks.check(vm_number, epoch)
         except FusionError:
             self.refused += 1
             raise
+        return volume
 
     def _keep(self, raised: Raised) -> None:
         if not len(raised.vm_number):
             return
         with self._store.transaction():
             self._store.raise_epochs(
-                zip(raised.vm_number.tolist(), raised.epoch.tolist(), strict=True)
+                list(zip(raised.vm_number.tolist(), raised.epoch.tolist(), strict=True))
             )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import grpc
@@ -32,6 +33,8 @@ log = structlog.get_logger()
 
 #: Blocks in one message of a Read; each message is one operation of the array.
 BLOCKS_PER_READ = 256
+
+_WRITTEN = pb.WriteReply()
 
 #: As many VMs are named in a line of the log.
 NAMED = 8
@@ -225,21 +228,19 @@ class StorageService(storage_pb2_grpc.StorageArrayServicer):
 
     @unary
     async def Write(self, request: pb.WriteRequest, context: Any) -> pb.WriteReply:
+        vm_number = request.vm_number
         blocks = [Block(block.offset, block.size_bytes, block.data) for block in request.blocks]
-
-        def write() -> None:
-            self._controller.write(request.vm_number, request.index, request.epoch, blocks)
-
+        write = partial(self._controller.write, vm_number, request.index, request.epoch, blocks)
         self._counts.count(Operation.WRITE)
         try:
-            await self._channels.serve(request.vm_number, write)
+            await self._channels.serve(vm_number, write)
         except DatastoreFull as refusal:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(refusal))
             raise
         except Refused as refusal:
-            log.warning("write barred", vm=vm_id(request.vm_number), reason=str(refusal))
+            log.warning("write barred", vm=vm_id(vm_number), reason=str(refusal))
             raise
-        return pb.WriteReply()
+        return _WRITTEN
 
     @streaming
     async def Read(self, request: pb.ReadRequest, _: Any) -> AsyncIterator[pb.ReadReply]:

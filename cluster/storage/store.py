@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from cluster.storage.transaction import Transaction
 from cluster.stores import Stores, opening
 from fusion.storage.volumes import Disk
 
@@ -47,7 +47,7 @@ class Store:
     ) -> None:
         self._connection = connection
         self._connection.isolation_level = None
-        self._failed = failed
+        self._transaction = Transaction(connection, failed)
 
     @staticmethod
     def open(stores: Stores, array: str, failed: Callable[[BaseException], None]) -> Store:
@@ -58,46 +58,37 @@ class Store:
         with opening(stores, array, _STEPS, whose=f"the store of array {array}") as connection:
             return Store(connection, failed)
 
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self) -> Transaction:
         """Commit everything in the block at once. There must be no ``await`` in it.
 
         Whatever may be refused is checked before it writes.
         """
-        try:
-            self._connection.execute("BEGIN")
-            yield
-            self._connection.execute("COMMIT")
-        except BaseException as error:
-            self._failed(error)
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            raise
+        return self._transaction
 
     # --- writing
 
     def add_volumes(self, volumes: Iterable[tuple[int, Disk]]) -> None:
         """Write volumes, each after the number of its VM."""
-        self._connection.executemany(
+        self._transaction.add(
             "INSERT INTO volumes VALUES (?, ?, ?, ?, ?)",
-            ((vm, d.index, d.datastore, d.size_bytes, d.thin) for vm, d in volumes),
+            [(vm, d.index, d.datastore, d.size_bytes, d.thin) for vm, d in volumes],
         )
 
     def delete_volumes(self, vm_numbers: Iterable[int]) -> None:
         """Delete the volumes of VMs with all blocks on them; the epochs stay."""
         rows = [(number,) for number in vm_numbers]
-        self._connection.executemany("DELETE FROM blocks WHERE vm = ?", rows)
-        self._connection.executemany("DELETE FROM volumes WHERE vm = ?", rows)
+        self._transaction.add("DELETE FROM blocks WHERE vm = ?", rows)
+        self._transaction.add("DELETE FROM volumes WHERE vm = ?", rows)
 
-    def raise_epochs(self, epochs: Iterable[tuple[int, int]]) -> None:
+    def raise_epochs(self, epochs: Sequence[tuple[int, int]]) -> None:
         """Write epochs, each after the number of its VM."""
-        self._connection.executemany("INSERT OR REPLACE INTO locks VALUES (?, ?)", epochs)
+        self._transaction.add("INSERT OR REPLACE INTO locks VALUES (?, ?)", epochs)
 
     def write(self, vm_number: int, index: int, blocks: Iterable[Block]) -> None:
         """Write blocks; one that is there already is replaced."""
-        self._connection.executemany(
+        self._transaction.add(
             "INSERT OR REPLACE INTO blocks VALUES (?, ?, ?, ?, ?)",
-            ((vm_number, index, *block) for block in blocks),
+            [(vm_number, index, *block) for block in blocks],
         )
 
     # --- reading
@@ -119,6 +110,7 @@ class Store:
 
     def blocks(self, vm_number: int, index: int, from_offset: int, at_most: int) -> list[Block]:
         """Return the blocks of a volume from an offset on, in the order of their offsets."""
+        self._transaction.flush()  # operations on one volume see what those before them wrote
         rows = self._connection.execute(
             "SELECT place, size_bytes, data FROM blocks "
             "WHERE vm = ? AND position = ? AND place >= ? ORDER BY place LIMIT ?",

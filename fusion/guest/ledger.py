@@ -10,12 +10,13 @@ import json
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple
 
 from fusion.errors import FusionError, InvalidInput, Refused
 
 _NUMBER_BYTES = 8
+_LAST_NUMBER = (1 << 8 * _NUMBER_BYTES) - 1
 
 
 class Runs:
@@ -36,11 +37,14 @@ class Runs:
         run = bisect_right(self._first, number) - 1
         return run >= 0 and number <= self._last[run]
 
-    def add(self, number: int) -> None:
-        """Take in ``number``; nothing happens if it is there."""
+    def add(self, number: int) -> bool:
+        """Take in ``number``; return whether it is new."""
+        if self._last and number == self._last[-1] + 1:  # as nearly always
+            self._last[-1] = number
+            return True
         run = bisect_right(self._first, number) - 1
         if run >= 0 and number <= self._last[run]:
-            return
+            return False
         follows = run >= 0 and self._last[run] == number - 1
         precedes = run + 1 < len(self._first) and self._first[run + 1] == number + 1
         if follows and precedes:
@@ -53,6 +57,7 @@ class Runs:
         else:
             self._first.insert(run + 1, number)
             self._last.insert(run + 1, number)
+        return True
 
     @property
     def runs(self) -> tuple[list[int], list[int]]:
@@ -68,18 +73,13 @@ class Entry(NamedTuple):
     size_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
-    """An entry as it lies on the volume."""
+class Block(NamedTuple):
+    """An entry as it lies on the volume; ``data`` is what of it is kept, see ``decoded``."""
 
     offset: int
     size_bytes: int
     entry: Entry
-
-    @property
-    def data(self) -> bytes:
-        """What of it is kept, see ``decoded``."""
-        return encoded(self.entry)
+    data: bytes
 
 
 def encoded(entry: Entry) -> bytes:
@@ -132,38 +132,40 @@ class Ledger:
         Raises ``InvalidInput`` for one that nobody could have meant, and ``Refused`` where the
         volume has no room for it.
         """
-        if not entry.client or not 1 <= entry.number < 1 << 8 * _NUMBER_BYTES:
+        client, number, _ = entry
+        if not client or not 1 <= number <= _LAST_NUMBER:
             raise InvalidInput(
-                f"entry {entry.number} of client {entry.client!r}: name the client, and number its"
-                f" entries from 1"
+                f"entry {number} of client {client!r}: name the client, and number its entries"
+                f" from 1"
             )
-        if self.knows(entry.client, entry.number):
-            return
-        size_bytes = max(entry.size_bytes, len(encoded(entry)))
+        data = encoded(entry)
+        size_bytes = max(entry.size_bytes, len(data))
         if self.next_offset + size_bytes > self._volume_bytes:
+            if self.knows(client, number):
+                return
             raise Refused(
                 f"the volume of {self._volume_bytes} bytes is full: an entry of {size_bytes} bytes"
                 f" does not fit; give the VM a larger one"
             )
-        self._known.setdefault(entry.client, Runs()).add(entry.number)
-        self._pending.append(Block(self.next_offset, size_bytes, entry))
-        self.next_offset += size_bytes
+        if _runs_of(client, self._known).add(number):
+            self._pending.append(Block(self.next_offset, size_bytes, entry, data))
+            self.next_offset += size_bytes
 
     def next_blocks(self, at_most: int) -> Sequence[Block]:
         """Return the oldest blocks that are yet to be written."""
-        return [self._pending[k] for k in range(min(at_most, len(self._pending)))]
+        return list(islice(self._pending, at_most))
 
     def written(self, blocks: int) -> None:
         """Note that so many of the oldest blocks are on the volume."""
         for _ in range(blocks):
             entry = self._pending.popleft().entry
-            self._written.setdefault(entry.client, Runs()).add(entry.number)
+            _runs_of(entry.client, self._written).add(entry.number)
 
     def restore(self, offset: int, size_bytes: int, data: bytes) -> None:
         """Take in a block that was read back; blocks come in the order of their offsets."""
         entry = decoded(data, size_bytes)
         for entries in (self._known, self._written):
-            entries.setdefault(entry.client, Runs()).add(entry.number)
+            _runs_of(entry.client, entries).add(entry.number)
         self.read_to = offset + size_bytes
         self.next_offset = max(self.next_offset, self.read_to)
 
@@ -191,9 +193,18 @@ class Ledger:
             for entries in (ledger._known, ledger._written):
                 for client, runs in state["written"].items():
                     entries[client] = Runs.of(*runs)
-            for offset, size_bytes, *entry in state["pending"]:
-                ledger._pending.append(Block(offset, size_bytes, Entry(*entry)))
-                ledger._known.setdefault(entry[0], Runs()).add(entry[1])
-        except (ValueError, TypeError, LookupError, AttributeError) as damage:
+            for offset, size_bytes, *fields in state["pending"]:
+                entry = Entry(*fields)
+                ledger._pending.append(Block(offset, size_bytes, entry, encoded(entry)))
+                _runs_of(entry.client, ledger._known).add(entry.number)
+        except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as damage:
             raise InvalidInput(f"a ledger that came with a VM is damaged: {damage!r}") from damage
         return ledger
+
+
+def _runs_of(client: str, entries: dict[str, Runs]) -> Runs:
+    """Return the numbers of ``client`` among ``entries``, to which it is added where it is new."""
+    runs = entries.get(client)
+    if runs is None:
+        runs = entries[client] = Runs()
+    return runs

@@ -79,7 +79,7 @@ class Datastore:
                 "needed; delete VMs that use it"
             )
         self.allocated_bytes += size_bytes
-        if not self.full:
+        if self._wanted_bytes != _NOBODY_WAITS and not self.full:
             self._wanted_bytes = _NOBODY_WAITS
 
     def fill(self, share: float) -> None:
@@ -103,17 +103,30 @@ class Datastore:
 
 @dataclass(slots=True)
 class Volume:
-    """A virtual disk; ``blocks`` are the sizes of what was written, by offset."""
+    """A virtual disk of a VM; ``blocks`` are the sizes of what was written, by offset."""
 
+    vm_number: int
     disk: Disk
     datastore: Datastore
     blocks: dict[int, int] = field(default_factory=dict)
 
-    def growth_bytes(self, written: Mapping[int, int]) -> int:
-        """Return how much more space it takes once ``written`` (sizes by offset) is on it."""
-        if not self.disk.thin:
-            return 0
-        return sum(size - self.blocks.get(offset, 0) for offset, size in written.items())
+    def write(self, sizes: Mapping[int, int]) -> None:
+        """Take note of blocks, given as sizes by offset: all of them, or none.
+
+        A block that is there already is replaced and takes only the difference. Raises
+        ``InvalidInput`` for a block past the end, and ``DatastoreFull``.
+        """
+        end, growth_bytes = self.disk.size_bytes, 0
+        for offset, size_bytes in sizes.items():
+            if offset + size_bytes > end:
+                raise InvalidInput(
+                    f"volume {self.disk.index} of VM {vm_id(self.vm_number)} has {end} bytes; "
+                    f"a block of {size_bytes} bytes at {offset} ends past them"
+                )
+            growth_bytes += size_bytes - self.blocks.get(offset, 0)
+        if self.disk.thin:
+            self.datastore.take(growth_bytes)
+        self.blocks.update(sizes)
 
     @property
     def allocated_bytes(self) -> int:
@@ -137,7 +150,8 @@ class Volumes:
         return iter(self._of_vm)
 
     def get(self, vm_number: int, index: int) -> Volume | None:
-        return self._of_vm.get(vm_number, {}).get(index)
+        volumes = self._of_vm.get(vm_number)
+        return volumes.get(index) if volumes is not None else None
 
     def find(self, vm_number: int, index: int) -> Volume:
         """Raises ``NotFound``."""
@@ -201,7 +215,7 @@ class Volumes:
                 f"volume {disk.index} of VM {vm_id(vm_number)} is on datastore "
                 f"{disk.datastore!r}, which array {self._array} does not have any more"
             )
-        volume = Volume(disk, datastore, dict(blocks or {}))
+        volume = Volume(vm_number, disk, datastore, dict(blocks or {}))
         self._of_vm.setdefault(vm_number, {})[disk.index] = volume
         datastore.volumes += 1
         datastore.provisioned_bytes += disk.size_bytes
@@ -213,22 +227,6 @@ class Volumes:
             volume.datastore.volumes -= 1
             volume.datastore.provisioned_bytes -= volume.disk.size_bytes
             volume.datastore.take(-volume.allocated_bytes)
-
-    def write(self, vm_number: int, index: int, sizes: Mapping[int, int]) -> None:
-        """Take note of blocks, given as sizes by offset: all of them, or none.
-
-        A block that is there already is replaced and takes only the difference. Raises
-        ``NotFound``, ``InvalidInput`` for a block past the end, and ``DatastoreFull``.
-        """
-        volume = self.find(vm_number, index)
-        for offset, size_bytes in sizes.items():
-            if offset + size_bytes > volume.disk.size_bytes:
-                raise InvalidInput(
-                    f"volume {index} of VM {vm_id(vm_number)} has {volume.disk.size_bytes} bytes; "
-                    f"a block of {size_bytes} bytes at {offset} ends past them"
-                )
-        volume.datastore.take(volume.growth_bytes(sizes))
-        volume.blocks.update(sizes)
 
     def fill(self, datastore: str, share: float) -> None:
         """Let a ballast fill a datastore to ``share`` of its capacity; see ``Datastore.fill``.

@@ -9,6 +9,7 @@ import grpc
 import pytest
 
 from cluster.metrics.agent import Outcome
+from cluster.metrics.storage import Operation
 from cluster.network import Plane
 from cluster.rpc.v1 import (
     agent_pb2,
@@ -176,6 +177,38 @@ def test_a_crash_with_a_write_under_way_is_answered_to_nobody_and_overwrites_not
     in_virtual_time(scenario())
 
 
+def test_an_entry_whose_client_gave_up_is_written_all_the_same() -> None:
+    async def scenario() -> None:
+        async with storing(StorageWorld()) as world:
+            await world.run_vms(disk_vm())
+            client = Client(world)
+            assert await client.append(1) == 1
+            world.fabric.wires.cut("chassis-1", "san-1", Plane.STORAGE)
+            assert await client.append(2, limit_s=0.2) is DEADLINE
+            assert on_volume(world) == 1
+            world.fabric.wires.mend("chassis-1", "san-1", Plane.STORAGE)
+            await until(lambda: on_volume(world) == 2, "the write")
+            assert await client.append(3) == 1
+            assert await client.ledger() == [1, 2, 3]
+
+    in_virtual_time(scenario())
+
+
+def test_what_comes_while_a_write_is_under_way_goes_with_the_next_one() -> None:
+    async def scenario() -> None:
+        async with storing(StorageWorld()) as world:
+            await world.run_vms(disk_vm())
+            clients = [Client(world, name=f"c{k}") for k in range(5)]
+            assert await clients[0].append(1) == 1
+            writes = world.roles["san-1"]._counts.total[Operation.WRITE]
+            appends = [client.append(2) for client in clients]
+            assert await asyncio.gather(*appends, clients[0].append(3, RAM)) == [1] * 6
+            assert world.roles["san-1"]._counts.total[Operation.WRITE] == writes + 2
+            assert on_volume(world) == 7
+
+    in_virtual_time(scenario())
+
+
 def test_only_the_guest_that_lives_has_a_writer() -> None:
     def writers() -> int:
         return sum("_keep_written" in repr(task) for task in asyncio.all_tasks())
@@ -308,8 +341,8 @@ def test_a_write_at_a_barred_epoch_voids_the_copy() -> None:
             await world.at(world.clock.now() + 0.5)
             await world.fence(1, 2)
             assert await client.append(2) is UNAVAILABLE
-            assert not world.states()
             await until(lambda: world.notices("vm.discarded"), "the VRM knows")
+            assert not world.states()
             assert "refused to write" in world.notices("vm.discarded")[0].message
             assert on_volume(world) == 1
 

@@ -46,6 +46,28 @@ def test_what_was_committed_is_there_when_it_is_opened_again(tmp_path: Path) -> 
     assert again.data(1, 0, 0) == b""
 
 
+def test_a_block_alone_is_committed_too(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    with store.transaction():
+        store.write(1, 0, [Block(0, 20, b"a")])
+    store.close()
+    assert opened(tmp_path).blocks(1, 0, 0, 9) == [Block(0, 20, b"a")]
+
+
+def test_a_transaction_reads_what_it_wrote_and_leaves_none_of_it_where_it_fails(
+    tmp_path: Path,
+) -> None:
+    failures: list[BaseException] = []
+    store = Store.open(LiveStores(tmp_path), "san-1", failures.append)
+    with pytest.raises(ZeroDivisionError), store.transaction():
+        store.write(1, 0, [Block(0, 20, b"a")])
+        assert store.blocks(1, 0, 0, 9) == [Block(0, 20, b"a")]
+        store.write(1, 0, [Block(20, 20, b"b")])
+        _ = 1 // 0
+    assert len(failures) == 1
+    assert store.blocks(1, 0, 0, 9) == []
+
+
 def test_a_store_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) -> None:
     opened(tmp_path).close()
     file = sqlite3.connect(tmp_path / "san-1.sqlite")

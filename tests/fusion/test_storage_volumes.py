@@ -35,7 +35,7 @@ def test_a_thick_volume_takes_its_size_at_once_and_writes_take_no_more() -> None
     array = volumes()
     array.create(1, [thick(4 * GIB)])
     assert used(array) == (4 * GIB, 4 * GIB, 1)
-    array.write(1, 0, {0: GIB})
+    array.find(1, 0).write({0: GIB})
     assert used(array) == (4 * GIB, 4 * GIB, 1)
 
 
@@ -43,10 +43,10 @@ def test_a_thin_volume_takes_what_is_written_and_for_a_block_again_the_differenc
     array = volumes()
     array.create(1, [thin(4 * GIB)])
     assert used(array) == (0, 4 * GIB, 1)
-    array.write(1, 0, {0: 4 * KIB, 8 * KIB: 4 * KIB})
-    array.write(1, 0, {0: 8 * KIB})
+    array.find(1, 0).write({0: 4 * KIB, 8 * KIB: 4 * KIB})
+    array.find(1, 0).write({0: 8 * KIB})
     assert used(array)[0] == 12 * KIB
-    array.write(1, 0, {0: 4 * KIB})
+    array.find(1, 0).write({0: 4 * KIB})
     assert used(array)[0] == 8 * KIB
 
 
@@ -106,8 +106,8 @@ def test_making_volumes_again_makes_what_is_missing() -> None:
 def test_deleted_volumes_give_their_space_back() -> None:
     array = volumes()
     array.create(1, [thick(GIB), thin(GIB, 1), thin(GIB, 2, "ds-2")])
-    array.write(1, 1, {0: KIB})
-    array.write(1, 2, {0: KIB})
+    array.find(1, 1).write({0: KIB})
+    array.find(1, 2).write({0: KIB})
     assert 1 in array
     array.delete(1)
     array.delete(1)
@@ -118,13 +118,13 @@ def test_deleted_volumes_give_their_space_back() -> None:
 def test_a_write_that_cannot_be_leaves_nothing() -> None:
     array = volumes(8 * KIB)
     array.create(1, [thin(16 * KIB)])
-    array.write(1, 0, {0: 4 * KIB})
+    array.find(1, 0).write({0: 4 * KIB})
     with pytest.raises(InvalidInput, match="a block of 4096 bytes at 12289 ends past them"):
-        array.write(1, 0, {4 * KIB: 1, 12 * KIB + 1: 4 * KIB})
+        array.find(1, 0).write({4 * KIB: 1, 12 * KIB + 1: 4 * KIB})
     with pytest.raises(DatastoreFull, match="ds-1 is full: 4 KiB of 8 KiB are free and 8 KiB are"):
-        array.write(1, 0, {4 * KIB: 4 * KIB, 8 * KIB: 4 * KIB})
+        array.find(1, 0).write({4 * KIB: 4 * KIB, 8 * KIB: 4 * KIB})
     with pytest.raises(NotFound, match="array san-1 has no volume 1 of VM i-00000001"):
-        array.write(1, 1, {0: 1})
+        array.find(1, 1).write({0: 1})
     assert array.find(1, 0).blocks == {0: 4 * KIB}
     assert used(array)[0] == 4 * KIB
 
@@ -134,17 +134,17 @@ def test_a_datastore_is_full_until_there_is_room_for_what_was_refused() -> None:
     [full, other] = array.datastores
     array.create(1, [thin(GIB)])
     array.create(2, [thin(GIB)])
-    array.write(1, 0, {0: 8 * KIB})
+    array.find(1, 0).write({0: 8 * KIB})
     assert not full.full
     for size_bytes in (4 * KIB, 6 * KIB):
         with pytest.raises(DatastoreFull):
-            array.write(2, 0, {0: size_bytes})
+            array.find(2, 0).write({0: size_bytes})
     assert full.full
-    array.write(1, 0, {0: 7 * KIB})
+    array.find(1, 0).write({0: 7 * KIB})
     assert full.full  # 3 KiB are free, and 4 are wanted
-    array.write(1, 0, {0: 6 * KIB})
+    array.find(1, 0).write({0: 6 * KIB})
     assert not full.full
-    array.write(2, 0, {0: 4 * KIB})
+    array.find(2, 0).write({0: 4 * KIB})
     assert full.full  # not a byte is free
     assert not other.full
 
@@ -156,8 +156,8 @@ def test_what_is_put_back_is_not_asked_whether_it_fits() -> None:
     assert used(array) == (8 * KIB + GIB, 2 * GIB, 2)
     assert array.datastores[0].full
     with pytest.raises(DatastoreFull, match="ds-1 is full: 0 B of 4 KiB"):
-        array.write(1, 0, {8 * KIB: 1})
-    array.write(1, 0, {0: 4 * KIB})  # gives back
+        array.find(1, 0).write({8 * KIB: 1})
+    array.find(1, 0).write({0: 4 * KIB})  # gives back
     with pytest.raises(NotFound, match="volume 0 of VM i-00000003 is on datastore 'ds-9', which"):
         array.restore(3, thin(GIB, datastore="ds-9"))
 
@@ -185,7 +185,7 @@ def test_the_books_always_balance(steps: list[tuple[str, int, object]]) -> None:
             elif step == "create":
                 array.create(vm_number, what)  # type: ignore[arg-type]
             else:
-                array.write(vm_number, 0, what)  # type: ignore[arg-type]
+                array.find(vm_number, 0).write(what)  # type: ignore[arg-type]
         except FusionError:
             assert array.use() == before
     there = [array.get(vm, index) for vm in array for index in (0, 1)]
@@ -206,16 +206,16 @@ def test_the_books_always_balance(steps: list[tuple[str, int, object]]) -> None:
 def test_a_ballast_fills_a_datastore_to_a_share_and_goes_again() -> None:
     array = volumes()
     array.create(1, [thin(8 * GIB), thick(GIB, index=1)])
-    array.write(1, 0, {0: GIB})
+    array.find(1, 0).write({0: GIB})
     array.fill("ds-1", 0.9)
     assert used(array) == (9 * GIB, 9 * GIB, 2)
     with pytest.raises(DatastoreFull, match="ds-1 is full: 1 GiB of 10 GiB are free and 2 GiB"):
-        array.write(1, 0, {4 * GIB: 2 * GIB})
+        array.find(1, 0).write({4 * GIB: 2 * GIB})
     with pytest.raises(DatastoreFull, match="too little for thick volumes of 2 GiB"):
         array.create(2, [thick(2 * GIB)])
     assert array.create(2, [thin(2 * GIB)])  # which needs no room as yet
-    array.write(1, 0, {0: GIB})  # nor does what is there already
-    array.write(1, 0, {4 * GIB: GIB})
+    array.find(1, 0).write({0: GIB})  # nor does what is there already
+    array.find(1, 0).write({4 * GIB: GIB})
     assert array.datastores[0].full
     array.fill("ds-1", 0.0)
     assert used(array)[0] == 3 * GIB
