@@ -158,6 +158,7 @@ class Agent:
             chassis=self._chassis,
             membership=self._membership,
             findings=Findings(self.copies, notices, connectivity, clock),
+            connectivity=connectivity,
             endpoint=endpoint,
             interval_s=heartbeat_interval_s,
             clock=clock,
