@@ -13,8 +13,8 @@ from cluster.clock import Clock
 class Alarm:
     """Calls ``ring`` at every instant that ``next_s`` tells, which is asked after each call.
 
-    A task that sleeps in between would do the same at twice the cost, and every tick and renewal
-    of every host is called like this.
+    A task that sleeps in between would do the same at twice the cost, and every tick and every
+    renewal of every host is called like this.
     """
 
     def __init__(
@@ -39,11 +39,27 @@ class Alarm:
             if self._timer is not None:
                 self._timer.cancel()
 
-    def ask_again(self) -> None:
-        """The next instant may be another: it is asked for once everybody has had a turn."""
+    def ask(self) -> None:
+        """The next instant is another."""
+        if self._over is not None and not self._over.done() and self._timer is not None:
+            self._timer.cancel()
+            self._set()
+
+    def ask_soon(self) -> None:
+        """The next instant may be another: it is asked for once everybody has had a turn.
+
+        That is for whoever may call often in a row, or in the name of another process.
+        """
         if self._over is not None and not self._asking:
             self._asking = True
-            self._over.get_loop().call_soon(self._move, context=self._context)
+            self._over.get_loop().call_soon(self._ask_now, context=self._context)
+
+    def _ask_now(self) -> None:
+        self._asking = False
+        try:
+            self.ask()
+        except Exception as error:
+            self._fail(error)
 
     def _set(self) -> None:
         clock = self._clock
@@ -55,13 +71,8 @@ class Alarm:
                 self._ring()
                 self._set()
             except Exception as error:
-                self._over.set_exception(error)
+                self._fail(error)
 
-    def _move(self) -> None:
-        self._asking = False
-        if self._over is not None and self._timer is not None and not self._over.done():
-            self._timer.cancel()
-            try:
-                self._set()
-            except Exception as error:
-                self._over.set_exception(error)
+    def _fail(self, error: Exception) -> None:
+        if self._over is not None and not self._over.done():
+            self._over.set_exception(error)

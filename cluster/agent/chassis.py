@@ -130,7 +130,7 @@ class Chassis:
             self._fleet.advance(self._fleet.now_s)
             self._changes += 1
             self._stale = True
-            self._alarm.ask_again()  # something may be due earlier now
+            self._alarm.ask_soon()  # something may be due earlier now
             self.vms_changed.set()
 
     def vm_name(self, host: str, number: int) -> str:

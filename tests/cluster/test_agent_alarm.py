@@ -42,15 +42,15 @@ def test_an_alarm_rings_at_each_instant_until_a_ring_fails() -> None:
 def test_who_asks_again_moves_the_next_instant_and_rings_nothing() -> None:
     async def scenario() -> None:
         every = Every()
-        every.alarm.ask_again()  # nobody keeps it yet
+        every.alarm.ask_soon()  # nobody keeps it yet
         kept = asyncio.ensure_future(every.alarm.keep())
         await every.clock.sleep(0.5)
         every.next_s = 1.5
-        every.alarm.ask_again()
-        every.alarm.ask_again()
+        every.alarm.ask_soon()
+        every.alarm.ask_soon()
         await every.clock.sleep(3.5)
         assert every.rang_s == [1.5, 3.5]
-        every.alarm.ask_again()
+        every.alarm.ask_soon()
         kept.cancel()
         await every.clock.sleep(10.0)
         assert every.rang_s == [1.5, 3.5]
