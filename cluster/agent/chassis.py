@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -61,6 +62,8 @@ class Chassis:
         self.vms_changed = News()
         self._clock = clock
         self._ticks = Rhythm(0.0, tick_s)
+        self._change_gap_s = min(CHANGE_GAP * tick_s, LONGEST_CHANGE_GAP_S)
+        self._change_s = -math.inf  # the next of the model's own: if past, to be asked for
         self._alarm = Alarm(clock, next_s=self._next_stop, ring=self._stop)
         self._log = log.bind()  # which else is made anew for every line
         self._fleet = Fleet(self.specs, clock.now())
@@ -130,7 +133,8 @@ class Chassis:
             self._fleet.advance(self._fleet.now_s)
             self._changes += 1
             self._stale = True
-            self._alarm.ask_soon()  # something may be due earlier now
+            self._change_s = -math.inf  # something may be due earlier now
+            self._alarm.ask_soon()
             self.vms_changed.set()
 
     def vm_name(self, host: str, number: int) -> str:
@@ -197,9 +201,10 @@ class Chassis:
 
     def _next_stop(self) -> float:
         """Return when the model stops next: at the next tick, or for a change before it."""
-        gap_s = min(CHANGE_GAP * self._ticks.interval_s, LONGEST_CHANGE_GAP_S)
-        change_s = max(self._fleet.next_change(), self._fleet.now_s + gap_s)
-        return min(self._ticks.due_s, change_s)
+        now_s = self._fleet.now_s
+        if self._change_s <= now_s:
+            self._change_s = self._fleet.next_change()
+        return min(self._ticks.due_s, max(self._change_s, now_s + self._change_gap_s))
 
     def _stop(self) -> None:
         now_s = self._clock.now()
