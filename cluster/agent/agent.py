@@ -74,10 +74,9 @@ class Agent:
     ) -> None:
         self.counters = AgentCounters()
         self._endpoint = endpoint
-        self._tick_s = tick_s
         self._network = network
         self._surroundings = surroundings
-        self._chassis = Chassis(hosts, clock)
+        self._chassis = Chassis(hosts, tick_s=tick_s, clock=clock)
         self._commands = Commands()
         self._membership = Membership()
         arrays, notices = Arrays(network), Notices(self.counters.notices)
@@ -159,6 +158,7 @@ class Agent:
             chassis=self._chassis,
             membership=self._membership,
             findings=Findings(self.copies, notices, connectivity, clock),
+            connectivity=connectivity,
             endpoint=endpoint,
             interval_s=heartbeat_interval_s,
             clock=clock,
@@ -234,7 +234,7 @@ class Agent:
             async with asyncio.TaskGroup() as loops:
                 self._ledgers.run_in(loops)
                 self.migrations.run_in(loops)
-                loops.create_task(self._chassis.keep_time(self._tick_s))
+                loops.create_task(self._chassis.keep_time())
                 loops.create_task(self._reporter.keep_registered())
                 loops.create_task(self._reporter.keep_reporting())
                 if self._surroundings.arrays:

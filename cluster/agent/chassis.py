@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
 import structlog
 
+from cluster.agent.alarm import Alarm
 from cluster.agent.changes import changed_vms
 from cluster.agent.rhythm import News, Rhythm
 from cluster.clock import Clock
@@ -53,11 +55,16 @@ class Chassis:
     ``vms_changed`` is set when there is something to tell the VRM.
     """
 
-    def __init__(self, hosts: Sequence[tuple[HostSpec, int]], clock: Clock) -> None:
+    def __init__(
+        self, hosts: Sequence[tuple[HostSpec, int]], *, tick_s: float, clock: Clock
+    ) -> None:
         self.specs = tuple(spec for spec, _ in hosts)
         self.vms_changed = News()
-        self._timers_changed = News()
         self._clock = clock
+        self._ticks = Rhythm(0.0, tick_s)
+        self._change_gap_s = min(CHANGE_GAP * tick_s, LONGEST_CHANGE_GAP_S)
+        self._change_s = -math.inf  # the next of the model's own: if past, to be asked for
+        self._alarm = Alarm(clock, next_s=self._next_stop, ring=self._stop)
         self._log = log.bind()  # which else is made anew for every line
         self._fleet = Fleet(self.specs, clock.now())
         self._incarnation = {spec.name: incarnation for spec, incarnation in hosts}
@@ -126,7 +133,8 @@ class Chassis:
             self._fleet.advance(self._fleet.now_s)
             self._changes += 1
             self._stale = True
-            self._timers_changed.set()
+            self._change_s = -math.inf  # something may be due earlier now
+            self._alarm.ask_soon()
             self.vms_changed.set()
 
     def vm_name(self, host: str, number: int) -> str:
@@ -186,21 +194,24 @@ class Chassis:
             self._publish()
         return self.view
 
-    async def keep_time(self, tick_s: float) -> None:
-        """Advance the model at every multiple of ``tick_s``, and when something is due between."""
-        ticks = Rhythm(0.0, tick_s)
-        ticks.kept(self._clock.now())
-        gap_s = min(CHANGE_GAP * tick_s, LONGEST_CHANGE_GAP_S)
-        while True:
-            change_s = max(self._fleet.next_change(), self._fleet.now_s + gap_s)
-            wake_s = min(ticks.due_s, change_s)
-            if await self._timers_changed.within(self._clock, wake_s):
-                continue  # something may be due earlier now
-            now_s = self._clock.now()
-            self._fleet.advance(now_s)
-            self._publish()
-            if now_s >= ticks.due_s:
-                ticks.kept(now_s)
+    async def keep_time(self) -> None:
+        """Advance the model at every multiple of a tick, and when something is due between."""
+        self._ticks.kept(self._clock.now())
+        await self._alarm.keep()
+
+    def _next_stop(self) -> float:
+        """Return when the model stops next: at the next tick, or for a change before it."""
+        now_s = self._fleet.now_s
+        if self._change_s <= now_s:
+            self._change_s = self._fleet.next_change()
+        return min(self._ticks.due_s, max(self._change_s, now_s + self._change_gap_s))
+
+    def _stop(self) -> None:
+        now_s = self._clock.now()
+        self._fleet.advance(now_s)
+        self._publish()
+        if now_s >= self._ticks.due_s:
+            self._ticks.kept(now_s)
 
     def _publish(self) -> None:
         before = self.view

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 
+from cluster.agent.rhythm import News
+
 _NEVER = (0, -math.inf)
 
 
@@ -24,6 +26,8 @@ class Connectivity:
         self._expected: dict[str, Mapping[str, int]] = {}  # by array
         self._fine_until_s = -math.inf  # before that, no host can have missed an array
         self.vrm_heard_s = now_s
+        #: The VRM may count as silent before it is called again.
+        self.vrm_doubted = News()
         #: Hosts that reach neither VRM, nor peers, nor arbitration, as they themselves see it.
         self.isolated: dict[str, int] = {}
 
@@ -31,6 +35,11 @@ class Connectivity:
     def vrm_silent_from_s(self) -> float:
         """The instant from which on the VRM counts as silent, unless it is heard before."""
         return self.vrm_heard_s + self._silence_s
+
+    def vrm_called(self, again_s: float) -> None:
+        """Note that the VRM is called, and then not before ``again_s``."""
+        if self.vrm_heard_s + self._silence_s <= again_s:
+            self.vrm_doubted.set()
 
     def reached(self, array: str, host: str, incarnation: int, sent_s: float) -> None:
         """Note that ``array`` answered what ``host`` sent at ``sent_s``, in whatever order."""

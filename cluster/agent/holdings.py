@@ -55,9 +55,16 @@ class Holding:
 
     def prolong(self, array: str, until_s: float) -> None:
         """Note a renewal; one that was answered late takes nothing away."""
-        if until_s > self.until_s[array]:
-            self.until_s[array] = until_s
-            self.lease_until_s = until_s if len(self.until_s) == 1 else min(self.until_s.values())
+        prolong((self,), array, until_s)
+
+
+def prolong(holdings: Iterable[Holding], array: str, until_s: float) -> None:
+    """Note a renewal of all ``holdings``."""
+    for holding in holdings:
+        leases = holding.until_s
+        if until_s > leases[array]:
+            leases[array] = until_s
+            holding.lease_until_s = min(leases.values())
 
 
 @dataclass(slots=True)
@@ -107,8 +114,7 @@ def renewed(
     tell. So is one that was given a later epoch meanwhile.
     """
     if not barred and {one.host for one in sent}.issubset(hosts):
-        for holding in sent:
-            holding.prolong(array, until_s)
+        prolong(sent, array, until_s)
         return []
     newest: dict[int, int] = {}
     for holding, epoch in zip(sent, epochs, strict=True):

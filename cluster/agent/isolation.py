@@ -59,11 +59,12 @@ class Isolation:
 
     async def keep_watch(self) -> None:
         """While the VRM is silent, ask others whether they are there, for ever."""
+        connectivity = self._connectivity
         while True:
-            silence_s = self._connectivity.vrm_silent_from_s - self._clock.now()
-            if silence_s > 0:
+            if connectivity.vrm_silent_from_s > self._clock.now():
                 self._judge(peers={}, arbiter=False)
-                await self._clock.sleep(silence_s)
+                await connectivity.vrm_doubted.come()
+                await self._clock.sleep(connectivity.vrm_silent_from_s - self._clock.now())
             else:
                 await self._look_around()
                 alone = bool(self._connectivity.isolated)

@@ -76,14 +76,16 @@ class ReportMessage:
         ``incarnations`` and ``sessions`` are other objects wherever they are not as they were.
         """
         hosts, vms = view.hosts, view.vms
-        if (
-            vms.state is not self._states
-            or incarnations is not self._incarnations
-            or sessions is not self._sessions
-            or len(incarnations) < len(hosts.names)
-        ):
+        as_before = (
+            vms.state is self._states
+            and incarnations is self._incarnations
+            and sessions is self._sessions
+        )
+        if not as_before or len(incarnations) < len(hosts.names):
             self._states, self._incarnations, self._sessions = vms.state, incarnations, sessions
+            since = self._request.since if as_before else sequence
             self._request = report_request(view, incarnations, sessions, sequence)
+            self._request.since = since
             self._ready_s = None
             return self._request
         # With the states, VMs and what they hold of the memory are as they were.

@@ -9,13 +9,14 @@ from operator import is_
 import grpc
 import structlog
 
+from cluster.agent.alarm import Alarm
 from cluster.agent.arrays import Arrays
 from cluster.agent.chassis import Chassis
 from cluster.agent.connectivity import Connectivity
 from cluster.agent.copies import Copies
 from cluster.agent.holdings import FREE, HoldCause, Holding, renewed
 from cluster.agent.reporting import Outage
-from cluster.agent.rhythm import News, Rhythm
+from cluster.agent.rhythm import Rhythm
 from cluster.agent.surroundings import Surroundings
 from cluster.clock import Clock
 from cluster.metrics.agent import AgentCounters, Outcome
@@ -30,6 +31,38 @@ PATIENCE = 0.25
 
 #: What a renewal is made of; each is another object when it changes.
 _MadeOf = tuple[Sequence[Holding], Mapping[str, int], Mapping[str, int]]
+
+
+class _Turns:
+    """When to renew on an array: at every multiple of the interval, and while nothing has been
+    answered since the last, again and again.
+    """
+
+    def __init__(self, array: str, interval_s: float, clock: Clock) -> None:
+        self._beats = Rhythm(clock.now(), interval_s)
+        self._patience_s = PATIENCE * interval_s
+        self._outage = Outage(f"renewal on array {array}", clock)
+        self._clock = clock
+        self._until_s: float | None = None  # when to give up waiting for an answer, if it is due
+
+    def next_s(self) -> float:
+        return self._beats.due_s if self._until_s is None else self._until_s
+
+    def begin(self) -> None:
+        """A renewal sets out."""
+        now_s, beats = self._clock.now(), self._beats
+        if self._until_s is not None and now_s > beats.due_s + beats.interval_s:
+            self._outage.failed("no answer for longer than an interval")
+        self._until_s = now_s + self._patience_s
+
+    def end(self) -> bool:
+        """Any was answered; return whether that was awaited."""
+        if self._until_s is None:
+            return False
+        self._until_s = None
+        self._outage.over()
+        self._beats.kept(self._clock.now())
+        return True
 
 
 class Renewals:
@@ -59,40 +92,45 @@ class Renewals:
         self._clock = clock
         self._counters = counters
         self._last: dict[str, tuple[_MadeOf, storage_pb2.RenewRequest, Sequence[Holding]]] = {}
-        self._leased = News()  # there may be a lease that ends earlier than was known
+        self._lease_ends = Alarm(clock, next_s=self._next_end, ring=self._end_leases)
         self.full_changed: Callable[[str, Sequence[str]], None] = lambda array, full: None
 
     def watch(self) -> None:
         """Look at the leases again: one has begun."""
-        self._leased.set()
+        self._lease_ends.ask_soon()
 
     async def keep_renewing(self, array: str) -> None:
         """Renew on ``array`` at every multiple of the interval, and sooner where none answers."""
-        clock, answered = self._clock, News()
-        beats = Rhythm(clock.now(), self._renewal_s)
-        outage = Outage(f"renewal on array {array}", clock)
+        turns = _Turns(array, self._renewal_s, self._clock)
         async with asyncio.TaskGroup() as attempts:
-            while True:
-                answered.clear()
+
+            def attempt() -> None:
+                turns.begin()
                 attempts.create_task(self._renew(array, answered))
-                if await answered.within(clock, clock.now() + PATIENCE * self._renewal_s):
-                    outage.over()
-                    beats.kept(clock.now())
-                    await clock.sleep(beats.due_s - clock.now())
-                elif clock.now() > beats.due_s + self._renewal_s:
-                    outage.failed("no answer for longer than an interval")
+
+            def answered() -> None:
+                if turns.end():
+                    alarm.ask()
+
+            alarm = Alarm(self._clock, next_s=turns.next_s, ring=attempt)
+            attempt()
+            await alarm.keep()
 
     async def keep_to_leases(self) -> None:
         """Freeze every VM as soon as one of its leases ends."""
-        while True:
-            now_s = self._clock.now()
-            self.freeze_ended(now_s)
-            ends_s = [
-                one.lease_until_s
-                for one in self._copies.active()
-                if one.causes is FREE or HoldCause.LEASE not in one.causes
-            ]
-            await self._leased.within(self._clock, min([*ends_s, now_s + self._lease_s]))
+        await self._lease_ends.keep()
+
+    def _next_end(self) -> float:
+        """Return when the first of the leases ends that run, or when to look again."""
+        ends_s = [
+            one.lease_until_s
+            for one in self._copies.active()
+            if one.causes is FREE or HoldCause.LEASE not in one.causes
+        ]
+        return min([*ends_s, self._clock.now() + self._lease_s])
+
+    def _end_leases(self) -> None:
+        self.freeze_ended(self._clock.now())
 
     def freeze_ended(self, now_s: float) -> None:
         """Freeze the VMs that have no lease any more."""
@@ -104,11 +142,11 @@ class Renewals:
         if ended:
             self._copies.hold(ended, HoldCause.LEASE, why)
 
-    async def _renew(self, array: str, answered: News) -> None:
+    async def _renew(self, array: str, answered: Callable[[], None]) -> None:
         """Renew once. An answer that comes after a lease would say nothing any more."""
         powered, sent_s = self._chassis.powered, self._clock.now()
         if not powered:
-            answered.set()
+            answered()
             return
         self._connectivity.expect(array, powered, sent_s)
         request, sent = self._request(array)
@@ -119,7 +157,7 @@ class Renewals:
             return
         self._counters.renewals[array, Outcome.DONE] += 1
         if self._clock.now() < sent_s + self._renewal_s:  # else the next is overdue
-            answered.set()
+            answered()
         hosts = frozenset(reply.host)
         for host, incarnation in powered.items():
             if host in hosts:

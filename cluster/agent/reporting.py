@@ -8,6 +8,7 @@ import grpc
 import structlog
 
 from cluster.agent.chassis import Chassis
+from cluster.agent.connectivity import Connectivity
 from cluster.agent.findings import Findings
 from cluster.agent.membership import Membership
 from cluster.agent.messages import ReportMessage, register_request
@@ -60,6 +61,7 @@ class Reporter:
         chassis: Chassis,
         membership: Membership,
         findings: Findings,
+        connectivity: Connectivity,
         endpoint: Endpoint,
         interval_s: float,
         clock: Clock,
@@ -69,6 +71,7 @@ class Reporter:
         self._chassis = chassis
         self._membership = membership
         self._findings = findings
+        self._connectivity = connectivity
         self._endpoint = endpoint
         self._interval_s = interval_s
         self._clock = clock
@@ -95,6 +98,7 @@ class Reporter:
 
     async def keep_reporting(self) -> None:
         """Send a report at every multiple of the interval, and soon after a VM's state changed."""
+        self._connectivity.vrm_called(math.inf)  # who registers is not heard of in between
         await self._membership.joined.wait()
         heartbeats = Rhythm(self._clock.now(), self._interval_s)
         last_s = -math.inf
@@ -114,6 +118,7 @@ class Reporter:
             last_s = self._clock.now()
             self._counters.lateness.add(max(0.0, last_s - due_s))
             heartbeats.kept(last_s)
+            self._connectivity.vrm_called(heartbeats.due_s)
             await self._report(self._interval_s)
 
     async def _register(self, incarnations: dict[str, int]) -> bool:

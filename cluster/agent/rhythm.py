@@ -2,28 +2,30 @@
 
 import asyncio
 import math
-from dataclasses import dataclass
 
 from cluster.clock import Clock
 
 
-@dataclass(slots=True)
 class Rhythm:
     """Instants ``origin_s + beat * interval_s``; a late one does not shift those after it."""
 
-    origin_s: float
-    interval_s: float
-    beat: int = 0
+    __slots__ = ("beat", "due_s", "interval_s", "origin_s")
 
-    @property
-    def due_s(self) -> float:
-        """The next instant."""
-        return self.origin_s + self.beat * self.interval_s
+    def __init__(self, origin_s: float, interval_s: float) -> None:
+        self.origin_s = origin_s
+        self.interval_s = interval_s
+        self.beat = 0
+        #: The next instant.
+        self.due_s = origin_s
 
     def kept(self, now_s: float) -> None:
         """Move on to the first instant after ``now_s``; what was missed is left out."""
-        passed = math.floor((now_s - self.origin_s) / self.interval_s)
-        self.beat = max(self.beat, passed) + 1
+        beat = self.beat + 1
+        due_s = self.origin_s + beat * self.interval_s
+        if due_s <= now_s:  # late by more than an interval
+            beat = max(beat, math.floor((now_s - self.origin_s) / self.interval_s) + 1)
+            due_s = self.origin_s + beat * self.interval_s
+        self.beat, self.due_s = beat, due_s
 
 
 class News:

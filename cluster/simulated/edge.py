@@ -108,6 +108,7 @@ def _keep_reported(message: registry_pb2.ReportRequest, kept: Sequence[int]) -> 
     _keep_vms(message.vms, kept)
     _keep(message.storage_less, _places(message.storage_less, staying))
     _keep(message.notices, _places([notice.host for notice in message.notices], staying))
+    message.since = 0  # nobody has counted since when this part of it is as it is
 
 
 def _keep_renewed(message: storage_pb2.RenewRequest, kept: Sequence[int]) -> None:

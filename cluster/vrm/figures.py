@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from cluster.rpc.convert import HOST_STATES, VM_STATES
 from fusion.host import HostState
-from fusion.policy.placement import PlacementRequest
+from fusion.policy.placement import most_mhz
 from fusion.spec import HostSpec, VmSpec
 from fusion.vm import VmState
 
@@ -46,10 +46,16 @@ class HostFigures:
 
     def expect(self, row: int, spec: VmSpec, times: int = 1) -> None:
         """Count what a VM needs that is on its way to ``row``, which does not hold it yet."""
-        claim_mhz = PlacementRequest.of(spec).cpu_mhz
         self.memory_committed_bytes[row] += times * spec.memory_bytes
-        self.cpu_committed_mhz[row] += times * claim_mhz
+        self.cpu_committed_mhz[row] += times * most_mhz(spec)
         self.cpu_reserved_mhz[row] += times * spec.cpu.reservation_mhz
+
+    def commit_all(self, rows: Sequence[int], specs: Sequence[VmSpec]) -> None:
+        """Count VMs as held, each by its row."""
+        np.add.at(self.vms, rows, 1)
+        np.add.at(self.memory_committed_bytes, rows, [spec.memory_bytes for spec in specs])
+        np.add.at(self.cpu_committed_mhz, rows, [most_mhz(spec) for spec in specs])
+        np.add.at(self.cpu_reserved_mhz, rows, [spec.cpu.reservation_mhz for spec in specs])
 
 
 class VmFigures:
@@ -72,6 +78,14 @@ class VmFigures:
 
     def set_state(self, number: int, state: VmState) -> None:
         self.state[number] = VM_STATES[state]
+
+    def set_all(
+        self, numbers: Sequence[int], states: Sequence[VmState], epochs: Sequence[int]
+    ) -> None:
+        """Have rows for VMs that are nowhere yet."""
+        self.reach(max(numbers, default=0))
+        self.state[numbers] = [VM_STATES[state] for state in states]
+        self.epoch[numbers] = epochs
 
     def remove(self, number: int) -> None:
         self.state[number] = NO_VM

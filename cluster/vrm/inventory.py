@@ -64,8 +64,7 @@ class Inventory:
         inventory = Inventory(store, clusters, specs)
         for host, row in zip(inventory.hosts, hosts, strict=True):
             inventory._load_host(host, row)
-        for row in store.read(_ALL_VMS):
-            inventory._load_vm(row)
+        inventory._load_vms(store.read(_ALL_VMS))
         return inventory
 
     def _load_host(self, host: Host, row: tuple[Any, ...]) -> None:
@@ -74,23 +73,33 @@ class Inventory:
         if host.incarnation > host.ended:
             self._set_host_state(host, HostState.DISCONNECTED)
 
-    def _load_vm(self, row: tuple[Any, ...]) -> None:
+    def _load_vms(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        vms = [self._loaded(row) for row in rows]
+        self.vms = {vm.number: vm for vm in vms}
+        self._vm_of = {vm.name: vm for vm in vms}
+        numbers = [vm.number for vm in vms]
+        self.vm_figures.set_all(numbers, [vm.state for vm in vms], [vm.epoch for vm in vms])
+        self.usage.reach_vm(max(numbers, default=0))
+        held = [(vm.host.row, vm) for vm in vms if vm.host is not None]
+        host_rows = [row for row, _ in held]
+        self.vm_figures.host_row[[vm.number for _, vm in held]] = host_rows
+        self.host_figures.commit_all(host_rows, [vm.spec for _, vm in held])
+        self.revision += len(vms)
+
+    def _loaded(self, row: tuple[Any, ...]) -> Vm:
         number, spec, group, desired, host, epoch, cpu_unsure, creating, reserved = row
         state = VmState.UNKNOWN if host else VmState.STOPPED
-        state = VmState.CREATING if creating else state
-        vm = Vm(
+        return Vm(
             number=number,
             spec=convert.vm_from_bytes(spec),
             group=group,
             desired=Desired(desired),
-            state=state,
+            state=VmState.CREATING if creating else state,
+            host=self._host_of[host] if host else None,
             epoch=epoch,
             epoch_reserved=reserved,
             cpu_unsure=bool(cpu_unsure),
         )
-        self._add(vm)
-        if host:
-            self._put(vm, self._host_of[host])
 
     # Looking things up
 
@@ -329,15 +338,15 @@ class Inventory:
 
     def configure(self, vm: Vm, spec: VmSpec, *, unsure: bool) -> None:
         """Store a new configuration; ``unsure`` while the VM's host may have another one."""
-        message = convert.vm_to_message(spec)
         self._store.write(
             "UPDATE vms SET spec = ?, cpu_unsure = ? WHERE number = ?",
-            (message.SerializeToString(), unsure, vm.number),
+            (convert.vm_to_message(spec).SerializeToString(), unsure, vm.number),
         )
         if vm.host is not None:
             self.host_figures.commit(vm.host.row, vm.spec, times=-1)
             self.host_figures.commit(vm.host.row, spec)
-        vm.spec, vm.message, vm.cpu_unsure = spec, message, unsure
+        vm.configure(spec)
+        vm.cpu_unsure = unsure
         self.revision += 1
 
     def set_state(self, vm: Vm, state: VmState) -> None:

@@ -131,10 +131,18 @@ class Vm:
     failing_over: bool = False
     recovering: bool = False
     settled: asyncio.Future[VmState] | None = None  # the next state that lasts, for who asked
-    message: common_pb2.VmSpec = field(init=False)
+    _message: common_pb2.VmSpec | None = field(default=None, init=False)
 
-    def __post_init__(self) -> None:
-        self.message = convert.vm_to_message(self.spec)
+    @property
+    def message(self) -> common_pb2.VmSpec:
+        """Its configuration as a message, made once anybody asks for it."""
+        if self._message is None:
+            self._message = convert.vm_to_message(self.spec)
+        return self._message
+
+    def configure(self, spec: VmSpec) -> None:
+        """Have it configured as ``spec``."""
+        self.spec, self._message = spec, None
 
     @property
     def name(self) -> str:

@@ -27,7 +27,6 @@ from fusion.policy.detector import Detector
 from fusion.vm import ON_HOST, TRANSIENT, VmState
 
 Integers = NDArray[np.int64]
-Said = tuple[Sequence[object], ...]
 
 _ON_HOST = np.zeros(max(VM_STATES.values()) + 1, dtype=np.bool_)
 _ON_HOST[[VM_STATES[state] for state in ON_HOST]] = True
@@ -37,13 +36,15 @@ _CONNECTED = (HostState.NORMAL, HostState.MAINTENANCE)
 
 @dataclass(frozen=True, slots=True)
 class _Heard:
-    """What a report said, figures apart, that was taken over and is as the inventory has it.
+    """A report that was taken over, and that says what the inventory has.
 
-    For as long as the next one says the same and no host has another revision, there is nothing
-    to compare. ``connected`` are the hosts of whose heartbeats the time is told.
+    For as long as the next ones of its session say the same since ``since``, figures apart, and no
+    host has another revision, there is nothing to compare. ``connected`` are the hosts of whose
+    heartbeats the time is told.
     """
 
-    said: Said
+    session: int  # of its first host
+    since: int
     hosts: tuple[tuple[Host, int], ...]  # and their revisions
     connected: tuple[bool, ...]
     reporters: Reporters
@@ -81,12 +82,11 @@ class Reports:
         As nearly all do, so nothing is done here that need not be done for every heartbeat.
         Returns as ``take_hosts`` does; ``None`` where it says anything else, and nothing was done.
         """
-        names = report.host[:]
-        heard = self._heard.get(names[0]) if names else None
-        if heard is None or heard.said != _said(names, report):
+        heard = self._heard.get(report.host[0]) if report.host else None
+        if heard is None or heard.since != report.since or report.session[:1] != [heard.session]:
             return None
-        vms = len(heard.reporters.numbers)
-        if not (_has_host_figures(report, len(names)) and _has_vm_figures(report.vms, vms)):
+        reporters = heard.reporters
+        if not _has_figures(report, hosts=len(reporters.rows), vms=len(reporters.numbers)):
             return None
         sequence = report.sequence
         for host, revision in heard.hosts:
@@ -94,22 +94,22 @@ class Reports:
                 return None
         for host, _ in heard.hosts:
             host.sequence = sequence
-        self._inventory.usage.hear(heard.reporters, report)
-        return self._heartbeats(heard.reporters.rows, heard.connected)
+        self._inventory.usage.hear(reporters, report)
+        return self._heartbeats(reporters.rows, heard.connected)
 
     def remember(self, taken: Sequence[Host | None], report: registry_pb2.ReportRequest) -> None:
         """``report`` was taken over for its hosts, ``None`` where not; where for all, the next one
         is compared with it.
         """
         hosts = [host for host in taken if host is not None]
-        if not hosts or len(hosts) < len(taken):
+        if not hosts or len(hosts) < len(taken) or not report.since:
             return
-        said = _said(report.host[:], report)
         rows = np.array([host.row for host in hosts], dtype=np.int64)
         number, on = integers(report.vms.vm_number), rows[integers(report.vms.host_row)]
         if self._as_known(rows, number, on, integers(report.vms.state)):
             self._heard[hosts[0].name] = _Heard(
-                said=said,
+                session=report.session[0],
+                since=report.since,
                 hosts=tuple((host, host.revision) for host in hosts),
                 connected=tuple(host.state in _CONNECTED for host in hosts),
                 reporters=Reporters(rows.tolist(), number),
@@ -294,37 +294,17 @@ class Reports:
             )
 
 
-def _said(names: Sequence[str], report: registry_pb2.ReportRequest) -> Said:
-    """Return all that ``report`` says but figures."""
-    vms = report.vms
-    return (
-        names,
-        report.incarnation[:],
-        report.session[:],
-        vms.vm_number[:],
-        vms.host_row[:],
-        vms.state[:],
-        _beside(report),
-    )
-
-
-def _beside(report: registry_pb2.ReportRequest) -> Said:
-    """Return what ``report`` says of what hosts did by themselves and lack: mostly nothing."""
-    vms = report.vms
-    if not (report.notices or vms.held_vm or report.storage_less):
-        return ()
-    notices = [(notice.vm_number, notice.kind, notice.message) for notice in report.notices]
-    return notices, vms.held_vm[:], vms.held_cause[:], report.storage_less[:]
-
-
 def check_report(report: registry_pb2.ReportRequest) -> None:
     """Raise ``InvalidInput`` where the columns of ``report`` contradict each other."""
     hosts = len(report.host)
-    if not (
-        len(report.incarnation) == hosts
-        and len(report.session) == hosts
-        and _has_host_figures(report, hosts)
-    ):
+    columns = (
+        report.incarnation,
+        report.session,
+        report.cpu_demand_mhz,
+        report.cpu_used_mhz,
+        report.memory_used_bytes,
+    )
+    if any(len(column) != hosts for column in columns):
         raise InvalidInput("report: the columns of hosts are not of one length")
     check_columns(hosts, report.vms)
 
@@ -343,11 +323,12 @@ def check_columns(hosts: int, rows: registry_pb2.VmRows) -> None:
         raise InvalidInput(f"vms.host_row: there is no row {most} of {hosts} hosts")
 
 
-def _has_host_figures(report: registry_pb2.ReportRequest, hosts: int) -> bool:
+def _has_figures(report: registry_pb2.ReportRequest, *, hosts: int, vms: int) -> bool:
     return (
         len(report.cpu_demand_mhz) == hosts
         and len(report.cpu_used_mhz) == hosts
         and len(report.memory_used_bytes) == hosts
+        and _has_vm_figures(report.vms, vms)
     )
 
 

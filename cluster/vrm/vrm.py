@@ -52,11 +52,13 @@ class Vrm:
         self._policies = policies or {}
         self._neighbours = tuple(neighbours)
         self._view = VrmView()
+        self._scraped = False
         #: What it knows, for whoever looks on from the same thread; nothing before it serves.
         self.facts: Facts | None = None
 
     def collectors(self) -> list[Collector]:
-        """Return what a scrape of the VRM shows."""
+        """Return what a scrape of the VRM shows: from now on it is looked at at every interval."""
+        self._scraped = True
         return [VrmMetrics(self._datacenter.name, lambda: self._view)]
 
     def discovery(self) -> str:
@@ -105,9 +107,10 @@ class Vrm:
         self.facts = parts.facts
 
         def publish() -> None:
-            self._view = parts.view()
+            if self._scraped:  # as nobody is in the simulated world
+                self._view = parts.view()
 
-        publish()
+        self._view = parts.view()
         server = await self._network.serve(self._endpoint.name, parts.register)
         try:
             work.create_task(parts.liveness.watch(publish))

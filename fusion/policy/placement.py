@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -50,21 +49,22 @@ class PlacementRequest:
 
     @staticmethod
     def of(spec: VmSpec, allowed: Mask | None = None, bound: str = "") -> PlacementRequest:
-        request = _anywhere(spec)
-        return request if allowed is None else replace(request, allowed=allowed, bound=bound)
+        return PlacementRequest(
+            vm=spec.name,
+            cluster=spec.cluster,
+            vcpus=spec.vcpus,
+            memory_bytes=spec.memory_bytes,
+            cpu_mhz=most_mhz(spec),
+            reservation_mhz=spec.cpu.reservation_mhz,
+            allowed=allowed,
+            bound=bound,
+        )
 
 
-@lru_cache(4096)  # a queue of restarts asks for all that wait whenever a host has room for one
-def _anywhere(spec: VmSpec) -> PlacementRequest:
-    most_mhz = max(min(spec.cpu_mhz, spec.cpu.limit_mhz), spec.cpu.reservation_mhz)
-    return PlacementRequest(
-        vm=spec.name,
-        cluster=spec.cluster,
-        vcpus=spec.vcpus,
-        memory_bytes=spec.memory_bytes,
-        cpu_mhz=most_mhz,
-        reservation_mhz=spec.cpu.reservation_mhz,
-    )
+def most_mhz(spec: VmSpec) -> float:
+    """Return the most that a VM can ever use."""
+    cpu = spec.cpu
+    return max(min(spec.cpu_mhz, cpu.limit_mhz), cpu.reservation_mhz)
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,6 +142,7 @@ class Site(Wire):
             memory_used_bytes=[GIB] * len(hosts),
             session=[self.sessions[host.name] for host in hosts],
             sequence=next(self._sequences),
+            since=1,
             vms=registry_pb2.VmRows(
                 vm_number=number,
                 host_row=row,

@@ -97,11 +97,13 @@ class Puppet(agent_pb2_grpc.AgentServicer):
         vms: Mapping[int, VmState] | None = None,
         *,
         sequence: int | None = None,
+        since: int = 0,
         notices: Sequence[registry_pb2.Notice] = (),
     ) -> list[str]:
         """Send one heartbeat; return the hosts that the VRM wants to register.
 
-        With a ``sequence`` it is one that was said then, and arrives only now.
+        With a ``sequence`` it is one that was said then, and arrives only now; with ``since`` it is
+        said to be as the others with that, but for figures.
         """
         reply = await self._registry.Report(
             registry_pb2.ReportRequest(
@@ -113,6 +115,7 @@ class Puppet(agent_pb2_grpc.AgentServicer):
                 vms=rows(vms or {}),
                 session=[self.session],
                 sequence=self.next_sequence() if sequence is None else sequence,
+                since=since,
                 notices=notices,
             )
         )

@@ -24,8 +24,8 @@ from tests.cluster.stopped_clock import StoppedClock
 from tests.cluster.virtual_time import in_virtual_time, virtual_loop
 
 
-def two_hosts(clock: Clock) -> Chassis:
-    return Chassis([(host("cna-01"), 1), (host("cna-02"), 1)], clock)
+def two_hosts(clock: Clock, tick_s: float = 1.0) -> Chassis:
+    return Chassis([(host("cna-01"), 1), (host("cna-02"), 1)], tick_s=tick_s, clock=clock)
 
 
 def start(chassis: Chassis, number: int, spec: VmSpec, on: str = "cna-01") -> None:
@@ -91,14 +91,13 @@ class KeepsTime:
         loop = virtual_loop()
         wires = Wires(loop, seeds.generator(1, "network"), Quality())
         self.process = Process("chassis-1", Fabric(loop, wires, Trace()), Disk())
-        self.chassis = two_hosts(self.process.clock)
+        self.chassis = two_hosts(self.process.clock, tick_s)
         self.views: list[FleetView] = []
         self.chassis.followers.append(self.views.append)
-        self._tick_s = tick_s
 
     async def run(self, serving: Callable[[], None]) -> None:
         serving()
-        await self.chassis.keep_time(self._tick_s)
+        await self.chassis.keep_time()
 
     async def at(self, now_s: float) -> FleetView:
         """Return the view that is there at ``now_s``."""

@@ -110,8 +110,25 @@ def test_a_vm_is_frozen_when_a_lease_ends_and_goes_on_when_it_is_renewed() -> No
             await until(lambda: world.notices("vm.resumed"), "the VRM knows")
             assert not list(world.vrm.reports[-1].storage_less)
             assert not list(world.vrm.reports[-1].vms.held_vm)
+            await world.at(40.0)
+            said: dict[int, set[bytes]] = {}
+            for report in world.vrm.reports:
+                said.setdefault(report.since, set()).add(but_for_figures(report))
+            assert 0 not in said
+            assert all(len(one) == 1 for one in said.values())
+            assert len(world.vrm.reports) > 2 * len(said)
 
     in_virtual_time(scenario())
+
+
+def but_for_figures(report: registry_pb2.ReportRequest) -> bytes:
+    """Return what a report says that others with its ``since`` say as well."""
+    rest = registry_pb2.ReportRequest()
+    rest.CopyFrom(report)
+    rest.sequence = 0
+    del rest.cpu_demand_mhz[:], rest.cpu_used_mhz[:]
+    rest.vms.cpu_demand_mhz = rest.vms.cpu_used_mhz = rest.vms.cpu_ready_s = b""
+    return rest.SerializeToString(deterministic=True)
 
 
 def test_a_vm_that_goes_on_is_frozen_again_when_its_next_lease_ends() -> None:

@@ -54,20 +54,26 @@ def test_a_report_that_is_written_over_the_last_one_is_as_a_new_one() -> None:
     hosts, kept = fleet(), ReportMessage()
     every = {host.name: 1 for host in HOSTS}
 
-    def check(incarnations: dict[str, int], sessions: dict[str, int], sequence: int) -> None:
+    def check(
+        incarnations: dict[str, int], sessions: dict[str, int], sequence: int, since: int
+    ) -> None:
         told = hosts.view(), incarnations, sessions, sequence
-        assert kept.write(*told) == report_request(*told)
+        expected = report_request(*told)
+        expected.since = since
+        assert kept.write(*told) == expected
 
-    check(every, every, 1)
+    check(every, every, 1, since=1)
     hosts.advance(31.0)  # only figures change
-    check(every, every, 2)
-    check(every, {**every, "cna-02": 2}, 3)
-    check({**every, "cna-03": 2}, every, 4)
-    check({"cna-03": 1}, {"cna-03": 1}, 5)
+    check(every, every, 2, since=1)
+    check(every, {**every, "cna-02": 2}, 3, since=3)
+    check({**every, "cna-03": 2}, every, 4, since=4)
+    part = {"cna-03": 1}
+    check(part, part, 5, since=5)
+    check(part, part, 6, since=5)
     hosts.advance(62.0)  # a guest has booted
-    check(every, every, 6)
+    check(every, every, 7, since=7)
     hosts.power_off("cna-01")
-    check(every, every, 7)
+    check(every, every, 8, since=8)
 
 
 def test_what_is_not_to_be_told_is_left_out_with_its_vms() -> None:

@@ -97,6 +97,7 @@ class Edge:
             cpu_used_mhz=[10, 20, 30],
             vms=rows,
             storage_less=["h3"],
+            since=9,
             notices=[pb.Notice(host="h2", vm_number=12), pb.Notice(host="h3", vm_number=15)],
         )
         replies: list[list[str]] = []
@@ -161,6 +162,7 @@ def test_what_nobody_cuts_is_left_as_it_is(edge: Edge) -> None:
     edge.cut("elsewhere", "vrm")
     assert edge.report() == list(HOSTS)
     assert list(edge.vrm.reports[0].vms.host_row) == [0, 0, 1, 1, 2, 2]
+    assert edge.vrm.reports[0].since == 9
 
 
 def test_a_host_that_cannot_send_is_not_in_the_report(edge: Edge) -> None:
@@ -183,6 +185,7 @@ def test_what_a_report_says_of_some_hosts_only_stays_with_those(edge: Edge) -> N
     assert list(heard.vms.held_cause) == [pb.HOLD_CAUSE_SPACE]
     assert list(heard.storage_less) == ["h3"]
     assert [notice.host for notice in heard.notices] == ["h3"]
+    assert not heard.since  # nobody says that it is as the last one
 
 
 def test_a_host_that_cannot_hear_is_in_the_report_and_not_in_the_answer(edge: Edge) -> None:

@@ -238,8 +238,11 @@ class ReportRequest(_message.Message):
     SEQUENCE_FIELD_NUMBER: _builtins.int
     STORAGE_LESS_FIELD_NUMBER: _builtins.int
     NOTICES_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """as in VmReply"""
+    since: _builtins.int
+    """The sequence of the first report in a row that say the same but for figures; 0: nobody counts."""
     @_builtins.property
     def host(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -275,10 +278,11 @@ class ReportRequest(_message.Message):
         sequence: _builtins.int = ...,
         storage_less: _abc.Iterable[_builtins.str] | None = ...,
         notices: _abc.Iterable[Global___Notice] | None = ...,
+        since: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["vms", b"vms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_demand_mhz", b"cpu_demand_mhz", "cpu_used_mhz", b"cpu_used_mhz", "host", b"host", "incarnation", b"incarnation", "memory_used_bytes", b"memory_used_bytes", "notices", b"notices", "sequence", b"sequence", "session", b"session", "storage_less", b"storage_less", "vms", b"vms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_demand_mhz", b"cpu_demand_mhz", "cpu_used_mhz", b"cpu_used_mhz", "host", b"host", "incarnation", b"incarnation", "memory_used_bytes", b"memory_used_bytes", "notices", b"notices", "sequence", b"sequence", "session", b"session", "since", b"since", "storage_less", b"storage_less", "vms", b"vms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
