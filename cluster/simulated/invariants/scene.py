@@ -64,9 +64,10 @@ class Seat:
 class Scene:
     """The world as seen from outside, brought up to date by ``look``.
 
-    ``fresh`` are the seats with a view that was not there at the last look, ``moved`` those whose
-    instances are others, with what they were. ``known`` is what the VRM knows, or knew when it died
-    (``vrm_up``), and ``instances`` what there is.
+    ``fresh`` are the seats with a view that was not there at the last look, ``reshaped`` those of
+    them of which more than figures is new, ``moved`` those whose instances are others, with what
+    they were. ``known`` is what the VRM knows, or knew when it died (``vrm_up``), and ``instances``
+    what there is.
     """
 
     def __init__(self, world: SimulatedWorld) -> None:
@@ -79,6 +80,7 @@ class Scene:
         #: Since when nothing has been done to the world from outside, said at the end.
         self.calm_since_s = 0.0
         self.fresh: list[Seat] = []
+        self.reshaped: list[Seat] = []
         self.moved: dict[Seat, Instances] = {}
         self.known: Known | None = None
         self.facts: Facts | None = None
@@ -99,35 +101,38 @@ class Scene:
         self.known_changed = False
         self.known_hosts_changed = False
         self.known_vms_changed = False
+        #: Whether there may be more to see than requests of clients that ended, see ``news``.
+        self.stale = True
         self._population = self._revision = -1
         self._seats = _seats(world)
         self._seat_of = {int(row): seat for seat in self._seats.values() for row in seat.rows}
         self._position = 0
-        self._published: dict[Seat, None] = {}
+        self._published: dict[Seat, FleetView] = {}
 
     @property
     def world(self) -> SimulatedWorld:
         """The world itself, for what is no matter of agents and VRM: its clock, what has power."""
         return self._world
 
-    def stale(self) -> bool:
-        """Whether anything has been published, or the VRM has changed, since the last look."""
+    def news(self) -> bool:
+        """Whether there is anything new since the last look: ``stale`` if something was published
+        or the VRM has changed, else no more than requests of clients that ended.
+        """
         # Asked at every instant of a run.
         world, facts = self._world, self.facts
         vrm = world.vrm
-        return bool(
+        self.stale = stale = bool(
             self._published
             or world.fabric.population != self._population
             or vrm is None
             or vrm.facts is not facts
             or (facts is not None and facts.revision != self._revision)
         )
-
-    def requests_ended(self) -> bool:
-        """Whether any request of a client has ended since the last look."""
-        gateway = self._world.gateway  # asked at every instant, too
-        facts = gateway.facts if gateway is not None else None
-        return facts is not None and facts.position != self._position
+        if stale:
+            return True
+        gateway = world.gateway
+        clients = gateway.facts if gateway is not None else None
+        return clients is not None and clients.position != self._position
 
     def look_at_clients(self) -> None:
         """See what there is to see where nothing but requests of clients ended."""
@@ -178,12 +183,14 @@ class Scene:
     def _look_at_agents(self) -> None:
         self.moved = {}
         population_changed = self._look_at_processes()
-        self.fresh = []
-        for seat in self._published:
-            if seat.agent is not None:
-                self.fresh.append(seat)
-                last, seat.view = seat.view, seat.agent.view
-                if not _same_instances(last, seat.view):
+        self.fresh = [seat for seat in self._published if seat.agent is not None]
+        self.reshaped = []
+        for seat in self.fresh:
+            last, seat.view = seat.view, self._published[seat]
+            # States are another object whenever anything but figures is.
+            if last is None or last.vms.state is not seat.view.vms.state:
+                self.reshaped.append(seat)
+                if last is None or not _same_instances(last, seat.view):
                     self._move(seat, _held(seat.rows, seat.view))
         self._published.clear()
         self.instances_changed = population_changed or bool(self.moved)
@@ -225,12 +232,12 @@ class Scene:
         return True
 
     def _follow(self, seat: Seat, agent: Agent) -> None:
-        def published(_: FleetView) -> None:
+        def published(view: FleetView) -> None:
             if seat.agent is agent:
-                self._published[seat] = None
+                self._published[seat] = view
 
         agent.follow(published)
-        self._published[seat] = None
+        self._published[seat] = agent.view
 
     def _compare_owners(self) -> None:
         """See which instances are not where the VRM has their VMs, and which of these are void."""
@@ -289,10 +296,9 @@ def _seats(world: SimulatedWorld) -> dict[str, Seat]:
     return seats
 
 
-def _same_instances(before: FleetView | None, after: FleetView) -> bool:
+def _same_instances(before: FleetView, after: FleetView) -> bool:
     return (
-        before is not None
-        and before.vms.names is after.vms.names
+        before.vms.names is after.vms.names
         and same(before.vms.state, after.vms.state)
         and same(before.hosts.on, after.hosts.on)
     )

@@ -79,9 +79,11 @@ class Watch:
         return self._history.of(entities, last)
 
     def _instant_ends(self) -> None:
-        if self._scene.stale():
+        if not self._scene.news():
+            return
+        if self._scene.stale:
             self._look()
-        elif self._scene.requests_ended():
+        else:
             self.checks += 1
             self._scene.look_at_clients()
             for invariant, report in self._of_clients:
