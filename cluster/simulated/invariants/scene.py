@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
@@ -64,14 +64,21 @@ class Seat:
 class Scene:
     """The world as seen from outside, brought up to date by ``look``.
 
+    At the end of an instant ``published`` is called if anything was published or the VRM has
+    changed since the last look, else ``answered`` if requests of clients have ended.
+
     ``fresh`` are the seats with a view that was not there at the last look, ``reshaped`` those of
     them of which more than figures is new, ``moved`` those whose instances are others, with what
     they were. ``known`` is what the VRM knows, or knew when it died (``vrm_up``), and ``instances``
     what there is.
     """
 
-    def __init__(self, world: SimulatedWorld) -> None:
-        self._world = world
+    def __init__(
+        self, world: SimulatedWorld, published: Callable[[], None], answered: Callable[[], None]
+    ) -> None:
+        #: The world itself, for what is no matter of agents and VRM: its clock, what has power.
+        self.world = world
+        self._tell_published, self._tell_answered = published, answered
         self.datacenter = world.datacenter
         self.hosts = world.datacenter.hosts
         self.names = tuple(host.name for host in self.hosts)
@@ -101,43 +108,34 @@ class Scene:
         self.known_changed = False
         self.known_hosts_changed = False
         self.known_vms_changed = False
-        #: Whether there may be more to see than requests of clients that ended, see ``news``.
-        self.stale = True
         self._population = self._revision = -1
         self._seats = _seats(world)
         self._seat_of = {int(row): seat for seat in self._seats.values() for row in seat.rows}
         self._position = 0
         self._published: dict[Seat, FleetView] = {}
+        world.loop.after_instant.append(self._instant_ends)
 
-    @property
-    def world(self) -> SimulatedWorld:
-        """The world itself, for what is no matter of agents and VRM: its clock, what has power."""
-        return self._world
-
-    def news(self) -> bool:
-        """Whether there is anything new since the last look: ``stale`` if something was published
-        or the VRM has changed, else no more than requests of clients that ended.
-        """
-        # Asked at every instant of a run.
-        world, facts = self._world, self.facts
+    def _instant_ends(self) -> None:
+        world, facts = self.world, self.facts
         vrm = world.vrm
-        self.stale = stale = bool(
+        if (
             self._published
             or world.fabric.population != self._population
             or vrm is None
             or vrm.facts is not facts
             or (facts is not None and facts.revision != self._revision)
-        )
-        if stale:
-            return True
+        ):
+            self._tell_published()
+            return
         gateway = world.gateway
         clients = gateway.facts if gateway is not None else None
-        return clients is not None and clients.position != self._position
+        if clients is not None and clients.position != self._position:
+            self._tell_answered()
 
     def look_at_clients(self) -> None:
         """See what there is to see where nothing but requests of clients ended."""
-        self.now_s = self._world.loop.now_s
-        gateway = self._world.gateway
+        self.now_s = self.world.loop.now_s
+        gateway = self.world.gateway
         if gateway is not None and gateway.facts is not None:
             self._position = gateway.facts.position
 
@@ -216,10 +214,10 @@ class Scene:
 
     def _look_at_processes(self) -> bool:
         """See who lives and who hangs; return whether that may be new."""
-        if self._population == self._world.fabric.population:
+        if self._population == self.world.fabric.population:
             return False
-        self._population = self._world.fabric.population
-        supply = self._world.supply
+        self._population = self.world.fabric.population
+        supply = self.world.supply
         for seat in self._seats.values():
             process = supply.process(self.names[int(seat.rows[0])])
             agent = supply.agents.get(seat.name) if process is not None else None
@@ -256,7 +254,7 @@ class Scene:
     # The VRM
 
     def _look_at_vrm(self) -> None:
-        world = self._world
+        world = self.world
         process = world.vrm_process
         up = process is not None and process.alive and not process.party.frozen
         facts = world.vrm.facts if world.vrm is not None else None
