@@ -8,7 +8,7 @@ import numpy as np
 
 from cluster.chaos.looks import Requests
 from cluster.rpc.v1 import service_pb2
-from fusion.arrays import Floats
+from fusion.arrays import Floats, Ints
 from fusion.experiment.evidence import ClientSeen
 from fusion.spec import ClientSpec
 
@@ -65,9 +65,12 @@ def _seen(
 
 def _thinned(at_s: Floats, latency_s: Floats) -> tuple[tuple[float, float], ...]:
     """Return the largest latency of each of so many stretches: peaks are what matters."""
-    kept = [
-        int(part[0]) + int(latency_s[part].argmax())
-        for part in np.array_split(np.arange(len(at_s)), min(len(at_s), MOST_LATENCIES) or 1)
-        if len(part)
-    ]
-    return tuple((round(float(at_s[k]), 4), round(float(latency_s[k]), 6)) for k in kept)
+    kept: Ints | slice = slice(None)
+    if len(at_s) > MOST_LATENCIES:
+        each, longer = divmod(len(at_s), MOST_LATENCIES)
+        stretches = np.arange(MOST_LATENCIES)
+        first = stretches * each + np.minimum(stretches, longer)
+        stretch = np.searchsorted(first, np.arange(len(at_s)), side="right")
+        kept = np.lexsort((-latency_s, stretch))[first]  # the slowest comes first in each
+    pairs = zip(at_s[kept].tolist(), latency_s[kept].tolist(), strict=True)
+    return tuple((round(at, 4), round(latency, 6)) for at, latency in pairs)

@@ -21,7 +21,8 @@ class Columns:
     """Hosts by their row in the datacenter ``[H]``, and the VMs that they hold ``[N]``.
 
     A host whose process does not live is off and gives nothing. Columns other than figures are the
-    same objects as in the last look where nothing of them changed, and so is ``vm_ready_s``.
+    same objects as in the last look where nothing of them changed, and so are ``vm_ready_s`` and
+    ``cpu_capacity_mhz``.
     ``vms`` counts those that hold memory of the host; states are places in
     ``fusion.fleet_view.STATES``.
     """
@@ -57,6 +58,8 @@ class Gathering:
         self._on: Bools = np.zeros(self._hosts, dtype=np.bool_)
         self._vms: Ints = np.zeros(self._hosts, dtype=np.int64)
         self._vm_state: Codes = np.zeros(0, dtype=np.int8)
+        self._capacity_mhz: list[Floats] = []
+        self._cpu_capacity_mhz: Floats = np.zeros(self._hosts)
         self._ready_s: list[Floats] = []
         self._vm_ready_s: Floats = np.zeros(0)
 
@@ -69,12 +72,16 @@ class Gathering:
         hosts = [view.hosts for view in views]
         vms = [view.vms for view in views]
         self._arrange(hosts, vms)
+        capacity_mhz = [columns.cpu_capacity_mhz for columns in hosts]
+        if not _are(capacity_mhz, self._capacity_mhz):  # somebody was stolen from, or came or went
+            self._capacity_mhz = capacity_mhz
+            self._cpu_capacity_mhz = self._spread(capacity_mhz)
         ready_s = [columns.cpu_ready_s for columns in vms]
         if not _are(ready_s, self._ready_s):  # somebody waited for a core
             self._ready_s, self._vm_ready_s = ready_s, _joined(ready_s)
         return Columns(
             on=self._on,
-            cpu_capacity_mhz=self._spread([columns.cpu_capacity_mhz for columns in hosts]),
+            cpu_capacity_mhz=self._cpu_capacity_mhz,
             cpu_used_mhz=self._spread([columns.cpu_used_mhz for columns in hosts]),
             vms=self._vms,
             vm_number=self._vm_number,

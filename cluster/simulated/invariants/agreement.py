@@ -57,11 +57,13 @@ class Agreement:
             return
         if scene.known_hosts_changed or scene.answers_changed or self._hosts.unknown:
             self._hosts.are(_CONNECTED[known.host_state] & ~scene.answers, scene.now_s)
-        self._check_hosts(scene, report)
+        if self._hosts.first_s < scene.now_s:
+            self._check_hosts(scene, report)
         changed = scene.known_hosts_changed or scene.known_vms_changed or scene.instances_changed
         if changed or self._vms.unknown:
             self._vms.are(_differing(scene, known), scene.now_s)
-        self._check_vms(scene, known, report)
+        if self._vms.first_s < scene.now_s:
+            self._check_vms(scene, known, report)
 
     def finish(self, scene: Scene, report: Report) -> None:
         self.check(scene, report)
@@ -110,17 +112,17 @@ def grace_s(scene: Scene) -> float:
 
 
 class _Differing:
-    """What differs, each since when; infinite where it does not."""
+    """What differs, each since when; infinite where it does not. Since ``first_s`` at the most."""
 
     def __init__(self) -> None:
         self.unknown = True  # nothing has been compared yet
         self.since_s: Floats = np.zeros(0)
-        self._first_s = math.inf
+        self.first_s = math.inf
 
     def are(self, differs: Bools, now_s: float) -> None:
         """Note what differs now; until that may change, there is nothing to compare."""
         self.unknown = False
-        if math.isinf(self._first_s) and not some(differs):
+        if math.isinf(self.first_s) and not some(differs):
             if len(self.since_s) != len(differs):
                 self.since_s = np.full(len(differs), np.inf)
             return
@@ -128,13 +130,13 @@ class _Differing:
         shared = min(len(before), len(self.since_s))
         before[:shared] = self.since_s[:shared]
         self.since_s = np.where(differs, np.minimum(before, now_s), np.inf)
-        self._first_s = float(self.since_s.min(initial=np.inf))
+        self.first_s = float(self.since_s.min(initial=np.inf))
 
     def before(self, instant_s: float) -> list[int]:
         """Return what has differed since before ``instant_s``."""
-        if self._first_s >= instant_s:
+        if self.first_s >= instant_s:
             return []
-        self._first_s = float(self.since_s.min(initial=np.inf))
+        self.first_s = float(self.since_s.min(initial=np.inf))
         overdue: list[int] = places(self.since_s < instant_s).tolist()
         return overdue
 

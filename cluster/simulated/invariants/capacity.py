@@ -38,20 +38,18 @@ class Capacity:
         self._frames: dict[Seat, Frame] = {}
         self._together: Frames | None = None  # those of the views last looked at
         self._new: list[Frame] = []
-        self._published: list[Published] = []
+        self._published = Published()
 
     def check(self, scene: Scene, report: Report) -> None:
         if not len(self._cpu_mhz):
             self._cpu_mhz = np.array([max(host.vm_cpu_mhz, 0.0) for host in scene.hosts])
             self._memory_bytes = np.array([max(host.vm_memory_bytes, 0) for host in scene.hosts])
-        for seat in scene.fresh:
-            if (view := seat.view) is not None:
-                frame = self._frames.get(seat)
-                if frame is None or not frame.frames(view):
-                    frame = self._frames[seat] = Frame.of(seat, view, scene)
-                    self._new.append(frame)
-                self._published.append(Published(scene.now_s, frame, view))
-        if len(self._published) >= TOGETHER:
+        for seat in scene.reshaped:
+            frame = self._frames[seat] = Frame.of(seat, scene)
+            self._new.append(frame)
+        if scene.fresh:
+            self._published.add(scene, [self._frames[seat] for seat in scene.fresh])
+        if len(self._published.views) >= TOGETHER:
             self._check_published(report)
         if scene.known is not None and scene.known_hosts_changed:
             self._check_promises(scene, scene.known, report)
@@ -60,12 +58,11 @@ class Capacity:
         self._check_published(report)
 
     def _check_published(self, report: Report) -> None:
-        published, self._published = self._published, []
+        published, self._published = self._published, Published()
         new, self._new = self._new, []
-        if published:
-            frames = [each.frame for each in published]
-            if self._together is None or not self._together.are(frames):
-                self._together = Frames.of(frames)
+        if published.views:
+            if self._together is None or not self._together.are(published.frames):
+                self._together = Frames.of(published.frames)
             found = granted(published, self._together)
             self._check_processors(found, report)
             if new:  # it takes another frame for another account of memory

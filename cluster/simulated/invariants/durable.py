@@ -35,9 +35,11 @@ class DurableEntries:
         self._hear(scene)
         for name, array in scene.world.arrays.items():
             facts = array.facts
-            if facts is None or scene.world.array_process(name) is None:
-                continue
             anew = self._facts.get(name) is not facts
+            if facts is None or not (anew or self._unseen):
+                continue
+            if scene.world.array_process(name) is None:
+                continue
             self._facts[name] = facts
             for number in tuple(self._ledgers if anew else self._unseen):
                 if self._array_of[number] == name:
@@ -62,7 +64,9 @@ class DurableEntries:
                     if vm.spec.volumes
                 }
             if one.vm_number in self._array_of:
-                self._ledgers.setdefault(one.vm_number, _Ledger()).unseen.append(one)
+                if one.vm_number not in self._ledgers:
+                    self._ledgers[one.vm_number] = _Ledger()
+                self._ledgers[one.vm_number].unseen.append(one)
                 self._unseen[one.vm_number] = None
 
     def _look(
@@ -75,11 +79,11 @@ class DurableEntries:
             return
         if anew:
             ledger.forget()
-        ledger.read_on(facts, number)
-        if ledger.missing():
+        missing = ledger.missing(facts, number)
+        if missing:
             ledger.forget()  # what was under way for an earlier boot may have landed farther down
-            ledger.read_on(facts, number)
-        for one in ledger.missing():
+            missing = ledger.missing(facts, number)
+        for one in missing:
             report(
                 vm_id(number),
                 one.client,
@@ -106,13 +110,12 @@ class _Ledger:
         self._found.clear()
         self._read_to = 0
 
-    def read_on(self, facts: ArrayFacts, number: int) -> None:
+    def missing(self, facts: ArrayFacts, number: int) -> list[Acknowledged]:
+        """Read on, and return what was acknowledged and is not there."""
         for block in facts.blocks(number, LEDGER, self._read_to):
             entry = decoded(block.data, block.size_bytes)
             self._found[entry.client, entry.number] = None
             self._read_to = block.offset + 1
-
-    def missing(self) -> list[Acknowledged]:
         return [one for one in self.unseen if (one.client, one.number) not in self._found]
 
     def settle(self) -> None:

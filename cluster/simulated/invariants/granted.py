@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from operator import is_
 
@@ -26,7 +26,7 @@ BOOTS: Bools = np.isin(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """What a view says besides who uses how much, which lasts from view to view of a seat.
+    """What a view says besides who uses how much, which lasts until its seat is reshaped.
 
     Columns of hosts ``[H]`` and of their VMs ``[N]``, those of one type together as the rows of one
     array, in the order in which ``Frames`` takes them apart; ``at_s`` is when it was first
@@ -40,7 +40,9 @@ class Frame:
     bounds_mhz: Floats
 
     @staticmethod
-    def of(seat: Seat, view: FleetView, scene: Scene) -> Frame:
+    def of(seat: Seat, scene: Scene) -> Frame:
+        view = seat.view
+        assert view is not None
         hosts, vms = view.hosts, view.vms
         core_mhz = scene.core_mhz[seat.rows[vms.host_row]]
         floor_mhz = np.where(vms.state == MIGRATING, 0.0, vms.cpu_reservation_mhz)
@@ -59,19 +61,6 @@ class Frame:
             ),
             of_vms=np.array((vms.number, vms.host_row)),
             bounds_mhz=np.array((ceiling_mhz, floor_mhz)),
-        )
-
-    def frames(self, view: FleetView) -> bool:
-        """Whether ``view``, a later one of the same seat, says the same but for who uses how much.
-
-        States of VMs are another object whenever anything but figures of them is.
-        """
-        hosts, before = view.hosts, self.view.hosts
-        return (
-            view.vms.state is self.view.vms.state
-            and hosts.memory_used_bytes is before.memory_used_bytes
-            and hosts.on is before.on
-            and hosts.memory_bytes is before.memory_bytes
         )
 
 
@@ -129,11 +118,17 @@ class Frames:
 
 @dataclass(slots=True, eq=False)
 class Published:
-    """A view as it was published at an instant."""
+    """Views as they were published, each with its instant and its frame."""
 
-    at_s: float
-    frame: Frame
-    view: FleetView
+    at_s: list[float] = field(default_factory=list)
+    frames: list[Frame] = field(default_factory=list)
+    views: list[FleetView] = field(default_factory=list)
+
+    def add(self, scene: Scene, frames: Sequence[Frame]) -> None:
+        """Take in what is fresh in ``scene``, which has these ``frames``."""
+        self.at_s += [scene.now_s] * len(frames)
+        self.frames += frames
+        self.views += [seat.view for seat in scene.fresh if seat.view is not None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +148,10 @@ class Granted:
     vm_least_mhz: Floats
 
 
-def granted(published: Sequence[Published], frames: Frames) -> Granted:
-    """Return what the hosts of all these views, which have these frames, grant."""
-    hosts = [each.view.hosts for each in published]
-    vms = [each.view.vms for each in published]
+def granted(published: Published, frames: Frames) -> Granted:
+    """Return what the hosts of all these views grant; ``frames`` are theirs side by side."""
+    hosts = [view.hosts for view in published.views]
+    vms = [view.vms for view in published.views]
     used_mhz = np.concatenate([columns.cpu_used_mhz for columns in vms])
     wanted_mhz = np.concatenate([columns.cpu_demand_mhz for columns in vms])
     short = np.concatenate([columns.short_of_reservations for columns in hosts])
@@ -167,7 +162,7 @@ def granted(published: Sequence[Published], frames: Frames) -> Granted:
         least_mhz[short[frames.vm_host]] = 0.0
     return Granted(
         frames=frames,
-        at_s=np.repeat([each.at_s for each in published], [len(each.names) for each in hosts]),
+        at_s=np.repeat(published.at_s, [len(each.names) for each in hosts]),
         capacity_mhz=np.concatenate([columns.cpu_capacity_mhz for columns in hosts]),
         used_mhz=np.concatenate([columns.cpu_used_mhz for columns in hosts]),
         vms_used_mhz=sums(frames.vm_host, used_mhz, len(frames.hosts)),

@@ -30,8 +30,9 @@ class MemoryPassed:
             if seat.agent is not None:
                 passages = seat.agent.passages
                 self._passages[passages] = None
-                for arrived in _news(self._last_arrived, passages, passages.arrived):
-                    self._check_arrival(arrived, report)
+                if passages.arrived:
+                    for arrived in _news(self._last_arrived, passages, passages.arrived):
+                        self._check_arrival(arrived, report)
 
     def finish(self, scene: Scene, report: Report) -> None:
         self.check(scene, report)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
@@ -64,13 +64,21 @@ class Seat:
 class Scene:
     """The world as seen from outside, brought up to date by ``look``.
 
-    ``fresh`` are the seats with a view that was not there at the last look, ``moved`` those whose
-    instances are others, with what they were. ``known`` is what the VRM knows, or knew when it died
-    (``vrm_up``), and ``instances`` what there is.
+    At the end of an instant ``published`` is called if anything was published or the VRM has
+    changed since the last look, else ``answered`` if requests of clients have ended.
+
+    ``fresh`` are the seats with a view that was not there at the last look, ``reshaped`` those of
+    them of which more than figures is new, ``moved`` those whose instances are others, with what
+    they were. ``known`` is what the VRM knows, or knew when it died (``vrm_up``), and ``instances``
+    what there is.
     """
 
-    def __init__(self, world: SimulatedWorld) -> None:
-        self._world = world
+    def __init__(
+        self, world: SimulatedWorld, published: Callable[[], None], answered: Callable[[], None]
+    ) -> None:
+        #: The world itself, for what is no matter of agents and VRM: its clock, what has power.
+        self.world = world
+        self._tell_published, self._tell_answered = published, answered
         self.datacenter = world.datacenter
         self.hosts = world.datacenter.hosts
         self.names = tuple(host.name for host in self.hosts)
@@ -79,6 +87,7 @@ class Scene:
         #: Since when nothing has been done to the world from outside, said at the end.
         self.calm_since_s = 0.0
         self.fresh: list[Seat] = []
+        self.reshaped: list[Seat] = []
         self.moved: dict[Seat, Instances] = {}
         self.known: Known | None = None
         self.facts: Facts | None = None
@@ -103,36 +112,30 @@ class Scene:
         self._seats = _seats(world)
         self._seat_of = {int(row): seat for seat in self._seats.values() for row in seat.rows}
         self._position = 0
-        self._published: dict[Seat, None] = {}
+        self._published: dict[Seat, FleetView] = {}
+        world.loop.after_instant.append(self._instant_ends)
 
-    @property
-    def world(self) -> SimulatedWorld:
-        """The world itself, for what is no matter of agents and VRM: its clock, what has power."""
-        return self._world
-
-    def stale(self) -> bool:
-        """Whether anything has been published, or the VRM has changed, since the last look."""
-        # Asked at every instant of a run.
-        world, facts = self._world, self.facts
+    def _instant_ends(self) -> None:
+        world, facts = self.world, self.facts
         vrm = world.vrm
-        return bool(
+        if (
             self._published
             or world.fabric.population != self._population
             or vrm is None
             or vrm.facts is not facts
             or (facts is not None and facts.revision != self._revision)
-        )
-
-    def requests_ended(self) -> bool:
-        """Whether any request of a client has ended since the last look."""
-        gateway = self._world.gateway  # asked at every instant, too
-        facts = gateway.facts if gateway is not None else None
-        return facts is not None and facts.position != self._position
+        ):
+            self._tell_published()
+            return
+        gateway = world.gateway
+        clients = gateway.facts if gateway is not None else None
+        if clients is not None and clients.position != self._position:
+            self._tell_answered()
 
     def look_at_clients(self) -> None:
         """See what there is to see where nothing but requests of clients ended."""
-        self.now_s = self._world.loop.now_s
-        gateway = self._world.gateway
+        self.now_s = self.world.loop.now_s
+        gateway = self.world.gateway
         if gateway is not None and gateway.facts is not None:
             self._position = gateway.facts.position
 
@@ -178,12 +181,14 @@ class Scene:
     def _look_at_agents(self) -> None:
         self.moved = {}
         population_changed = self._look_at_processes()
-        self.fresh = []
-        for seat in self._published:
-            if seat.agent is not None:
-                self.fresh.append(seat)
-                last, seat.view = seat.view, seat.agent.view
-                if not _same_instances(last, seat.view):
+        self.fresh = [seat for seat in self._published if seat.agent is not None]
+        self.reshaped = []
+        for seat in self.fresh:
+            last, seat.view = seat.view, self._published[seat]
+            # States are another object whenever anything but figures is.
+            if last is None or last.vms.state is not seat.view.vms.state:
+                self.reshaped.append(seat)
+                if last is None or not _same_instances(last, seat.view):
                     self._move(seat, _held(seat.rows, seat.view))
         self._published.clear()
         self.instances_changed = population_changed or bool(self.moved)
@@ -209,10 +214,10 @@ class Scene:
 
     def _look_at_processes(self) -> bool:
         """See who lives and who hangs; return whether that may be new."""
-        if self._population == self._world.fabric.population:
+        if self._population == self.world.fabric.population:
             return False
-        self._population = self._world.fabric.population
-        supply = self._world.supply
+        self._population = self.world.fabric.population
+        supply = self.world.supply
         for seat in self._seats.values():
             process = supply.process(self.names[int(seat.rows[0])])
             agent = supply.agents.get(seat.name) if process is not None else None
@@ -225,12 +230,12 @@ class Scene:
         return True
 
     def _follow(self, seat: Seat, agent: Agent) -> None:
-        def published(_: FleetView) -> None:
+        def published(view: FleetView) -> None:
             if seat.agent is agent:
-                self._published[seat] = None
+                self._published[seat] = view
 
         agent.follow(published)
-        self._published[seat] = None
+        self._published[seat] = agent.view
 
     def _compare_owners(self) -> None:
         """See which instances are not where the VRM has their VMs, and which of these are void."""
@@ -249,7 +254,7 @@ class Scene:
     # The VRM
 
     def _look_at_vrm(self) -> None:
-        world = self._world
+        world = self.world
         process = world.vrm_process
         up = process is not None and process.alive and not process.party.frozen
         facts = world.vrm.facts if world.vrm is not None else None
@@ -289,10 +294,9 @@ def _seats(world: SimulatedWorld) -> dict[str, Seat]:
     return seats
 
 
-def _same_instances(before: FleetView | None, after: FleetView) -> bool:
+def _same_instances(before: FleetView, after: FleetView) -> bool:
     return (
-        before is not None
-        and before.vms.names is after.vms.names
+        before.vms.names is after.vms.names
         and same(before.vms.state, after.vms.state)
         and same(before.hosts.on, after.hosts.on)
     )

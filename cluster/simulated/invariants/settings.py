@@ -31,9 +31,10 @@ class Settings:
         self._since_s: dict[int, float] = {}
         self._seen: _Seen | None = None
         self._differing = False
-        #: By seat: the states of its VMs, another object whenever anything but figures changes,
-        #: and the settings that went with them.
-        self._held: dict[str, tuple[object, dict[Key, _Settings]]] = {}
+        self._held: dict[Key, _Settings] = {}
+        #: By seat: the states of its VMs, another object whenever anything but figures changes, and
+        #: what of ``_held`` went with them.
+        self._seats: dict[str, tuple[object, list[Key]]] = {}
         #: By VM: a specification and settings, the very objects, that were found to agree.
         self._agreed: dict[int, tuple[VmSpec | None, _Settings | None]] = {}
 
@@ -77,7 +78,8 @@ class Settings:
 
     def _all_differing(self, scene: Scene, facts: Facts) -> dict[int, _Settings]:
         """Return what hosts hold of the VMs that have other settings there than the VRM's."""
-        held, agreed, nothing = self._all_held(scene), self._agreed, (None, None)
+        self._look_at_agents(scene)
+        held, agreed, nothing = self._held, self._agreed, (None, None)
         differing: dict[int, _Settings] = {}
         for number, spec, host in facts.specs():
             there = held.get((number, host))
@@ -92,17 +94,18 @@ class Settings:
                 differing[number] = there
         return differing
 
-    def _all_held(self, scene: Scene) -> dict[Key, _Settings]:
-        """Return what the agents' views say, looking only at those that are not as they were."""
-        held: dict[Key, _Settings] = {}
+    def _look_at_agents(self, scene: Scene) -> None:
+        """Bring ``_held`` up to date from the views that are not as they were."""
         for seat in scene.seats():
-            if seat.view is not None:
-                states, before = self._held.get(seat.name, (None, {}))
-                if states is not seat.view.vms.state:
-                    states, before = seat.view.vms.state, dict(_held(seat.view))
-                    self._held[seat.name] = states, before
-                held.update(before)
-        return held
+            then, keys = self._seats.get(seat.name, (None, []))
+            states = seat.view.vms.state if seat.view is not None else None
+            if states is then:
+                continue
+            for key in keys:
+                del self._held[key]
+            held = dict(_held(seat.view)) if seat.view is not None else {}
+            self._held |= held
+            self._seats[seat.name] = states, list(held)
 
     def finish(self, scene: Scene, report: Report) -> None:
         self._looked_s = -scene.datacenter.heartbeat_interval_s

@@ -53,7 +53,7 @@ class Watch:
         invariants: Sequence[Callable[[], Invariant]] = INVARIANTS,
     ) -> None:
         self._on_violation = on_violation
-        self._scene = Scene(world)
+        self._scene = Scene(world, published=self._look, answered=self._look_at_clients)
         self._history = History(self._scene)
         self._reported: set[tuple[str, tuple[str, ...]]] = set()
         self._invariants = [
@@ -61,7 +61,6 @@ class Watch:
         ]
         self._of_clients = [each for each in self._invariants if isinstance(each[0], OF_CLIENTS)]
         self.checks = 0
-        world.loop.after_instant.append(self._instant_ends)
 
     def finish(self, calm_since_s: float = 0.0) -> None:
         """Check what only the end of a run shows.
@@ -78,14 +77,11 @@ class Watch:
         """Return the last events that concern ``entities``, one line each, the oldest first."""
         return self._history.of(entities, last)
 
-    def _instant_ends(self) -> None:
-        if self._scene.stale():
-            self._look()
-        elif self._scene.requests_ended():
-            self.checks += 1
-            self._scene.look_at_clients()
-            for invariant, report in self._of_clients:
-                invariant.check(self._scene, report)
+    def _look_at_clients(self) -> None:
+        self.checks += 1
+        self._scene.look_at_clients()
+        for invariant, report in self._of_clients:
+            invariant.check(self._scene, report)
 
     def _look(self) -> None:
         self.checks += 1
