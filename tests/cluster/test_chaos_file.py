@@ -266,6 +266,14 @@ def test_a_datacenter_file_is_looked_for_beside_the_experiment(tmp_path: Path) -
             "expectations[0]: alarm_s comes after a fault, and there is none; leave it out",
         ),
         (
+            {"expectations": ["alarm_s of host.ded <= 5s"]},
+            "expectations[0]: alarm_s of host.ded: no alarm is called so; did you mean host.dead?",
+        ),
+        (
+            {"expectations": ["alarms of web-* == 0"]},
+            "expectations[0]: alarms of web-*: no alarm is called so; there are: host.disc",
+        ),
+        (
             {"expectations": ["migrations_moved >= 1"]},
             "expectations[0]: migrations_moved comes of migrations, and nothing is migrated; add",
         ),

@@ -59,6 +59,7 @@ hypotheses:
   - {name: all VMs run, that: vms_running_share >= 100%, when: edge}
   - {name: two hosts serve, that: hosts_normal >= 2, when: continuous}
 expectations:
+  - alarm_s of host.dead <= 30s
   - lost_durable_entries == 0
   - violations == 0
 """

@@ -75,8 +75,14 @@ def small(*faults: PlannedFault, **changes: Any) -> Loaded:
 
 
 def test_a_lost_host_is_seen_by_everybody() -> None:
-    evidence = carry_out(small(PLUG))
+    asked = (
+        Condition("alarm_s", Comparison.AT_MOST, 15.0, "host.dead"),
+        Condition("alarms", Comparison.EQUAL, 1.0, "host.dis*"),
+        Condition("alarms", Comparison.EQUAL, 0.0, "vm.failover.gave-up"),
+    )
+    evidence = carry_out(small(PLUG, expectations=asked))
     run = evidence.run
+    assert run.outcomes["alarm_s@host.dead"] > run.outcomes["alarm_s"] > 0.0
     assert evidence.verdict.judgement is Judgement.PASS, evidence.verdict
     (fault,) = run.faults
     assert (fault.observed, fault.unhealed) == (True, "")
