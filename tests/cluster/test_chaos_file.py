@@ -162,6 +162,10 @@ def test_a_datacenter_file_is_looked_for_beside_the_experiment(tmp_path: Path) -
             "faults[0].bandwidth: bandwidth lets nothing through; write more, or partition",
         ),
         (
+            {"faults": [a_fault(kind="bandwidth", bandwidth="1Gbit/s", planes="migration")]},
+            "faults[0].planes: bandwidth narrows no migration, whose pages are counted and hardly",
+        ),
+        (
             {"faults": [a_fault(kind="flapping", down="2s", up="0s")]},
             "faults[0]: flapping never turns; write for example down: 2s, up: 5s",
         ),

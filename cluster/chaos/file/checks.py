@@ -104,6 +104,12 @@ def _amiss(parameters: Parameters) -> tuple[str, str]:
             return "", "impairs nothing; write for example latency: 200ms"
         case Narrow(bandwidth_bps=0.0):
             return ".bandwidth", "lets nothing through; write more, or partition"
+        case Narrow(planes=("migration",)):
+            return (
+                ".planes",
+                "narrows no migration, whose pages are counted and hardly sent; narrow them by "
+                "migration_network of the hosts, or write other planes",
+            )
         case Flap() if not (parameters.down_s and parameters.up_s):
             return "", "never turns; write for example down: 2s, up: 5s"
         case Filled() if not 0 < parameters.percent <= 100:
