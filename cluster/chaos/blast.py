@@ -11,6 +11,9 @@ from fusion.experiment.selection import Parties, candidates, struck_by
 #: The one state of a host in which it does not suffer.
 NORMAL = "normal"
 
+#: A VM of which the VRM does not know how it is, as when it was started anew itself.
+UNKNOWN = "unknown"
+
 
 def planned_radius(loaded: Loaded) -> tuple[str, ...]:
     """Return whom the faults of an experiment may strike, each once, drawn or not."""
@@ -34,13 +37,18 @@ def may_be_carried(loaded: Loaded) -> tuple[str, ...]:
 
 def blast_radius(loaded: Loaded, run: Run) -> BlastRadius:
     """Return the planned radius, and the hosts that were not normal, the VMs that did not run and
-    those whose clients went unanswered.
+    those whose clients went unanswered. Of a VM that is unknown its clients know better.
     """
+    served = {client.vm for client in run.clients} - {c.vm for c in run.clients if c.gaps}
     carried = dict.fromkeys(vm for fault in run.faults for vm in fault.vms)
     suffered = [
         fault_target for fault in run.faults if fault.observed for fault_target in fault.targets
     ]
-    suffered += [span.entity for span in run.states if span.state != NORMAL]
+    suffered += [
+        span.entity
+        for span in run.states
+        if span.state != NORMAL and not (span.state == UNKNOWN and span.entity in served)
+    ]
     suffered += [recovery.vm for recovery in run.recoveries]
     suffered += [client.vm for client in run.clients if client.gaps]
     return BlastRadius(planned_radius(loaded), tuple(dict.fromkeys(suffered)), tuple(carried))

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 
 from cluster.rpc.v1 import vrm_pb2
+from fusion.experiment.alarms import is_alarm
 from fusion.experiment.evidence import ClientSeen, Moved, Recovery, Told
 
 RUNNING = "running"
@@ -64,9 +65,9 @@ def client_outcomes(
         yield f"rpo_s{suffix}", max(client.lost_reach_s for client in ours)
 
 
-def alarms(events: Sequence[vrm_pb2.Event]) -> int:
-    """Return how many errors the platform told of."""
-    return sum(event.severity == vrm_pb2.SEVERITY_ERROR for event in events)
+def alarms(events: Sequence[vrm_pb2.Event], pattern: str = "") -> int:
+    """Return how many alarms of ``pattern`` the platform told of."""
+    return sum(is_alarm(_SEVERITIES[event.severity], event.kind, pattern) for event in events)
 
 
 def began_s(failover: vrm_pb2.Failover) -> float:

@@ -21,10 +21,11 @@ from cluster.chaos.outcomes import (
 from cluster.chaos.patience import patiently
 from cluster.clock import Clock
 from fusion.errors import FusionError
-from fusion.experiment.classes import all_classes
+from fusion.experiment.classes import all_classes, asked_alarms
 from fusion.experiment.evidence import ClientSeen, Look, Run, Struck
 from fusion.experiment.moments import alarmed_after_s
 from fusion.experiment.spec import Experiment
+from fusion.experiment.words import Key
 
 R = TypeVar("R")
 
@@ -46,9 +47,10 @@ async def tell(
         outcomes.update(failover_outcomes(failovers))
     if migrations is not None:
         outcomes.update(migration_outcomes(migrations))
-    zero_s = observer.vrm_zero_s
+    zero_s, patterns = observer.vrm_zero_s, ("", *asked_alarms(experiment))
     if events is not None:
-        outcomes["alarms"] = float(alarms(events))
+        for pattern in patterns:
+            outcomes[str(Key("alarms", pattern))] = float(alarms(events, pattern))
     run = Run(
         looks=looks,
         began_s=observer.zero_s,
@@ -60,8 +62,9 @@ async def tell(
         clients=clients,
         events=told_of(events or (), zero_s),
     )
-    alarm_s = alarmed_after_s(run)
-    return run if alarm_s is None else replace(run, outcomes={**outcomes, "alarm_s": alarm_s})
+    first_s = {str(Key("alarm_s", each)): alarmed_after_s(run, each) for each in patterns}
+    came = {key: after_s for key, after_s in first_s.items() if after_s is not None}
+    return replace(run, outcomes={**outcomes, **came})
 
 
 async def _clients(

@@ -93,8 +93,7 @@ def run(
     if seeds is not None and (seed is not None or world is World.LIVE):
         what = "--seed" if seed is not None else "--world live"
         raise InvalidInput(f"--seeds and {what} exclude each other; give one of them")
-    if netns and world is not World.LIVE:
-        raise InvalidInput("--netns: there are no namespaces but in --world live")
+    _check_netns(netns, world)
     if jobs is not None and seeds is None:
         raise InvalidInput("--jobs: one run has one process; give --seeds A..B for many runs")
     loaded = load(source, seed=seed, datasets=datasets)
@@ -158,6 +157,7 @@ def random_faults(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write it, run nothing.")] = False,
     report: Report = None,
     speed: Speed = None,
+    netns: Netns = False,
     datasets: Datasets = None,
     json: Json = False,
 ) -> int:
@@ -170,6 +170,7 @@ def random_faults(
     from cluster.cli import chaos_one
 
     for_s, every_s = options.duration(duration, "--for"), options.duration(every, "--every")
+    _check_netns(netns, world)
     if not 0 < every_s < for_s:
         raise InvalidInput("--every: not within --for; write for example --for 10m --every 30s")
     is_file = source not in datacenter_file.scenarios()
@@ -187,7 +188,18 @@ def random_faults(
     if dry_run:
         chaos_one.show_plan(loaded, json=json)
         return ExitCode.DONE
-    live = world is World.LIVE
     return chaos_one.run_one(
-        loaded, live=live, speed=speed, datasets=datasets, report=report, junit=None, json=json
+        loaded,
+        live=world is World.LIVE,
+        speed=speed,
+        netns=netns,
+        datasets=datasets,
+        report=report,
+        junit=None,
+        json=json,
     )
+
+
+def _check_netns(netns: bool, world: World) -> None:
+    if netns and world is not World.LIVE:
+        raise InvalidInput("--netns: there are no namespaces but in --world live")

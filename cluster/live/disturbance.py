@@ -3,14 +3,14 @@
 As ``cluster.simulated.wires`` has it: what is cut is held until it is mended, a connection whose
 peer is silent is given up after a while, a lost call is never answered, what is late is late, and
 what is large takes its time where there is little bandwidth.
-Streams go by their messages, which are never lost, one behind the other; a stream on which nothing
-is under way does not notice that it is cut.
+A stream is lost as a call, as it is opened or with the news of its end; its messages never are, and
+go one behind the other. One on which nothing is under way does not notice that it is cut.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import grpc
@@ -82,7 +82,13 @@ class LinkedChannel(grpc.aio.Channel):
         return self._stream(self._plain.stream_stream(*args, **kwargs))
 
     def _stream(self, plain: Any) -> Any:
-        return lambda *request, **options: LinkedStream(plain(*request, **options), self._link)
+        def call(*request: Any, **options: Any) -> Any:
+            left_s = _countdown(options.get("timeout"))
+            if self._link.out.loses():
+                return LostStream(self._link, left_s)
+            return LinkedStream(plain(*request, **options), self._link, left_s)
+
+        return call
 
     def _intercepted(self) -> grpc.aio.Channel:
         if self._disturbed is None:
@@ -121,9 +127,10 @@ class _Interceptor(grpc.aio.UnaryUnaryClientInterceptor):
 class LinkedStream:
     """A call with a stream of answers, over a link; all else is that of ``call``."""
 
-    def __init__(self, call: Any, link: Link) -> None:
+    def __init__(self, call: Any, link: Link, left_s: Left) -> None:
         self._call = call
         self._link = link
+        self._left_s = left_s
         self._failure: grpc.aio.AioRpcError | None = None
 
     def __getattr__(self, name: str) -> Any:
@@ -133,10 +140,13 @@ class LinkedStream:
         async for message in self._call:
             await self._pass(self._link.back, message)
             yield message
+        await self._end()
 
     async def read(self) -> Any:
         message = await self._call.read()
         await self._pass(self._link.back, message)
+        if message is grpc.aio.EOF:
+            await self._end()
         return message
 
     async def write(self, message: Any) -> None:
@@ -151,15 +161,71 @@ class LinkedStream:
         details: str | None = await self._call.details()
         return self._failure.details() if self._failure is not None else details
 
+    async def _end(self) -> None:
+        """Return when the news of its end has arrived."""
+        if self._link.back.loses():
+            await self._carried(_carry(self._link.back, 0, self._left_s, lost=True))
+
     async def _pass(self, way: Way, message: Any) -> None:
-        if way.calm:
-            return
+        if not way.calm:
+            await self._carried(_carry(way, _size(message), lambda: None, lost=False))
+
+    async def _carried(self, carrying: Awaitable[None]) -> None:
         try:
-            await _carry(way, _size(message), lambda: None, lost=False)
+            await carrying
         except grpc.aio.AioRpcError as failure:
             self._failure = failure
             self._call.cancel()
             raise
+
+
+class LostStream:
+    """A call with a stream of answers that never arrives; in the end its connection is given up."""
+
+    def __init__(self, link: Link, left_s: Left) -> None:
+        self._end = asyncio.ensure_future(_carry(link.out, 0, left_s, lost=True))
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        yield await self.read()
+
+    async def read(self) -> Any:
+        await asyncio.shield(self._end)
+
+    async def write(self, message: Any) -> None:
+        """What is sent goes nowhere."""
+        if self._end.done():
+            await self._end
+
+    async def done_writing(self) -> None:
+        """The same."""
+
+    async def code(self) -> grpc.StatusCode:
+        return (await self._failure()).code()
+
+    async def details(self) -> str | None:
+        return (await self._failure()).details()
+
+    async def initial_metadata(self) -> grpc.aio.Metadata:
+        return await self.trailing_metadata()
+
+    async def trailing_metadata(self) -> grpc.aio.Metadata:
+        return (await self._failure()).trailing_metadata()
+
+    def done(self) -> bool:
+        return self._end.done()
+
+    def cancel(self) -> bool:
+        return self._end.cancel()
+
+    def cancelled(self) -> bool:
+        return self._end.cancelled()
+
+    async def _failure(self) -> grpc.aio.AioRpcError:
+        try:
+            await asyncio.shield(self._end)
+        except grpc.aio.AioRpcError as failure:
+            return failure
+        raise AssertionError("a lost call has no other end")
 
 
 async def _carry(way: Way, size_bytes: int, left_s: Left, *, lost: bool) -> None:

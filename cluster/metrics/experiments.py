@@ -10,7 +10,9 @@ from prometheus_client.registry import Collector
 
 
 class ExperimentMetrics(Collector):
-    """Shows the experiments that ``names`` returns; safe in any thread where that is."""
+    """Shows what ``names`` returns of experiments and faults by hand; safe in any thread where
+    that is.
+    """
 
     def __init__(self, datacenter: str, names: Callable[[], Sequence[str]]) -> None:
         self._datacenter = datacenter
@@ -22,7 +24,7 @@ class ExperimentMetrics(Collector):
     def collect(self) -> Iterator[Metric]:
         running = GaugeMetricFamily(
             "fusion_experiment_running",
-            "Chaos experiments that run; of one that has ended there is nothing",
+            "Chaos experiments that run, and faults by hand; of what has ended there is nothing",
             labels=("datacenter", "experiment"),
         )
         for name, count in Counter(self._names()).items():

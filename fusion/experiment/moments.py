@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+from fusion.experiment.alarms import is_alarm
 from fusion.experiment.evidence import Alerted, Run
 
 _RUNNING = "vms_running_share"
 
 
-def alarmed_after_s(run: Run) -> float | None:
-    """Return how long after the first fault the platform raised its first error."""
-    return _since_first_fault(
-        run,
-        next((e.at_s for e in run.events if e.severity == "error" and _after(run, e.at_s)), None),
-    )
+def alarmed_after_s(run: Run, pattern: str = "") -> float | None:
+    """Return how long after the first fault the platform raised its first alarm of ``pattern``."""
+    alarms_s = (e.at_s for e in run.events if is_alarm(e.severity, e.kind, pattern))
+    return _since_first_fault(run, next((at_s for at_s in alarms_s if _after(run, at_s)), None))
 
 
 def first_alert(run: Run) -> Alerted | None:

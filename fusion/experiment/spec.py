@@ -29,16 +29,16 @@ class Comparison(StrEnum):
 class Condition:
     """A figure of ``fusion.experiment.figures`` and its bound.
 
-    ``vms`` is a pattern of VM names, empty for all.
+    ``pattern`` is one of VM names, or of kinds of alarms; empty for all.
     """
 
     figure: str
     comparison: Comparison
     bound: float
-    vms: str = ""
+    pattern: str = ""
 
     def __str__(self) -> str:
-        of = f" of {self.vms}" if self.vms else ""
+        of = f" of {self.pattern}" if self.pattern else ""
         return f"{self.figure}{of} {self.comparison} {self.bound:g}"
 
 

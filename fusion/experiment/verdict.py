@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,7 +22,7 @@ PASS, FAIL, INCONCLUSIVE = Judgement.PASS, Judgement.FAIL, Judgement.INCONCLUSIV
 
 def key_of(condition: Condition) -> str:
     """Return under which name looks and outcomes have the figure of ``condition``."""
-    return f"{condition.figure}@{condition.vms}" if condition.vms else condition.figure
+    return f"{condition.figure}@{condition.pattern}" if condition.pattern else condition.figure
 
 
 def judge(experiment: Experiment, control: Run, run: Run) -> Verdict:
@@ -180,16 +181,24 @@ def _at_what(hypothesis: Hypothesis) -> str:
 def _of_expectation(condition: Condition, control: Run, run: Run) -> Finding:
     key, figure = key_of(condition), Key.of(condition)
     value, beside = run.outcomes.get(key), control.outcomes.get(key)
+    if value is None and _never_came(condition, run):
+        value = math.inf
     if value is None:
         sentence = f"Could not be measured: there was none ({figure.meaning})."
         return Finding(condition, INCONCLUSIVE, sentence, None, beside)
-    came = f"it was {figure.shown(value)}"
+    came = f"it was {figure.shown(value)}" if math.isfinite(value) else "none came"
     if condition.comparison.holds(value, condition.bound):
         return Finding(condition, PASS, f"Was met: {came}.", value, beside)
     if beside is not None and not condition.comparison.holds(beside, condition.bound):
         sentence = f"Was not met: {came}, but {figure.shown(beside)} without faults."
         return Finding(condition, INCONCLUSIVE, sentence, value, beside)
     return Finding(condition, FAIL, f"Was not met: {came}.", value, beside)
+
+
+def _never_came(condition: Condition, run: Run) -> bool:
+    """Return whether ``run`` tells that an alarm did not come, rather than nothing of it."""
+    struck = any(fault.observed for fault in run.faults)
+    return condition.figure == "alarm_s" and "alarms" in run.outcomes and struck
 
 
 def _overall(

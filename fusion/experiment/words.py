@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from fusion.experiment.alarms import ALARMS
 from fusion.experiment.evidence import Finding, Judgement
-from fusion.experiment.figures import FIGURES
+from fusion.experiment.figures import FIGURES, By
 from fusion.experiment.spec import Comparison, Condition, Hypothesis, When
 from fusion.units import format_duration
 
@@ -41,22 +42,22 @@ _WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A figure, of all VMs or of a class of them: ``figure`` or ``figure@pattern``."""
+    """A figure, of all or of what a pattern names alone: ``figure`` or ``figure@pattern``."""
 
     figure: str
-    vms: str = ""
+    pattern: str = ""
 
     @classmethod
     def of(cls, condition: Condition) -> Key:
-        return cls(condition.figure, condition.vms)
+        return cls(condition.figure, condition.pattern)
 
     @classmethod
     def parsed(cls, text: str) -> Key:
-        figure, _, vms = text.partition("@")
-        return cls(figure, vms)
+        figure, _, pattern = text.partition("@")
+        return cls(figure, pattern)
 
     def __str__(self) -> str:
-        return f"{self.figure}@{self.vms}" if self.vms else self.figure
+        return f"{self.figure}@{self.pattern}" if self.pattern else self.figure
 
     @property
     def title(self) -> str:
@@ -69,12 +70,15 @@ class Key:
         """The same within a sentence, beside a value: ``longest gap of web-*``, ``VMs running``."""
         name = self.figure.removesuffix("_s").removesuffix("_share")
         words = " ".join(_WORDS.get(word, word) for word in name.split("_"))
-        return f"{words} of {self.vms}" if self.vms else words
+        return f"{words} of {self.pattern}" if self.pattern else words
 
     @property
     def meaning(self) -> str:
         figure = FIGURES.get(self.figure)
-        return figure.meaning if figure else ""
+        if figure is None:
+            return ""
+        of_alarm = ALARMS.get(self.pattern) if figure.by is By.ALARM else None
+        return of_alarm or figure.meaning
 
     @property
     def unit(self) -> str:

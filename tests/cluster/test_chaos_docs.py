@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from cluster.chaos.file import load
+from fusion.experiment.alarms import ALARMS
 from fusion.experiment.evidence import EXIT_CODES
 from fusion.experiment.figures import FIGURES
 from fusion.experiment.spec import When
@@ -24,7 +25,7 @@ def test_the_example_is_an_experiment(tmp_path: Path) -> None:
     assert (len(experiment.faults), len(experiment.orders)) == (3, 1)
 
 
-@pytest.mark.parametrize("word", [*FIGURES, *FaultKind, *When])
+@pytest.mark.parametrize("word", [*FIGURES, *ALARMS, *FaultKind, *When])
 def test_it_names_everything(word: str) -> None:
     assert f"`{word}`" in DOCS
 

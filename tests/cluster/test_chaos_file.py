@@ -162,6 +162,10 @@ def test_a_datacenter_file_is_looked_for_beside_the_experiment(tmp_path: Path) -
             "faults[0].bandwidth: bandwidth lets nothing through; write more, or partition",
         ),
         (
+            {"faults": [a_fault(kind="bandwidth", bandwidth="1Gbit/s", planes="migration")]},
+            "faults[0].planes: bandwidth narrows no migration, whose pages are counted and hardly",
+        ),
+        (
             {"faults": [a_fault(kind="flapping", down="2s", up="0s")]},
             "faults[0]: flapping never turns; write for example down: 2s, up: 5s",
         ),
@@ -264,6 +268,14 @@ def test_a_datacenter_file_is_looked_for_beside_the_experiment(tmp_path: Path) -
         (
             {"faults": [], "expectations": ["alarm_s <= 5s"]},
             "expectations[0]: alarm_s comes after a fault, and there is none; leave it out",
+        ),
+        (
+            {"expectations": ["alarm_s of host.ded <= 5s"]},
+            "expectations[0]: alarm_s of host.ded: no alarm is called so; did you mean host.dead?",
+        ),
+        (
+            {"expectations": ["alarms of web-* == 0"]},
+            "expectations[0]: alarms of web-*: no alarm is called so; there are: host.disc",
         ),
         (
             {"expectations": ["migrations_moved >= 1"]},

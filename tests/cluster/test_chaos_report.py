@@ -252,6 +252,15 @@ class TestMoments:
         assert alarmed_after_s(earlier) == pytest.approx(24.2 - STRUCK_S)
         assert alarmed_after_s(replace(run, faults=())) is None
 
+    def test_of_those_asked_for_by_kind_a_warning_is_an_alarm(self) -> None:
+        run = chaos_evidence.passed().run
+        told_s = STRUCK_S + 5.0, STRUCK_S + 6.0
+        waits, gave_up = "vm.failover.waits", "vm.failover.gave-up"
+        events = Told(told_s[0], "info", waits, ""), Told(told_s[1], "warning", gave_up, "")
+        run = replace(run, events=events)
+        assert alarmed_after_s(run, "vm.failover.*") == pytest.approx(6.0)
+        assert alarmed_after_s(run, waits) is alarmed_after_s(run) is None
+
     def test_all_run_again_when_no_look_after_finds_fewer(self) -> None:
         run = chaos_evidence.passed().run
         assert recovered_after_s(run) == 43.0 - STRUCK_S

@@ -190,6 +190,7 @@ def test_what_is_drawn_is_always_valid(fusion: Fusion, folder: Path, seed: int) 
         (["run", "a-noisy-neighbour", "--jobs", "2"], "--jobs: one run has one process"),
         (["compare", "a-noisy-neighbour"], "compare: there is nothing to compare with"),
         (["random", "--for", "10s", "--every", "30s"], "--every: not within --for"),
+        (["random", "--for", "1m", "--every", "9s", "--netns"], "but in --world live"),
     ],
 )
 def test_bad_input_is_refused(

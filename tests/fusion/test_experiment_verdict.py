@@ -129,6 +129,31 @@ def test_expectations_are_of_the_whole_run(outcomes: dict[str, float], expected:
     assert judge(asked, CONTROL, a_run("11111111111", **outcomes)).judgement is expected
 
 
+SOON = Condition("alarm_s", Comparison.AT_MOST, 15.0, "host.dead")
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "expected", "sentence"),
+    [
+        ({"alarms": 3.0, "alarm_s@host.dead": 7.0}, Judgement.PASS, "Was met: it was 7s."),
+        ({"alarms": 3.0, "alarm_s": 7.0}, Judgement.FAIL, "Was not met: none came."),
+        ({}, Judgement.INCONCLUSIVE, "Could not be measured"),
+    ],
+)
+def test_an_alarm_that_never_came_was_late_unless_nobody_could_be_asked(
+    outcomes: dict[str, float], expected: Judgement, sentence: str
+) -> None:
+    verdict = judge(experiment(expectations=(SOON,)), CONTROL, a_run("11111111111", **outcomes))
+    assert verdict.judgement is expected
+    assert verdict.findings[0].sentence.startswith(sentence)
+
+
+def test_of_a_fault_that_was_not_seen_no_alarm_is_missed() -> None:
+    run = replace(a_run("11111111111", alarms=0.0), faults=(replace(SEEN, observed=False),))
+    verdict = judge(experiment(expectations=(SOON,)), CONTROL, run)
+    assert verdict.judgement is Judgement.INCONCLUSIVE
+
+
 def test_of_a_fault_that_was_not_seen_nothing_is_learned() -> None:
     asked = experiment(hypothesis(When.EDGE))
     run = a_run("11111111111")

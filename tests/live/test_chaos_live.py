@@ -59,6 +59,7 @@ hypotheses:
   - {name: all VMs run, that: vms_running_share >= 100%, when: edge}
   - {name: two hosts serve, that: hosts_normal >= 2, when: continuous}
 expectations:
+  - alarm_s of host.dead <= 30s
   - lost_durable_entries == 0
   - violations == 0
 """
@@ -245,6 +246,32 @@ def test_what_is_not_felt_as_an_outage_is_told_as_it_is(up: Launched) -> None:
     assert details["gateway_crash"].startswith("gateway ")
     assert up.pid_of("gateway") != gateway
     becomes(up.host_states, ["normal"] * 3)
+
+
+def test_a_gateway_that_hangs_by_hand_is_shown_to_prometheus_and_serves_again(
+    up: Launched,
+) -> None:
+    def page() -> str:
+        with urllib.request.urlopen(up.state.metrics_urls["launcher"], timeout=10) as answer:
+            text: str = answer.read().decode()
+        return text
+
+    hangs = 'fusion_experiment_running{datacenter="small",experiment="gateway_hang by hand"} 1.0'
+    assert hangs not in page()
+    told = up.told("chaos", "inject", "gateway_hang", "gateway")
+    assert (told["acting"], told["detail"]) == (True, "gateway stands still")
+    assert hangs in page()
+    up.told("chaos", "heal", told["id"])
+    assert hangs not in page()
+    clients = up.told("client", "list")["clients"]
+    answered = [each["answered"] for each in clients]
+    assert len(answered) == 3
+
+    def all_go_on() -> bool:
+        now = [each["answered"] for each in up.told("client", "list")["clients"]]
+        return all(later > before for later, before in zip(now, answered, strict=True))
+
+    becomes(all_go_on, True)
 
 
 def test_a_command_that_waits_heals_at_ctrl_c(up: Launched) -> None:

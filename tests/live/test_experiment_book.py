@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 from cluster.live.experiment_book import ExperimentBook
+from cluster.live.fault_book import FaultBook
+from cluster.live.process_table import myself
+from cluster.live.processes import identify
 from cluster.metrics.experiments import ExperimentMetrics
 from cluster.metrics.exposition import page
+from fusion.faults.schedule import Fault, FaultKind
 
 RUNNER = """
 import sys
@@ -52,6 +57,22 @@ def test_one_whose_runner_is_killed_runs_no_more(tmp_path: Path) -> None:
             runner.send_signal(signal.SIGKILL)
             runner.wait()
             assert shown(tmp_path) == [sample("calm")]
+
+
+def test_faults_are_shown_by_hand_but_those_of_experiments(tmp_path: Path) -> None:
+    faults = FaultBook(tmp_path)
+    hang = Fault(FaultKind.HOST_HANG, 0.0, 0.0, ("cna-01",))
+    crash = Fault(FaultKind.HOST_CRASH, 0.0, 0.0, ("cna-02",))
+    with ExperimentBook(tmp_path).running("calm"):
+        faults.write(crash, myself("fusion chaos"), (), 0.0)
+        faults.write(hang, None, (), 0.0)
+        by_hand = faults.write(hang, identify(os.getppid(), "fusion chaos"), (), 0.0)
+        twice = sample("host_hang by hand").replace("1.0", "2.0")
+        assert shown(tmp_path) == [sample("calm"), twice]
+        faults.strike_out(by_hand.name)
+        assert shown(tmp_path) == [sample("calm"), sample("host_hang by hand")]
+        (tmp_path / "faults" / "fault-9.json").write_text("{")
+        assert shown(tmp_path) == [sample("calm")]
 
 
 def test_what_cannot_be_read_is_no_experiment(tmp_path: Path) -> None:

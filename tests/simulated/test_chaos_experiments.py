@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from cluster.chaos.blast import blast_radius
 from cluster.chaos.file import Loaded, experiments, load
 from cluster.chaos.injector import Health
 from cluster.chaos.runner import Glance
@@ -16,7 +17,7 @@ from cluster.chaos.seeds import under_seeds
 from cluster.chaos.simulated import carry_out, passed
 from cluster.chaos.simulated_injector import SimulatedInjector
 from fusion.errors import FusionError
-from fusion.experiment.evidence import Judgement, Run
+from fusion.experiment.evidence import ClientSeen, Judgement, Run, Span
 from fusion.experiment.spec import (
     Comparison,
     Condition,
@@ -75,8 +76,14 @@ def small(*faults: PlannedFault, **changes: Any) -> Loaded:
 
 
 def test_a_lost_host_is_seen_by_everybody() -> None:
-    evidence = carry_out(small(PLUG))
+    asked = (
+        Condition("alarm_s", Comparison.AT_MOST, 15.0, "host.dead"),
+        Condition("alarms", Comparison.EQUAL, 1.0, "host.dis*"),
+        Condition("alarms", Comparison.EQUAL, 0.0, "vm.failover.gave-up"),
+    )
+    evidence = carry_out(small(PLUG, expectations=asked))
     run = evidence.run
+    assert run.outcomes["alarm_s@host.dead"] > run.outcomes["alarm_s"] > 0.0
     assert evidence.verdict.judgement is Judgement.PASS, evidence.verdict
     (fault,) = run.faults
     assert (fault.observed, fault.unhealed) == (True, "")
@@ -101,6 +108,17 @@ def test_a_lost_host_is_seen_by_everybody() -> None:
     assert states[0] == states[-1] == "normal"
     assert len(states) > 2
     assert any(event.severity != "info" for event in run.events)
+
+
+def test_a_vm_that_only_the_vrm_lost_sight_of_did_not_suffer() -> None:
+    served = ClientSeen("shop-1", "web-01", 9, 9, 0.5, (), (), 0, 0)
+    missed = replace(served, vm="web-02", gaps=((3.0, 5.0),))
+    names = "web-01", "web-02", "web-03"  # the last has no clients
+    unknown = tuple(Span(name, "unknown", 3.0, 4.0) for name in names)
+    run = Run((), {}, states=unknown, clients=(served, missed))
+    assert set(blast_radius(small(PLUG), run).actual) == {"web-02", "web-03"}
+    stopped = replace(run, states=(replace(unknown[0], state="stopped"),))
+    assert set(blast_radius(small(PLUG), stopped).actual) == {"web-01", "web-02"}
 
 
 def test_the_control_is_without_faults_and_of_the_same_length() -> None:

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
 from cluster.chaos.file.contradictions import check_contradictions
+from cluster.datacenter_file.mistakes import did_you_mean
 from cluster.datacenter_file.plan import Mistakes
 from fusion.errors import NotFound
-from fusion.experiment.figures import FIGURES, Kind
+from fusion.experiment.alarms import ALARMS
+from fusion.experiment.figures import FIGURES, By, Kind
 from fusion.experiment.selection import (
     Parties,
     Role,
@@ -102,6 +104,12 @@ def _amiss(parameters: Parameters) -> tuple[str, str]:
             return "", "impairs nothing; write for example latency: 200ms"
         case Narrow(bandwidth_bps=0.0):
             return ".bandwidth", "lets nothing through; write more, or partition"
+        case Narrow(planes=("migration",)):
+            return (
+                ".planes",
+                "narrows no migration, whose pages are counted and hardly sent; narrow them by "
+                "migration_network of the hosts, or write other planes",
+            )
         case Flap() if not (parameters.down_s and parameters.up_s):
             return "", "never turns; write for example down: 2s, up: 5s"
         case Filled() if not 0 < parameters.percent <= 100:
@@ -180,7 +188,7 @@ class _Conditions:
     def _check(self, condition: Condition, place: str, kind: Kind) -> None:
         for problem in (
             self._of_kind(condition, kind),
-            self._of_class(condition),
+            self._of_pattern(condition),
             self._measurable(condition),
         ):
             if problem:
@@ -195,18 +203,23 @@ class _Conditions:
             return f" is known at the end only; write it as an expectation, or one of {fit}"
         return f" is of an instant; write it as a hypothesis, or one of {fit}"
 
-    def _of_class(self, condition: Condition) -> str:
-        if not condition.vms:
+    def _of_pattern(self, condition: Condition) -> str:
+        pattern = condition.pattern
+        if not pattern:
             return ""
-        if not FIGURES[condition.figure].of_class:
-            return f" is not told for VMs apart; leave 'of {condition.vms}' out"
-        if not any(fnmatchcase(vm, condition.vms) for vm in self._vms):
-            return f" of {condition.vms}: no VM of the datacenter is called so"
+        match FIGURES[condition.figure].by:
+            case None:
+                return f" is not told for VMs apart; leave 'of {pattern}' out"
+            case By.VM if not any(fnmatchcase(vm, pattern) for vm in self._vms):
+                return f" of {pattern}: no VM of the datacenter is called so"
+            case By.ALARM if not any(fnmatchcase(kind, pattern) for kind in ALARMS):
+                hint = did_you_mean(pattern, list(ALARMS), "there are")
+                return f" of {pattern}: no alarm is called so; {hint}"
         return ""
 
     def _measurable(self, condition: Condition) -> str:
         """Return why ``condition`` could never be evaluated, empty where it can."""
-        figure, pattern = condition.figure, condition.vms or "*"
+        figure, pattern = condition.figure, condition.pattern or "*"
         if figure in OF_CLIENTS and not any(fnmatchcase(vm, pattern) for vm in self._asked):
             return f" is seen by clients, and no VM of {pattern} has any; add clients"
         if figure in OF_MIGRATIONS and not self._experiment.orders:
