@@ -22,14 +22,11 @@ from cluster.vrm.planning import Planning
 from cluster.vrm.records import Change, Host, Vm
 from cluster.vrm.spawn import Spawn
 from cluster.vrm.store import Store
-from cluster.vrm.tasks import Tasks
+from cluster.vrm.tasks import CALLED_OFF, Tasks
 from fusion.errors import FusionError, NotFound, Refused
 from fusion.host import HostState
 from fusion.units import format_size
 from fusion.vm import VmAction, VmState
-
-#: Mode of the task of a migration that the operator has cancelled.
-CALLED_OFF = "called-off"
 
 #: While it is under way, a migration is not done.
 MOST = 0.99
@@ -200,6 +197,7 @@ class Migrating:
             if self._source_lost(migration, source):
                 return self._read(migration, await self._ask_until_answered(vm))
             if source.reachable:
+                await self._remind(migration, source)
                 try:
                     outcome = await self._follow(migration, vm, source)
                 except NotFound:  # it never began, or was forgotten: nobody hands over any more
@@ -213,6 +211,12 @@ class Migrating:
                 if epoch in (migration.epoch_there, migration.epoch_back):
                     return self._read(migration, epoch)
             await self._pause()
+
+    async def _remind(self, migration: Migration, source: Host) -> None:
+        """Tell ``source`` again that the operator has cancelled it, which it may not have heard."""
+        if self._migrations.task(migration).mode == CALLED_OFF:
+            with suppress(FusionError):  # too late, or unheard again
+                await self._orders.cancel_migration(source, migration)
 
     async def _follow(self, migration: Migration, vm: Vm, source: Host) -> _Outcome | None:
         """Take over what the source says, up to the outcome; ``None`` where it says no more."""

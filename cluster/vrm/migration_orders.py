@@ -112,7 +112,7 @@ class MigrationOrders:
         return Plan(vm, destination, checks, forecast, whole)
 
     async def cancel(self, task: Task) -> None:
-        """Cancel ``task``, whatever it is. Raises ``Refused`` where it is too late."""
+        """Cancel ``task``, whatever it is of a VM. Raises ``Refused`` where it is too late."""
         migration = self._migrations.of_task(task)
         if migration is not None and migration.outcome == UNDER_WAY:
             await self._migrating.cancel(migration)

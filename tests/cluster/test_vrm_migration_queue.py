@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 
 import grpc
@@ -12,11 +11,11 @@ from cluster.rpc.v1 import agent_pb2, common_pb2, vrm_pb2
 from fusion.spec import GIB, Vnic
 from fusion.vm import VmState
 from tests.cluster.ha_world import disk_vm, place
+from tests.cluster.migration_conductor import conducted, maintain
 from tests.cluster.virtual_time import until
 from tests.cluster.vrm_migration_world import (
     CANCELLED,
     FAILED,
-    STAYED,
     SUCCEEDED,
     Stage,
     packed,
@@ -27,51 +26,6 @@ from tests.cluster.world import NORMAL, STOPPED
 
 MAINTENANCE = common_pb2.HOST_STATE_MAINTENANCE
 POWERED_OFF = common_pb2.HOST_STATE_POWERED_OFF
-
-
-class Conductor:
-    """Has every migration that is ordered come to its end some time later; counts how many there
-    were at once.
-    """
-
-    def __init__(self, stage: Stage, *, each_s: float) -> None:
-        self._stage = stage
-        self._each_s = each_s
-        self._seen: dict[str, None] = {}
-        self.under_way = 0
-        self.most = 0
-        self.order: list[str] = []
-        self.fail: dict[str, str] = {}  # reasons by VM, each used once
-
-    async def conduct(self) -> None:
-        async with asyncio.TaskGroup() as group:
-            while True:
-                for actor in self._stage.actors.values():
-                    for order in actor.of(agent_pb2.MigrateVmRequest):
-                        if order.migration not in self._seen:
-                            self._seen[order.migration] = None
-                            group.create_task(self._carry_out(order))
-                await asyncio.sleep(0.05)
-
-    async def _carry_out(self, order: agent_pb2.MigrateVmRequest) -> None:
-        self.under_way += 1
-        self.most = max(self.most, self.under_way)
-        self.order.append(order.vm)
-        await asyncio.sleep(self._each_s)
-        why = self.fail.pop(order.vm, "")
-        # What is said ends it for the VRM, which may then begin another.
-        self.under_way -= 1
-        if why:
-            source = self._stage[order.command.host]
-            await source.take(int(order.vm[2:]), order.domain.epoch)
-            source.says(order.migration, phase=STAYED, epoch=order.domain.epoch, reason=why)
-        else:
-            await self._stage.complete(order)
-
-
-async def conducted(stage: Stage, *, each_s: float = 2.0) -> tuple[Conductor, asyncio.Task[None]]:
-    conductor = Conductor(stage, each_s=each_s)
-    return conductor, asyncio.create_task(conductor.conduct())
 
 
 async def reasons(stage: Stage) -> dict[str, str]:
@@ -176,12 +130,6 @@ def test_one_whose_vm_was_stopped_while_it_waited_says_so() -> None:
 
 
 # Maintenance
-
-
-async def maintain(stage: Stage, host: str = "cna-01") -> vrm_pb2.Task:
-    return await stage.world.stub.EnterMaintenance(
-        vrm_pb2.MaintenanceOrder(host=host, vms=vrm_pb2.VMS_OF_HOST_MIGRATE)
-    )
 
 
 def test_a_host_is_emptied_for_maintenance_and_filled_again() -> None:
