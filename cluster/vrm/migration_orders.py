@@ -58,7 +58,6 @@ class MigrationOrders:
         self._migrations = migrations
         self._planning = planning
         self._migrating = migrating
-        self._spawn = spawn
         self._queue = MigrationQueue(
             store=store,
             inventory=inventory,
@@ -68,6 +67,7 @@ class MigrationOrders:
             hearing=hearing,
             begin=self._begin,
             drop=self._drop,
+            spawn=spawn,
         )
 
     def migrate(
@@ -127,16 +127,11 @@ class MigrationOrders:
     def resume(self) -> None:
         """After a restart of the VRM: see those through that were under way; the others wait on."""
         for migration in self._migrations.under_way():
-            self._spawn(self._see_through(migration))
+            self._queue.look_again_after(self._migrations.task(migration))
 
     def _begin(self, migration: Migration, vm: Vm, destination: Host) -> None:
         self._migrating.begin(migration, vm, destination)
-        self._spawn(self._see_through(migration))
-
-    async def _see_through(self, migration: Migration) -> None:
-        async for _ in self._tasks.watch(self._migrations.task(migration)):
-            pass  # until it has ended: its slots are free
-        self._queue.look_again()
+        self._queue.look_again_after(self._migrations.task(migration))  # its slots are free then
 
     def _drop(self, migration: Migration, why: str) -> None:
         self._migrations.stayed(migration, why)

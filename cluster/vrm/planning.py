@@ -49,7 +49,6 @@ class Planning:
 
     def check(self, vm: Vm, destination: Host) -> None:
         """Raise ``Refused`` with every reason why ``vm`` cannot move to ``destination``."""
-        _check_configured(vm)
         why = refusal(self.checks(vm, destination))
         if why:
             raise Refused(why)
@@ -59,7 +58,6 @@ class Planning:
 
         Raises ``Refused`` where it cannot be moved anywhere.
         """
-        _check_configured(vm)
         cluster = self._inventory.cluster(vm.spec.cluster)
         facts = _facts(vm)
         why = refusal(check_vm(facts, cluster.migration))
@@ -166,11 +164,3 @@ class Planning:
 def _facts(vm: Vm) -> VmFacts:
     held = _FROZEN.get(vm.held, "") if vm.state is VmState.PAUSED else ""
     return VmFacts(vm.number, vm.spec, vm.state, held)
-
-
-def _check_configured(vm: Vm) -> None:
-    """Raise ``Refused`` while the VM's host is told other settings."""
-    if vm.configuring is not None:
-        raise Refused(
-            f"VM {vm.title} is being configured by task {vm.configuring.id}; wait for its end"
-        )

@@ -113,6 +113,34 @@ def test_one_that_waits_is_cancelled_at_once_and_never_begins() -> None:
     staged(scenario, vms=small(2), cluster=packed(per_host=1))
 
 
+@pytest.mark.parametrize("queued_first", [True, False])
+def test_one_whose_vm_is_being_configured_waits_for_that(*, queued_first: bool) -> None:
+    async def scenario(stage: Stage) -> None:
+        puppet = stage["cna-01"].puppet
+        await stage.migrate("vm-0")
+        first = await stage["cna-01"].order()
+        second = await stage.migrate("vm-1") if queued_first else None
+        puppet.answering.clear()
+        setting = await stage.world.stub.SetVmCpu(vrm_pb2.SetVmCpuOrder(vm="vm-1", shares=77))
+        second = second or await stage.migrate("vm-1")
+        await stage.complete(first)
+
+        async def told() -> bool:
+            said = {task.id: task.reason for task in await stage.world.tasks()}
+            return said[second.id] == f"waits for task {setting.id} (vm.set-cpu)"
+
+        await until(told)
+        puppet.answering.set()
+        assert (await stage.world.end(setting)).status == SUCCEEDED
+        await until(lambda: len(stage["cna-01"].of(agent_pb2.MigrateVmRequest)) == 2)
+        order = await stage["cna-01"].order()
+        assert order.domain.spec.cpu.shares == 77
+        await stage.complete(order)
+        assert (await stage.world.end(second)).status == SUCCEEDED
+
+    staged(scenario, vms=small(2), cluster=packed(per_host=1))
+
+
 def test_one_whose_vm_was_stopped_while_it_waited_says_so() -> None:
     async def scenario(stage: Stage) -> None:
         await stage.migrate("vm-0")
