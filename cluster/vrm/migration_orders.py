@@ -85,7 +85,9 @@ class MigrationOrders:
         Raises ``InvalidInput``, and ``Refused`` with every check that was not passed.
         """
         whole = self._settings(vm, settings)
-        self._check_free(vm)
+        taken = self._why_taken(vm)
+        if taken:
+            raise Refused(taken)
         if destination is not None:
             self._planning.check(vm, destination)
         elif self._planning.best(vm) is None:
@@ -105,7 +107,9 @@ class MigrationOrders:
         if destination is None:
             with suppress(Refused):
                 destination = self._planning.best(vm)
-        checks = self._planning.checks(vm, destination)
+        taken = self._why_taken(vm)
+        free = Check("queue", passed=not taken, reason=taken)
+        checks = (free, *self._planning.checks(vm, destination))
         forecast = None
         if vm.host is not None and destination is not None:
             forecast = self._planning.forecast(vm, vm.host, destination, whole)
@@ -151,12 +155,14 @@ class MigrationOrders:
         cluster = self._inventory.cluster(vm.spec.cluster)
         return convert.migration_to_message(settings_of(settings, cluster.migration))
 
-    def _check_free(self, vm: Vm) -> None:
+    def _why_taken(self, vm: Vm) -> str:
+        """Return which migration of ``vm`` waits or is under way; empty where none does."""
         migration = self._migrations.of(vm)
-        if migration is not None:
-            doing = "is migrating" if migration.outcome == UNDER_WAY else "waits to be migrated"
-            to = f" to {migration.destination}" if migration.destination else ""
-            raise Refused(
-                f"VM {vm.title} {doing}{to} (task {migration.task}); cancel that first, or wait "
-                "for its end"
-            )
+        if migration is None:
+            return ""
+        doing = "is migrating" if migration.outcome == UNDER_WAY else "waits to be migrated"
+        to = f" to {migration.destination}" if migration.destination else ""
+        return (
+            f"VM {vm.title} {doing}{to} (task {migration.task}); cancel that first, or wait for "
+            "its end"
+        )

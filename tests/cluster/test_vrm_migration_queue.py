@@ -41,6 +41,9 @@ def test_only_so_many_leave_a_host_at_once_and_the_others_say_what_they_wait_for
             return (await reasons(stage))["vm-4"] == "waits for a slot of cna-01 (2 of 2)"
 
         await until(told)
+        plan = await stage.world.stub.PlanMigration(vrm_pb2.MigrateVmOrder(vm="vm-4"))
+        (failed,) = [check for check in plan.checks if not check.passed]  # a twin is refused
+        assert failed.reason.startswith("VM vm-4 (i-00000005) waits to be migrated to cna-02")
         conductor, part = await conducted(stage)
         for task in tasks:
             assert (await stage.world.end(task)).status == SUCCEEDED
