@@ -127,7 +127,8 @@ def enter_maintenance(
     """Take hosts out of use: nothing is placed there until they leave maintenance.
 
     Their VMs are migrated to other hosts first, several at a time. Where it is known of one that
-    it cannot move, nothing does, and the refusal says which, and why.
+    it cannot move, nothing does, and the refusal says which, and why. 'fusion task cancel' ends
+    that: what has moved stays where it is, and the host is in use.
 
     Example: fusion host maintenance enter cna-01
     """

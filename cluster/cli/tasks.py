@@ -77,7 +77,7 @@ def cancel_task(name: TaskName, datacenter: DatacenterName = None, json: Json = 
     if json:
         output.document(row)
     else:
-        print(f"{row['id']}: {row['status']}")
+        print(": ".join(word for word in (row["id"], row["status"], row["reason"]) if word))
 
 
 def _facts(task: vrm.Task) -> dict[str, str]:

@@ -7,13 +7,15 @@ from collections.abc import Mapping, Sequence
 
 from cluster.clock import Clock
 from cluster.rpc.v1 import common_pb2
+from cluster.vrm.calling_off import CalledOff, CallingOff
 from cluster.vrm.evacuated import Evacuated
 from cluster.vrm.hearing import Hearing
 from cluster.vrm.inventory import Inventory
 from cluster.vrm.migration_orders import MigrationOrders
-from cluster.vrm.migrations import Migration, Migrations
+from cluster.vrm.migrations import CANCELLED, MOVED, Migration, Migrations
 from cluster.vrm.planning import Planning
 from cluster.vrm.records import Host, Vm
+from cluster.vrm.switch import Switch
 from cluster.vrm.tasks import Task, Tasks
 from fusion.errors import FusionError, Refused
 from fusion.vm import TRANSIENT
@@ -23,6 +25,9 @@ ATTEMPTS = 3
 
 #: So many VMs are named where they stay, each with the reason.
 NAMED = 5
+
+#: Why VMs stay that were to leave.
+KEPT = "an operator cancelled its migration"
 
 #: As clusters are set.
 _DEFAULT = common_pb2.MigrationSettings()
@@ -45,6 +50,7 @@ class Evacuation:
         planning: Planning,
         evacuated: Evacuated,
         hearing: Hearing,
+        switch: Switch,
         clock: Clock,
         interval_s: float,
     ) -> None:
@@ -55,6 +61,8 @@ class Evacuation:
         self._planning = planning
         self._evacuated = evacuated
         self._hearing = hearing
+        self._switch = switch
+        self._calling_off = CallingOff(tasks, migrations, orders)
         self._clock = clock
         self._interval_s = interval_s
 
@@ -68,12 +76,55 @@ class Evacuation:
         """Return the VMs that are on their way to ``host``."""
         return [self._inventory.vms[each.vm_number] for each in self._coming(host)]
 
+    def call_off(self, task: Task) -> None:
+        """Cancel ``task``. Raises ``Refused`` where it has gone too far for that."""
+        self._calling_off.call_off(task)
+
     async def carry_out(self, host: Host, task: Task) -> None:
         """Move away all VMs of ``host``, and those that were on their way to it, for ``task``.
 
-        Raises ``FusionError`` where some stay; what was moved is elsewhere by then.
+        Raises ``FusionError`` where some stay, ``CalledOff`` where the operator wants that; what
+        was moved is elsewhere by then.
         """
+        try:
+            with self._calling_off.possible(task):
+                await self._empty(host, task)
+        except CalledOff:
+            ordered = self._ordered(host, task)
+            await self._calling_off.end([each for each in ordered if not each.ended])
+            raise CalledOff(self._how_far(host, task)) from None
+
+    async def bring_back(self, host: Host, task: Task) -> str:
+        """Move back to ``host`` what had to leave it and can come; return what became of it.
+
+        Raises ``CalledOff`` where the operator wants the rest to stay where it is.
+        """
+        had_left = self._evacuated.of(host)
+        try:
+            with self._calling_off.possible(task):
+                told = await self._refill(host, task, had_left)
+        except CalledOff:
+            coming = [each for each in self._migrations.open() if each.destination == host.name]
+            await self._calling_off.end([each for each in coming if each.vm_number in had_left])
+            there = {vm.number for vm in self._inventory.vms_on(host)}
+            back = len(there.intersection(had_left))
+            self._evacuated.forget(host)
+            raise CalledOff(f"{back} of the {len(had_left)} VMs that had left are back") from None
+        self._evacuated.forget(host)
+        return told
+
+    async def _refill(self, host: Host, task: Task, had_left: Sequence[int]) -> str:
+        await self._hearing.wait()
+        known = [self._inventory.vms.get(number) for number in had_left]
+        away = [vm for vm in known if vm is not None and vm.host not in (None, host)]
+        stay = await self._move([(vm, host) for vm in away], task, evacuates=False)
+        back = len(away) - len(stay)
+        told = f"{back} of the {len(away)} VMs that had left are back" if away else "none had left"
+        return f"{told}; elsewhere stay {_listed(stay)}" if stay else told
+
+    async def _empty(self, host: Host, task: Task) -> None:
         await self._hearing.wait()  # after a restart of the VRM
+        await self._switch.comes(host)
         stay: dict[str, str] = {}
         for attempt in range(ATTEMPTS):
             if attempt:
@@ -83,25 +134,35 @@ class Evacuation:
                 return
         raise FusionError(f"host {host.name} still holds VMs: {_listed(stay)}")
 
-    async def bring_back(self, host: Host, task: Task) -> str:
-        """Move back to ``host`` what had to leave it and can come; return what became of it."""
-        await self._hearing.wait()
-        known = [self._inventory.vms.get(number) for number in self._evacuated.of(host)]
-        away = [vm for vm in known if vm is not None and vm.host not in (None, host)]
-        stay = await self._move([(vm, host) for vm in away], task, evacuates=False)
-        self._evacuated.forget(host)
-        back = len(away) - len(stay)
-        told = f"{back} of the {len(away)} VMs that had left are back" if away else "none had left"
-        return f"{told}; elsewhere stay {_listed(stay)}" if stay else told
-
     async def _attempt(self, host: Host, task: Task) -> dict[str, str]:
         """Move what can be moved now; return which VMs stayed, and why."""
-        destinations, stay = self._planning.evacuation(host, self._to_go(host))
+        kept = {each.vm_number for each in self._ordered(host, task) if each.state == CANCELLED}
+        to_go = self._to_go(host)
+        destinations, stay = self._planning.evacuation(
+            host, [vm for vm in to_go if vm.number not in kept]
+        )
+        stay |= {vm.name: KEPT for vm in to_go if vm.number in kept}
         stay |= await self._move(destinations, task, evacuates=True)
         for migration in self._migrations.under_way():  # those that were ordered before, both ways
             if host.name in (migration.source, migration.destination):
                 await self._end(migration)
         return stay
+
+    def _ordered(self, host: Host, task: Task) -> list[Migration]:
+        """Return what was ordered to empty ``host`` for ``task``, before a restart too."""
+        return [
+            each
+            for each in self._migrations.all()
+            if each.evacuates and each.source == host.name and each.queued_s >= task.started_s
+        ]
+
+    def _how_far(self, host: Host, task: Task) -> str:
+        moved = [each for each in self._ordered(host, task) if each.state == MOVED]
+        stay = len(self._inventory.vms_on(host))
+        if not moved:
+            return f"none of its VMs had left, {stay} are on it"
+        left = _listed({each.vm_name: f"to {each.destination}" for each in moved})
+        return f"{len(moved)} of its VMs had left by then, {stay} are on it; gone: {left}"
 
     async def _settle(self, host: Host) -> None:
         """Let pass what keeps VMs from leaving for a while."""

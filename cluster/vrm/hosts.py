@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from cluster.clock import Clock
 from cluster.rpc.v1 import common_pb2
+from cluster.vrm.calling_off import CalledOff
 from cluster.vrm.evacuated import Evacuated
 from cluster.vrm.evacuation import Evacuation
 from cluster.vrm.events import Events, Severity
@@ -18,7 +19,7 @@ from cluster.vrm.restarts import Restarts
 from cluster.vrm.spawn import Spawn
 from cluster.vrm.store import Store
 from cluster.vrm.switch import Switch
-from cluster.vrm.tasks import Task, Tasks
+from cluster.vrm.tasks import CALLED_OFF, Task, Tasks, TaskStatus
 from fusion.errors import FusionError, InvalidInput, Refused
 from fusion.host import HostEvent, HostState, next_state
 from fusion.vm import VmAction, VmState
@@ -149,6 +150,13 @@ class Hosts:
         """Go on with a task that a restart of the VRM interrupted."""
         self._begin(self._inventory.host(task.entity), HostOrder(task.kind), task)
 
+    def cancel(self, task: Task) -> None:
+        """Stop moving VMs for ``task``; their host is in use then. What has moved stays away.
+
+        Raises ``Refused`` where nothing is being moved for it.
+        """
+        self._evacuation.call_off(task)
+
     def _check(self, host: Host, order: HostOrder, vms: VmsOfHost) -> None:
         busy = self._under_way.get(host)
         if busy is not None:
@@ -197,16 +205,16 @@ class Hosts:
     def _begin(self, host: Host, order: HostOrder, task: Task) -> None:
         if order is HostOrder.EXIT_MAINTENANCE:
             self._exit_maintenance(host)
-            if task.mode != BRING_BACK:
+            if task.mode not in (BRING_BACK, CALLED_OFF):
                 self._evacuated.forget(host)
-                self._end(host, task, Severity.INFO, f"host {host.name} is in use again")
+                told = f"host {host.name} is in use again"
+                self._end(host, task, TaskStatus.SUCCEEDED, told)
                 return
         self._under_way[host] = task
         self._spawn(self._carry_out(host, order, task))
 
     async def _carry_out(self, host: Host, order: HostOrder, task: Task) -> None:
-        given = task.mode not in (ON_AGAIN, BRING_BACK)
-        vms = VmsOfHost(task.mode) if given else VmsOfHost.ABANDON
+        vms = _vms_of(task)
         try:
             match order:
                 case HostOrder.EXIT_MAINTENANCE:
@@ -222,10 +230,12 @@ class Hosts:
                 case HostOrder.ENTER_MAINTENANCE:
                     await self._enter_maintenance(host, vms, task)
                     told = "is in maintenance"
+        except CalledOff as how_far:
+            self._end(host, task, TaskStatus.CANCELLED, f"host {host.name} is in use; {how_far}")
         except FusionError as error:
-            self._end(host, task, Severity.ERROR, str(error))
+            self._end(host, task, TaskStatus.FAILED, str(error))
         else:
-            self._end(host, task, Severity.INFO, f"host {host.name} {told}")
+            self._end(host, task, TaskStatus.SUCCEEDED, f"host {host.name} {told}")
 
     async def _power_on(self, host: Host) -> None:
         why_not = await self._switch.on(host)
@@ -272,15 +282,18 @@ class Hosts:
             self._inventory.move_host(host, HostEvent.LEFT_MAINTENANCE)
         self._restarts.hurry()
 
-    def _end(self, host: Host, task: Task, severity: Severity, message: str) -> None:
+    def _end(self, host: Host, task: Task, status: TaskStatus, message: str) -> None:
         self._under_way.pop(host, None)
         with self._store.transaction():
-            if severity is Severity.ERROR:
-                self._tasks.fail(task, message)
-            else:
-                self._tasks.succeed(task)
+            match status:
+                case TaskStatus.FAILED:
+                    self._tasks.fail(task, message)
+                case TaskStatus.CANCELLED:
+                    self._tasks.cancelled(task, message)
+                case _:
+                    self._tasks.succeed(task)
             self._events.emit(
-                severity,
+                Severity.ERROR if status is TaskStatus.FAILED else Severity.INFO,
                 task.kind,
                 message,
                 cluster=host.spec.cluster,
@@ -296,7 +309,6 @@ class Hosts:
         Guests have ``SHUT_DOWN_S`` to shut down. Raises ``FusionError`` where it still holds some.
         """
         if vms is VmsOfHost.MIGRATE:
-            await self._switch.comes(host)  # after a restart of the VRM
             await self._evacuation.carry_out(host, task)
         if vms is VmsOfHost.SHUT_DOWN:
             await self._shut_down(host, task)
@@ -325,6 +337,13 @@ class Hosts:
         mode = common_pb2.STOP_MODE_SAFE if safe_is_enough else common_pb2.STOP_MODE_FORCE
         with suppress(Refused):  # not in its present state; it is asked again
             self._lifecycle.stop(vm, mode, "")
+
+
+def _vms_of(task: Task) -> VmsOfHost:
+    """Return what becomes of the VMs of the host of ``task``; only moving them can be cancelled."""
+    if task.mode == CALLED_OFF:
+        return VmsOfHost.MIGRATE
+    return VmsOfHost.ABANDON if task.mode in (ON_AGAIN, BRING_BACK) else VmsOfHost(task.mode)
 
 
 def _named(vms: Sequence[Vm]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 from cluster.clock import Clock
@@ -17,19 +17,16 @@ from cluster.vrm.failover import HighAvailability
 from cluster.vrm.failovers import Cause
 from cluster.vrm.inventory import Inventory
 from cluster.vrm.migrations import UNDER_WAY, Migration, Migrations
-from cluster.vrm.orders import Orders, Unanswered
+from cluster.vrm.orders import PATIENCE, Orders, Senseless, Unanswered
 from cluster.vrm.planning import Planning
 from cluster.vrm.records import Change, Host, Vm
 from cluster.vrm.spawn import Spawn
 from cluster.vrm.store import Store
-from cluster.vrm.tasks import Tasks
+from cluster.vrm.tasks import CALLED_OFF, Tasks
 from fusion.errors import FusionError, NotFound, Refused
 from fusion.host import HostState
 from fusion.units import format_size
 from fusion.vm import VmAction, VmState
-
-#: Mode of the task of a migration that the operator has cancelled.
-CALLED_OFF = "called-off"
 
 #: While it is under way, a migration is not done.
 MOST = 0.99
@@ -196,39 +193,76 @@ class Migrating:
     async def _outcome(self, migration: Migration, vm: Vm) -> _Outcome:
         """Return as soon as it is known who has the VM."""
         source = self._inventory.host(migration.source)
-        while True:
-            if self._source_lost(migration, source):
-                return self._read(migration, await self._ask_until_answered(vm))
+        failures = 0  # to hear of it, one after the other
+        while not self._source_lost(migration, source):
             if source.reachable:
+                await self._remind(migration, source)
                 try:
                     outcome = await self._follow(migration, vm, source)
                 except NotFound:  # it never began, or was forgotten: nobody hands over any more
-                    if not self._source_lost(migration, source):
-                        return self._read(migration, await self._ask_until_answered(vm))
+                    break
+                except Unanswered as error:
+                    failures += 1
+                    senseless = isinstance(error, Senseless) and failures >= PATIENCE
+                    if senseless and await self._given_up(migration, source):
+                        kept = self._read(migration, await self._ask_until_answered(vm))
+                        return replace(kept, why=f"{error}, and the migration was given up")
                 else:
+                    failures = 0
                     if outcome is not None:
                         return outcome
-            else:  # who is cut off from the VRM may well finish by itself
-                epoch = await self._ask(vm)
+            if failures > 1 or not source.reachable:
+                epoch = await self._ask(vm)  # who does not tell the VRM may well finish by itself
                 if epoch in (migration.epoch_there, migration.epoch_back):
                     return self._read(migration, epoch)
             await self._pause()
+        return self._read(migration, await self._ask_until_answered(vm))
+
+    async def _remind(self, migration: Migration, source: Host) -> None:
+        """Tell ``source`` again that the operator has cancelled it, which it may not have heard."""
+        if self._migrations.task(migration).mode == CALLED_OFF:
+            with suppress(FusionError):  # too late, or unheard again
+                await self._orders.cancel_migration(source, migration)
 
     async def _follow(self, migration: Migration, vm: Vm, source: Host) -> _Outcome | None:
-        """Take over what the source says, up to the outcome; ``None`` where it says no more."""
-        try:
-            async with aclosing(self._orders.watch_migration(source, migration)) as said:
-                async for progress in said:
-                    if self._source_lost(migration, source):
-                        return None
-                    self._hear(migration, vm, progress)
-                    if progress.phase == agent_pb2.MIGRATION_PHASE_MOVED:
-                        return _Outcome(_End.MOVED, migration.epoch_there)
-                    if progress.phase == agent_pb2.MIGRATION_PHASE_STAYED:
-                        return _Outcome(_End.STAYED, progress.epoch, progress.reason)
-        except Unanswered:
-            pass
+        """Take over what the source says, up to the outcome; ``None`` where it says no more.
+
+        Raises ``NotFound`` and ``Unanswered``.
+        """
+        async with aclosing(self._orders.watch_migration(source, migration)) as said:
+            async for progress in said:
+                if self._source_lost(migration, source):
+                    return None
+                self._hear(migration, vm, progress)
+                if progress.phase == agent_pb2.MIGRATION_PHASE_MOVED:
+                    return _Outcome(_End.MOVED, migration.epoch_there)
+                if progress.phase == agent_pb2.MIGRATION_PHASE_STAYED:
+                    return _Outcome(_End.STAYED, progress.epoch, progress.reason)
         return None
+
+    async def _given_up(self, migration: Migration, source: Host) -> bool:
+        """Have either end give the migration up; return whether who has the VM is final by now.
+
+        A source that has, has asked the array for the last time. Without its destination a
+        migration comes to nothing: the source, if it had handed over, takes the VM back at once.
+        """
+        destination = self._inventory.host(migration.destination)
+        if await self._ended_at(source, migration):
+            return True
+        if not _gone(destination, migration.destination_incarnation):
+            if not await self._ended_at(destination, migration):
+                return False
+            await self._pause()
+        return True
+
+    async def _ended_at(self, host: Host, migration: Migration) -> bool:
+        try:
+            await self._orders.cancel_migration(host, migration)
+        except NotFound:
+            return True
+        except FusionError:  # it has come to the hand-over there, or nobody knows
+            return False
+        return True
 
     def _hear(self, migration: Migration, vm: Vm, progress: agent_pb2.MigrationProgress) -> None:
         migration.progress = progress

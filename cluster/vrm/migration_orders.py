@@ -58,7 +58,6 @@ class MigrationOrders:
         self._migrations = migrations
         self._planning = planning
         self._migrating = migrating
-        self._spawn = spawn
         self._queue = MigrationQueue(
             store=store,
             inventory=inventory,
@@ -68,6 +67,7 @@ class MigrationOrders:
             hearing=hearing,
             begin=self._begin,
             drop=self._drop,
+            spawn=spawn,
         )
 
     def migrate(
@@ -85,7 +85,9 @@ class MigrationOrders:
         Raises ``InvalidInput``, and ``Refused`` with every check that was not passed.
         """
         whole = self._settings(vm, settings)
-        self._check_free(vm)
+        taken = self._why_taken(vm)
+        if taken:
+            raise Refused(taken)
         if destination is not None:
             self._planning.check(vm, destination)
         elif self._planning.best(vm) is None:
@@ -105,14 +107,16 @@ class MigrationOrders:
         if destination is None:
             with suppress(Refused):
                 destination = self._planning.best(vm)
-        checks = self._planning.checks(vm, destination)
+        taken = self._why_taken(vm)
+        free = Check("queue", passed=not taken, reason=taken)
+        checks = (free, *self._planning.checks(vm, destination))
         forecast = None
         if vm.host is not None and destination is not None:
             forecast = self._planning.forecast(vm, vm.host, destination, whole)
         return Plan(vm, destination, checks, forecast, whole)
 
     async def cancel(self, task: Task) -> None:
-        """Cancel ``task``, whatever it is. Raises ``Refused`` where it is too late."""
+        """Cancel ``task``, whatever it is of a VM. Raises ``Refused`` where it is too late."""
         migration = self._migrations.of_task(task)
         if migration is not None and migration.outcome == UNDER_WAY:
             await self._migrating.cancel(migration)
@@ -127,16 +131,11 @@ class MigrationOrders:
     def resume(self) -> None:
         """After a restart of the VRM: see those through that were under way; the others wait on."""
         for migration in self._migrations.under_way():
-            self._spawn(self._see_through(migration))
+            self._queue.look_again_after(self._migrations.task(migration))
 
     def _begin(self, migration: Migration, vm: Vm, destination: Host) -> None:
         self._migrating.begin(migration, vm, destination)
-        self._spawn(self._see_through(migration))
-
-    async def _see_through(self, migration: Migration) -> None:
-        async for _ in self._tasks.watch(self._migrations.task(migration)):
-            pass  # until it has ended: its slots are free
-        self._queue.look_again()
+        self._queue.look_again_after(self._migrations.task(migration))  # its slots are free then
 
     def _drop(self, migration: Migration, why: str) -> None:
         self._migrations.stayed(migration, why)
@@ -156,12 +155,14 @@ class MigrationOrders:
         cluster = self._inventory.cluster(vm.spec.cluster)
         return convert.migration_to_message(settings_of(settings, cluster.migration))
 
-    def _check_free(self, vm: Vm) -> None:
+    def _why_taken(self, vm: Vm) -> str:
+        """Return which migration of ``vm`` waits or is under way; empty where none does."""
         migration = self._migrations.of(vm)
-        if migration is not None:
-            doing = "is migrating" if migration.outcome == UNDER_WAY else "waits to be migrated"
-            to = f" to {migration.destination}" if migration.destination else ""
-            raise Refused(
-                f"VM {vm.title} {doing}{to} (task {migration.task}); cancel that first, or wait "
-                "for its end"
-            )
+        if migration is None:
+            return ""
+        doing = "is migrating" if migration.outcome == UNDER_WAY else "waits to be migrated"
+        to = f" to {migration.destination}" if migration.destination else ""
+        return (
+            f"VM {vm.title} {doing}{to} (task {migration.task}); cancel that first, or wait for "
+            "its end"
+        )

@@ -11,8 +11,9 @@ from cluster.vrm.inventory import Inventory
 from cluster.vrm.migrations import Migration, Migrations
 from cluster.vrm.planning import Planning
 from cluster.vrm.records import Host, Vm
+from cluster.vrm.spawn import Spawn
 from cluster.vrm.store import Store
-from cluster.vrm.tasks import Tasks
+from cluster.vrm.tasks import Task, Tasks
 from fusion.errors import Refused
 
 Begin = Callable[[Migration, Vm, Host], None]
@@ -21,7 +22,8 @@ Drop = Callable[[Migration, str], None]
 
 class MigrationQueue:
     """Gives turns in the order of the orders; who waits for a slot of one host holds up nobody who
-    needs none of it. A destination that was not named is chosen when the turn has come.
+    needs none of it, nor does one whose host is being told other settings. A destination that was
+    not named is chosen when the turn has come.
 
     ``begin`` and ``drop`` are called within a transaction, ``drop`` with the reason where a VM
     cannot be moved any more.
@@ -38,6 +40,7 @@ class MigrationQueue:
         hearing: Hearing,
         begin: Begin,
         drop: Drop,
+        spawn: Spawn,
     ) -> None:
         self._store = store
         self._inventory = inventory
@@ -47,11 +50,25 @@ class MigrationQueue:
         self._hearing = hearing
         self._begin = begin
         self._drop = drop
+        self._spawn = spawn
         self._news = Broadcast()
+        self._awaited: set[Task] = set()
 
     def look_again(self) -> None:
         """There is one more in the queue, or one less, or one has ended."""
         self._news.notify()
+
+    def look_again_after(self, task: Task) -> None:
+        """Look again once ``task`` has ended."""
+        if task not in self._awaited:
+            self._awaited.add(task)
+            self._spawn(self._see_through(task))
+
+    async def _see_through(self, task: Task) -> None:
+        async for _ in self._tasks.watch(task):
+            pass
+        self._awaited.remove(task)
+        self.look_again()
 
     async def keep_giving_turns(self) -> None:
         """Give VMs their turns, for ever."""
@@ -74,6 +91,11 @@ class MigrationQueue:
         if vm is None or vm.host is None or vm.host.name != migration.source:
             title = vm.title if vm is not None else migration.vm_name
             self._drop(migration, f"VM {title} is not on {migration.source} any more")
+            return
+        if vm.configuring is not None:
+            waits_for = f"waits for task {vm.configuring.id} ({vm.configuring.kind})"
+            self._tasks.wait(self._migrations.task(migration), waits_for)
+            self.look_again_after(vm.configuring)
             return
         full = slots.why_full(vm, migration.source, migration.destination)
         if full:

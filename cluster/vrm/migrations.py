@@ -195,6 +195,10 @@ class Migrations:
         """Return the open migration of ``task``, if it is the task of one."""
         return next((each for each in self._open.values() if each.task == task.id), None)
 
+    def open(self) -> list[Migration]:
+        """Return those that wait or are under way."""
+        return list(self._open.values())
+
     def waiting(self) -> list[Migration]:
         return [each for each in self._open.values() if each.outcome == WAITING]
 

@@ -306,7 +306,10 @@ class Operator(vrm_pb2_grpc.VrmServicer):
     @unary
     async def CancelTask(self, request: vrm_pb2.CancelTaskRequest, context: Any) -> vrm_pb2.Task:
         task = self._tasks.find(request.id)
-        await self._migration_orders.cancel(task)
+        if task.kind in list(HostOrder):
+            self._hosts.cancel(task)
+        else:
+            await self._migration_orders.cancel(task)
         return answers.task_answer(task)
 
     @streaming

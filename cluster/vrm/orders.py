@@ -39,6 +39,10 @@ class Unanswered(FusionError):
     """
 
 
+class Senseless(Unanswered):
+    """The agent answered, but with a failure of its own: nobody knows what it will make of it."""
+
+
 class Orders:
     """Calls to agents, of one generation of the VRM. ``lost`` is told of a host that reports, but
     does not answer orders.
@@ -116,7 +120,10 @@ class Orders:
         return _state(await self._call(host, lambda stub: stub.MigrateVm, request))
 
     async def cancel_migration(self, host: Host, migration: Migration) -> None:
-        """Have ``host`` end ``migration``. Raises ``Refused`` where it is too late for that."""
+        """Have ``host``, at either end of it, give ``migration`` up.
+
+        Raises ``Refused`` where it is too late for that.
+        """
         request = agent_pb2.CancelMigrationRequest(
             command=self._command(host), vm=vm_id(migration.vm_number), migration=migration.id
         )
@@ -127,8 +134,9 @@ class Orders:
     ) -> AsyncGenerator[agent_pb2.MigrationProgress, None]:
         """Yield how ``migration`` goes, as its source ``host`` says, until it does not any more.
 
-        Raises ``NotFound`` where the host's process knows of no such migration, and ``Unanswered``
-        where the stream breaks, or is silent for as long as an attempt at an order may take.
+        Raises ``NotFound`` where the host's process knows of no such migration, ``Senseless`` where
+        it fails to say, and ``Unanswered`` where the stream breaks, or is silent for as long as an
+        attempt at an order may take.
         """
         request = agent_pb2.WatchMigrationRequest(migration=migration.id)
         call = self._stubs[host.name].WatchMigration(request)
@@ -146,7 +154,8 @@ class Orders:
             error = error_of(failure)
             if isinstance(error, NotFound):
                 raise error from None
-            raise Unanswered(f"host {host.name} does not answer ({error})") from failure
+            kind = Unanswered if failure.code() in _BROKEN else Senseless
+            raise kind(f"host {host.name} does not answer ({error})") from failure
         finally:
             call.cancel()
 

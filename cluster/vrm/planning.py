@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Sequence
 
 from cluster.rpc import convert
@@ -49,7 +48,6 @@ class Planning:
 
     def check(self, vm: Vm, destination: Host) -> None:
         """Raise ``Refused`` with every reason why ``vm`` cannot move to ``destination``."""
-        _check_configured(vm)
         why = refusal(self.checks(vm, destination))
         if why:
             raise Refused(why)
@@ -59,7 +57,6 @@ class Planning:
 
         Raises ``Refused`` where it cannot be moved anywhere.
         """
-        _check_configured(vm)
         cluster = self._inventory.cluster(vm.spec.cluster)
         facts = _facts(vm)
         why = refusal(check_vm(facts, cluster.migration))
@@ -105,15 +102,15 @@ class Planning:
     def forecast(
         self, vm: Vm, source: Host, destination: Host, settings: common_pb2.MigrationSettings
     ) -> vrm_pb2.MigrationForecast:
-        """Return what is to be expected, with the network shared as it is when this one has begun,
-        and the guest as busy as it is now.
+        """Return what is to be expected, with the network shared by all that are to migrate now,
+        and the guest as busy as it is.
         """
         cluster = self._inventory.cluster(vm.spec.cluster)
         expected = forecast(
             vm.spec.memory,
             vm.spec.memory_bytes,
             convert.migration_from_message(settings, cluster.migration),
-            self._bandwidth_bps(source, destination),
+            self._bandwidth_bps(vm, source, destination),
             self._write_pace(vm),
         )
         return vrm_pb2.MigrationForecast(
@@ -125,13 +122,17 @@ class Planning:
             converges=expected.converges,
         )
 
-    def _bandwidth_bps(self, source: Host, destination: Host) -> float:
-        under_way = self._migrations.under_way()
-        leaving = Counter(each.source for each in under_way)
-        arriving = Counter(each.destination for each in under_way)
+    def _bandwidth_bps(self, vm: Vm, source: Host, destination: Host) -> float:
+        """Return the share of ``vm`` where those that wait begin as soon as they may: a host that
+        is emptied has its slots taken until the last few.
+        """
+        most = self._inventory.cluster(vm.spec.cluster).migration.per_host
+        others = [each for each in self._migrations.open() if each.vm_number != vm.number]
+        leaving = sum(each.source == source.name for each in others)
+        arriving = sum(each.destination == destination.name for each in others)
         return min(
-            source.spec.migration_bps / (leaving[source.name] + 1),
-            destination.spec.migration_bps / (arriving[destination.name] + 1),
+            source.spec.migration_bps / min(leaving + 1, most),
+            destination.spec.migration_bps / min(arriving + 1, most),
         )
 
     def _write_pace(self, vm: Vm) -> float:
@@ -166,11 +167,3 @@ class Planning:
 def _facts(vm: Vm) -> VmFacts:
     held = _FROZEN.get(vm.held, "") if vm.state is VmState.PAUSED else ""
     return VmFacts(vm.number, vm.spec, vm.state, held)
-
-
-def _check_configured(vm: Vm) -> None:
-    """Raise ``Refused`` while the VM's host is told other settings."""
-    if vm.configuring is not None:
-        raise Refused(
-            f"VM {vm.title} is being configured by task {vm.configuring.id}; wait for its end"
-        )

@@ -25,6 +25,10 @@ _COLUMNS = (
 ORDERS = ("vm.start", "vm.stop", "vm.reboot", "vm.pause", "vm.resume", "vm.delete")
 
 
+#: Mode of a task that the operator has cancelled, and that has yet to end.
+CALLED_OFF = "called-off"
+
+
 class TaskStatus(StrEnum):
     """How far a task is."""
 
@@ -125,6 +129,12 @@ class Tasks:
             task.cancellable = False
             self._tell(task)
 
+    def unlock(self, task: Task) -> None:
+        """From now on ``task`` can be cancelled, by those who carry it out."""
+        if not task.cancellable:
+            task.cancellable = True
+            self._tell(task)
+
     def progress(self, task: Task, share: float) -> None:
         """Tell how much of ``task`` is done, 0 to 1."""
         percent = int(100 * share)
@@ -168,9 +178,12 @@ class Tasks:
         if not task.cancellable:
             raise Refused(f"task {task.id} ({task.kind}) is under way and cannot be cancelled now")
 
-    def cancelled(self, task: Task) -> None:
-        """Nothing of ``task`` was done, or it was undone, as the operator wanted."""
-        self._end(task, TaskStatus.CANCELLED, "cancelled by the operator")
+    def cancelled(self, task: Task, how_far: str = "") -> None:
+        """As the operator wanted, nothing of ``task`` was done, or that was undone, or else it is
+        said ``how_far`` it had come.
+        """
+        reason = "cancelled by the operator"
+        self._end(task, TaskStatus.CANCELLED, f"{reason}: {how_far}" if how_far else reason)
 
     def under_way(self) -> list[Task]:
         """Return the tasks that have not ended."""

@@ -241,6 +241,7 @@ class Wiring:
             planning=self._planning,
             evacuated=self._evacuated,
             hearing=self._hearing,
+            switch=self._switch,
             clock=clock,
             interval_s=self._interval_s,
         )

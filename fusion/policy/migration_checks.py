@@ -94,12 +94,12 @@ def settings_fault(settings: MigrationSettings) -> str:
 
 
 def _rate_fault(rate: AdaptiveRate) -> str:
-    if not rate.floor_bps > 0.0 or rate.step_bps < 0.0:
+    if not rate.floor_bps > 0.0 or not rate.step_bps >= 0.0:
         return (
             f"a rate from {format_rate(rate.floor_bps)} in steps of {format_rate(rate.step_bps)} "
             f"sends nothing; begin for example at 100Mbit/s"
         )
-    if rate.floor_bps > rate.ceiling_bps:
+    if not rate.floor_bps <= rate.ceiling_bps:
         floor, ceiling = format_rate(rate.floor_bps), format_rate(rate.ceiling_bps)
         return f"the floor of the rate, {floor}, is above its ceiling, {ceiling}; exchange them"
     return ""

@@ -31,7 +31,8 @@ class Puppet(agent_pb2_grpc.AgentServicer):
     """The agent of one host. Orders wait until ``answering`` is set.
 
     ``refusal`` is the reason with which it refuses VMs to start, ``failure`` the status with which
-    orders fail; ``state`` is what it says of a VM after any other order.
+    orders fail, and ``dumb`` that with which it says nothing of migrations; ``state`` is what it
+    says of a VM after any other order.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Puppet(agent_pb2_grpc.AgentServicer):
         self.answering.set()
         self.refusal = ""
         self.failure: grpc.StatusCode | None = None
+        self.dumb: grpc.StatusCode | None = None
         self.state = VmState.RUNNING
         self.demand_mhz = 100.0  # what it says that its VMs want
         self.orders: list[Any] = []
@@ -182,6 +184,8 @@ class Puppet(agent_pb2_grpc.AgentServicer):
     ) -> AsyncIterator[agent_pb2.MigrationProgress]:
         """Say all that ``progress`` holds of the migration, and whatever is added to it."""
         said = self.progress.get(request.migration)
+        if self.dumb is not None:
+            await context.abort(self.dumb, "as the test wants it")
         if said is None:
             await context.abort(grpc.StatusCode.NOT_FOUND, "there is no such migration")
             return

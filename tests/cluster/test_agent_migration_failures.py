@@ -13,6 +13,7 @@ from cluster.rpc.convert import vm_to_message
 from cluster.rpc.v1 import agent_pb2 as pb
 from cluster.rpc.v1 import agent_pb2_grpc, power_pb2, power_pb2_grpc
 from cluster.simulated.network import SimulatedNetwork
+from fusion.errors import NotFound, Refused
 from fusion.vm import VmState, vm_id
 from tests.cluster.agent_migration_world import (
     BACK,
@@ -109,6 +110,34 @@ def test_a_half_built_copy_is_dropped_where_its_source_is_lost(how: str) -> None
             assert not world.expected_bytes()
             assert not world.other.migrations.incoming
             assert world.array_epoch() == EPOCH
+
+    in_virtual_time(scenario())
+
+
+def given_up_there(migration: str) -> pb.CancelMigrationRequest:
+    """Return the word with which a VRM ends a migration at its destination."""
+    command = pb.Command(host=DESTINATION, incarnation=1)
+    return pb.CancelMigrationRequest(command=command, vm=VM, migration=migration)
+
+
+def test_a_destination_gives_up_what_it_does_not_have_and_takes_it_in_no_more() -> None:
+    async def scenario() -> None:
+        async with migrating(MigrationWorld()) as world:
+            await world.migrate()
+            await world.at(world.clock.now() + 2.0)
+            await world.other.migrations.cancel(given_up_there(MIGRATION))
+            await until(lambda: not world.expected_bytes(), "its room is given up")
+            assert "the VRM ended migration" in (await world.outcome()).reason
+            with pytest.raises(NotFound):
+                await world.other.migrations.cancel(given_up_there("m-2"))
+            await world.migrate(migration="m-2")  # which had been on its way
+            assert "the VRM ended migration m-2" in (await world.outcome("m-2")).reason
+            await world.migrate(migration="m-3")
+            await world.in_phase(HAND_OVER, "m-3")
+            await until(lambda: world.other.migrations.incoming[0].deciding, "the hand-over")
+            with pytest.raises(Refused, match="is being handed over"):
+                await world.other.migrations.cancel(given_up_there("m-3"))
+            assert (await world.outcome("m-3")).phase == MOVED
 
     in_virtual_time(scenario())
 

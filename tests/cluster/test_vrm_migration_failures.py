@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import grpc
+import pytest
+
 from cluster.network import Plane
-from cluster.rpc.v1 import agent_pb2
+from cluster.rpc.v1 import agent_pb2, vrm_pb2
+from fusion.vm import VmState
 from tests.cluster.ha_world import FAULTY, ISOLATED, cut, ended, mend, now_s
 from tests.cluster.virtual_time import until
 from tests.cluster.vrm_migration_world import (
@@ -244,3 +248,55 @@ def test_migrations_that_wait_go_on_waiting_after_a_restart_of_the_vrm() -> None
         assert (await stage.world.end(tasks[1])).status == SUCCEEDED
 
     staged(scenario, vms=small(2), cluster=packed(per_host=1))
+
+
+# A source that answers, and makes no sense
+
+
+async def senseless(stage: Stage) -> tuple[vrm_pb2.Task, agent_pb2.MigrateVmRequest]:
+    """Have a migration begin of which its source fails to say how it goes."""
+    stage["cna-01"].puppet.dumb = grpc.StatusCode.UNKNOWN
+    task = await stage.migrate()
+    return task, await stage["cna-01"].order()
+
+
+def called_off(stage: Stage, host: str) -> int:
+    return len(stage[host].of(agent_pb2.CancelMigrationRequest))
+
+
+@pytest.mark.parametrize("obeys", [True, False])
+def test_what_a_source_never_tells_of_is_given_up_at_either_end(*, obeys: bool) -> None:
+    async def scenario(stage: Stage) -> None:
+        task, _ = await senseless(stage)
+        if not obeys:
+            stage["cna-01"].puppet.failure = grpc.StatusCode.UNKNOWN
+        await until(lambda: called_off(stage, "cna-01"), "the source is to give it up")
+        stage["cna-01"].vms[1] = VmState.RUNNING
+        told = await stage.world.end(task)
+        assert told.status == FAILED
+        assert "cna-01 does not answer (unknown: " in told.reason
+        assert called_off(stage, "cna-02") == (0 if obeys else 1)
+        stage["cna-01"].puppet.failure = None
+        await stage.world.state_is("web", RUNNING)
+        vm = await stage.vm()
+        assert (vm.host, vm.epoch) == ("cna-01", 1)
+        assert stage.committed_bytes()["cna-02"] == 0
+
+    staged(scenario)
+
+
+def test_where_neither_end_can_give_it_up_the_array_is_asked_until_it_has_decided() -> None:
+    async def scenario(stage: Stage) -> None:
+        task, order = await senseless(stage)
+        for host in ("cna-01", "cna-02"):
+            stage[host].puppet.failure = grpc.StatusCode.FAILED_PRECONDITION
+        await until(lambda: called_off(stage, "cna-02") > 1, "both are in the hand-over")
+        for host in ("cna-01", "cna-02"):
+            stage[host].puppet.failure = None
+        assert await stage["cna-02"].hand_over(1, 1, order.epoch_there)
+        stage["cna-01"].drop(1)
+        assert (await stage.world.end(task)).status == SUCCEEDED
+        vm = await stage.vm()
+        assert (vm.host, vm.epoch) == ("cna-02", order.epoch_there)
+
+    staged(scenario)

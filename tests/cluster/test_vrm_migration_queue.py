@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 
 import grpc
@@ -12,11 +11,11 @@ from cluster.rpc.v1 import agent_pb2, common_pb2, vrm_pb2
 from fusion.spec import GIB, Vnic
 from fusion.vm import VmState
 from tests.cluster.ha_world import disk_vm, place
+from tests.cluster.migration_conductor import conducted, maintain
 from tests.cluster.virtual_time import until
 from tests.cluster.vrm_migration_world import (
     CANCELLED,
     FAILED,
-    STAYED,
     SUCCEEDED,
     Stage,
     packed,
@@ -27,51 +26,6 @@ from tests.cluster.world import NORMAL, STOPPED
 
 MAINTENANCE = common_pb2.HOST_STATE_MAINTENANCE
 POWERED_OFF = common_pb2.HOST_STATE_POWERED_OFF
-
-
-class Conductor:
-    """Has every migration that is ordered come to its end some time later; counts how many there
-    were at once.
-    """
-
-    def __init__(self, stage: Stage, *, each_s: float) -> None:
-        self._stage = stage
-        self._each_s = each_s
-        self._seen: dict[str, None] = {}
-        self.under_way = 0
-        self.most = 0
-        self.order: list[str] = []
-        self.fail: dict[str, str] = {}  # reasons by VM, each used once
-
-    async def conduct(self) -> None:
-        async with asyncio.TaskGroup() as group:
-            while True:
-                for actor in self._stage.actors.values():
-                    for order in actor.of(agent_pb2.MigrateVmRequest):
-                        if order.migration not in self._seen:
-                            self._seen[order.migration] = None
-                            group.create_task(self._carry_out(order))
-                await asyncio.sleep(0.05)
-
-    async def _carry_out(self, order: agent_pb2.MigrateVmRequest) -> None:
-        self.under_way += 1
-        self.most = max(self.most, self.under_way)
-        self.order.append(order.vm)
-        await asyncio.sleep(self._each_s)
-        why = self.fail.pop(order.vm, "")
-        # What is said ends it for the VRM, which may then begin another.
-        self.under_way -= 1
-        if why:
-            source = self._stage[order.command.host]
-            await source.take(int(order.vm[2:]), order.domain.epoch)
-            source.says(order.migration, phase=STAYED, epoch=order.domain.epoch, reason=why)
-        else:
-            await self._stage.complete(order)
-
-
-async def conducted(stage: Stage, *, each_s: float = 2.0) -> tuple[Conductor, asyncio.Task[None]]:
-    conductor = Conductor(stage, each_s=each_s)
-    return conductor, asyncio.create_task(conductor.conduct())
 
 
 async def reasons(stage: Stage) -> dict[str, str]:
@@ -87,6 +41,9 @@ def test_only_so_many_leave_a_host_at_once_and_the_others_say_what_they_wait_for
             return (await reasons(stage))["vm-4"] == "waits for a slot of cna-01 (2 of 2)"
 
         await until(told)
+        plan = await stage.world.stub.PlanMigration(vrm_pb2.MigrateVmOrder(vm="vm-4"))
+        (failed,) = [check for check in plan.checks if not check.passed]  # a twin is refused
+        assert failed.reason.startswith("VM vm-4 (i-00000005) waits to be migrated to cna-02")
         conductor, part = await conducted(stage)
         for task in tasks:
             assert (await stage.world.end(task)).status == SUCCEEDED
@@ -159,6 +116,34 @@ def test_one_that_waits_is_cancelled_at_once_and_never_begins() -> None:
     staged(scenario, vms=small(2), cluster=packed(per_host=1))
 
 
+@pytest.mark.parametrize("queued_first", [True, False])
+def test_one_whose_vm_is_being_configured_waits_for_that(*, queued_first: bool) -> None:
+    async def scenario(stage: Stage) -> None:
+        puppet = stage["cna-01"].puppet
+        await stage.migrate("vm-0")
+        first = await stage["cna-01"].order()
+        second = await stage.migrate("vm-1") if queued_first else None
+        puppet.answering.clear()
+        setting = await stage.world.stub.SetVmCpu(vrm_pb2.SetVmCpuOrder(vm="vm-1", shares=77))
+        second = second or await stage.migrate("vm-1")
+        await stage.complete(first)
+
+        async def told() -> bool:
+            said = {task.id: task.reason for task in await stage.world.tasks()}
+            return said[second.id] == f"waits for task {setting.id} (vm.set-cpu)"
+
+        await until(told)
+        puppet.answering.set()
+        assert (await stage.world.end(setting)).status == SUCCEEDED
+        await until(lambda: len(stage["cna-01"].of(agent_pb2.MigrateVmRequest)) == 2)
+        order = await stage["cna-01"].order()
+        assert order.domain.spec.cpu.shares == 77
+        await stage.complete(order)
+        assert (await stage.world.end(second)).status == SUCCEEDED
+
+    staged(scenario, vms=small(2), cluster=packed(per_host=1))
+
+
 def test_one_whose_vm_was_stopped_while_it_waited_says_so() -> None:
     async def scenario(stage: Stage) -> None:
         await stage.migrate("vm-0")
@@ -176,12 +161,6 @@ def test_one_whose_vm_was_stopped_while_it_waited_says_so() -> None:
 
 
 # Maintenance
-
-
-async def maintain(stage: Stage, host: str = "cna-01") -> vrm_pb2.Task:
-    return await stage.world.stub.EnterMaintenance(
-        vrm_pb2.MaintenanceOrder(host=host, vms=vrm_pb2.VMS_OF_HOST_MIGRATE)
-    )
 
 
 def test_a_host_is_emptied_for_maintenance_and_filled_again() -> None:

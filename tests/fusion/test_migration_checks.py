@@ -164,6 +164,8 @@ def test_a_refusal_gives_one_reason_and_names_the_others() -> None:
         (MigrationSettings(sent_share=math.nan), "a sent share of nan"),
         (MigrationSettings(rate=AdaptiveRate(0.0, 5e7, 5e8)), "a rate from 0 bit/s in steps of"),
         (MigrationSettings(rate=AdaptiveRate(1e8, -1.0, 5e8)), "a rate from 100 Mbit/s"),
+        (MigrationSettings(rate=AdaptiveRate(1e8, math.nan, 5e8)), "a rate from 100 Mbit/s"),
+        (MigrationSettings(rate=AdaptiveRate(1e8, 5e7, math.nan)), "the floor of the rate"),
         (
             MigrationSettings(rate=AdaptiveRate(6e8, 5e7, 5e8)),
             "the floor of the rate, 600 Mbit/s, is above its ceiling, 500 Mbit/s",

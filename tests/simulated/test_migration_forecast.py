@@ -241,6 +241,8 @@ def test_sixty_four_vms_leave_a_host_eight_at_a_time_and_share_its_network() -> 
     assert max(at_once) == 8
     first_s = [one.progress.elapsed_s for one in migrations[:8]]
     assert max(first_s) < 1.1 * min(first_s)
+    for one in migrations[:32]:  # as long as all slots are taken
+        assert one.progress.elapsed_s == pytest.approx(one.forecast.duration_s, rel=0.1)
     wire_bytes = sum(one.progress.wire_bytes for one in migrations)
     lasted_s = max(one.ended_s for one in migrations) - began_s
     # Between one migration and the next there is a hand-over, in which others have the link.

@@ -15,12 +15,12 @@ from cluster.agent.migration.facilities import Facilities
 from cluster.agent.migration.framing import Frame
 from cluster.agent.migration.guest_state import GuestState
 from cluster.agent.migration.home_array import handed_over
-from cluster.agent.migration.interruption import Interruption
 from cluster.agent.migration.pages import PageReader
 from cluster.agent.migration.passages import Passage
 from cluster.agent.migration.stream import ACKNOWLEDGED
 from cluster.agent.opening import Wanted
 from cluster.agent.starting import number_of, spec_of
+from cluster.interruption import Interruption
 from cluster.parties import GATEWAY
 from cluster.rpc.v1 import migration_pb2 as pb
 from cluster.rpc.v1 import service_pb2, storage_pb2

@@ -8,12 +8,12 @@ from cluster.agent.holdings import HoldCause, Holding
 from cluster.agent.migration.facilities import Facilities
 from cluster.agent.migration.guest_state import GuestState
 from cluster.agent.migration.home_array import handed_over
-from cluster.agent.migration.interruption import Interruption
 from cluster.agent.migration.order import Order
 from cluster.agent.migration.passages import Passage
 from cluster.agent.migration.progress import Phase, Progress
 from cluster.agent.migration.rounds import Rounds
 from cluster.agent.migration.stream import Stream, StreamBroken
+from cluster.interruption import Interruption
 from cluster.rpc.convert import vm_to_message
 from cluster.rpc.v1 import migration_pb2 as pb
 from cluster.rpc.v1 import storage_pb2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from typing import Any, NamedTuple
 
@@ -48,6 +48,7 @@ class Migrations:
         self._known: OrderedDict[str, _Known] = OrderedDict()  # by migration, also what has ended
         self._outgoing: dict[str, Outgoing] = {}  # by migration
         self._incoming: dict[tuple[str, int], Incoming] = {}  # by host and VM
+        self._refused: deque[tuple[str, str]] = deque(maxlen=KEPT)  # by host and migration
 
     def run_in(self, tasks: asyncio.TaskGroup) -> None:
         """Have ``tasks`` own what is under way."""
@@ -95,16 +96,32 @@ class Migrations:
         return state
 
     async def cancel(self, request: agent_pb2.CancelMigrationRequest) -> VmState:
-        """End a migration and return once it has. Raises ``NotFound``, and ``Refused`` where it is
-        too late for that.
+        """End a migration, at the host of either end, and return once it has. Raises ``NotFound``,
+        and ``Refused`` where it is too late for that.
+
+        What this host knows nothing of never begins here: it may be on its way.
         """
-        known = self._find(request.migration)
+        known = self._known.get(request.migration)
+        if known is None or known.host != request.command.host:
+            return self._refuse(request)
         outgoing = self._outgoing.get(request.migration)
         if outgoing is None:
             raise Refused(f"migration {request.migration} has ended; there is nothing to cancel")
         outgoing.cancel()
         await asyncio.wait([known.task])
         return self._state(known)
+
+    def _refuse(self, request: agent_pb2.CancelMigrationRequest) -> VmState:
+        """Drop the half-built copy of a VM that comes in, and never take it."""
+        host, migration = request.command.host, request.migration
+        self._refused.append((host, migration))
+        for incoming in self.incoming:
+            if (incoming.host, incoming.migration) == (host, migration):
+                if incoming.deciding is not None:
+                    raise Refused(f"VM {request.vm} is being handed over to host {host}")
+                incoming.drop(Refused(f"the VRM ended migration {migration}"))
+                return VmState.STOPPED
+        raise NotFound(f"no migration {migration!r} is under way to or from host {host}")
 
     async def watch(self, migration: str) -> AsyncIterator[agent_pb2.MigrationProgress]:
         """Yield how a migration goes until its outcome. Raises ``NotFound``, also where the host
@@ -137,6 +154,8 @@ class Migrations:
         if first is grpc.aio.EOF or not first.message.HasField("begin"):
             raise InvalidInput("a migration has to begin with an offer")
         incoming = Incoming(first.message.begin, self._facilities, self._spawn)
+        if (incoming.host, incoming.migration) in self._refused:
+            raise Refused(f"the VRM ended migration {incoming.migration}")
         incoming.keep_room()
         self._incoming[incoming.host, incoming.vm] = incoming
         self._count()

@@ -147,7 +147,8 @@ class AgentServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def CancelMigration(self, request, context):
-        """Ends a migration that has not come to the hand-over: FAILED_PRECONDITION where it has.
+        """Ends a migration that has not come to the hand-over, at its source or at its destination:
+        FAILED_PRECONDITION where it has. NOT_FOUND: this host knows of none, and takes none in.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

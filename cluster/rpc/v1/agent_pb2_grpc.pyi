@@ -28,7 +28,9 @@ class AgentStub:
     it, source and destination decide with the array, whether or not the VRM is there.
     """
     CancelMigration: _aio.UnaryUnaryMultiCallable[_agent_pb2.CancelMigrationRequest, _agent_pb2.VmReply]
-    """Ends a migration that has not come to the hand-over: FAILED_PRECONDITION where it has."""
+    """Ends a migration that has not come to the hand-over, at its source or at its destination:
+    FAILED_PRECONDITION where it has. NOT_FOUND: this host knows of none, and takes none in.
+    """
     WatchMigration: _aio.UnaryStreamMultiCallable[_agent_pb2.WatchMigrationRequest, _agent_pb2.MigrationProgress]
     """How a migration goes, until its outcome, which is remembered for a while. NOT_FOUND: this
     process knows of no such migration.
@@ -104,7 +106,9 @@ class AgentServicer(metaclass=_abc_1.ABCMeta):
         request: _agent_pb2.CancelMigrationRequest,
         context: _aio.ServicerContext[_agent_pb2.CancelMigrationRequest, _abc.Awaitable[_agent_pb2.VmReply]],
     ) -> _abc.Awaitable[_agent_pb2.VmReply]:
-        """Ends a migration that has not come to the hand-over: FAILED_PRECONDITION where it has."""
+        """Ends a migration that has not come to the hand-over, at its source or at its destination:
+        FAILED_PRECONDITION where it has. NOT_FOUND: this host knows of none, and takes none in.
+        """
 
     @_abc_1.abstractmethod
     def WatchMigration(
