@@ -122,14 +122,12 @@ class _Differing:
     def are(self, differs: Bools, now_s: float) -> None:
         """Note what differs now; until that may change, there is nothing to compare."""
         self.unknown = False
+        if len(self.since_s) != len(differs):  # there is room for more VMs
+            before, self.since_s = self.since_s, np.full(len(differs), np.inf)
+            self.since_s[: len(before)] = before[: len(differs)]
         if math.isinf(self.first_s) and not some(differs):
-            if len(self.since_s) != len(differs):
-                self.since_s = np.full(len(differs), np.inf)
             return
-        before = np.full(len(differs), np.inf)
-        shared = min(len(before), len(self.since_s))
-        before[:shared] = self.since_s[:shared]
-        self.since_s = np.where(differs, np.minimum(before, now_s), np.inf)
+        self.since_s = np.where(differs, np.minimum(self.since_s, now_s), np.inf)
         self.first_s = float(self.since_s.min(initial=np.inf))
 
     def before(self, instant_s: float) -> list[int]:

@@ -185,8 +185,7 @@ class Scene:
         self.reshaped = []
         for seat in self.fresh:
             last, seat.view = seat.view, self._published[seat]
-            # States are another object whenever anything but figures is.
-            if last is None or last.vms.state is not seat.view.vms.state:
+            if last is None or not _same_shape(last, seat.view):
                 self.reshaped.append(seat)
                 if last is None or not _same_instances(last, seat.view):
                     self._move(seat, _held(seat.rows, seat.view))
@@ -292,6 +291,18 @@ def _seats(world: SimulatedWorld) -> dict[str, Seat]:
             seats[chassis.name] = Seat(chassis.name, held)
     assert VRM not in seats
     return seats
+
+
+def _same_shape(before: FleetView, after: FleetView) -> bool:
+    """Whether nothing but figures differs: all else is another object whenever it changes."""
+    hosts, hosts_before = after.hosts, before.hosts
+    return (
+        after.vms.state is before.vms.state
+        and after.vms.names is before.vms.names
+        and hosts.on is hosts_before.on
+        and hosts.memory_used_bytes is hosts_before.memory_used_bytes
+        and hosts.memory_bytes is hosts_before.memory_bytes
+    )
 
 
 def _same_instances(before: FleetView, after: FleetView) -> bool:

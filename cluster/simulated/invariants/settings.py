@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import is_
 from typing import ClassVar, NamedTuple
 
 from cluster.simulated.invariants.agreement import grace_s
@@ -49,7 +50,7 @@ class Settings:
         seen = _Seen(
             scene.facts,
             scene.facts.revision,
-            tuple(seat.view.vms.names if seat.view is not None else None for seat in scene.seats()),
+            [seat.view.vms.names if seat.view is not None else None for seat in scene.seats()],
         )
         if not self._differing and self._seen is not None and seen.is_as(self._seen):
             return
@@ -119,13 +120,13 @@ class _Seen:
 
     facts: Facts
     revision: int
-    vms: tuple[object, ...]
+    vms: list[object]
 
     def is_as(self, other: _Seen) -> bool:
         return (
             self.facts is other.facts
             and self.revision == other.revision
-            and all(one is before for one, before in zip(self.vms, other.vms, strict=True))
+            and all(map(is_, self.vms, other.vms))
         )
 
 
