@@ -19,6 +19,8 @@ from fusion.migration.wire import Cost, Path
 
 #: Pages of one message occupy the link for about so long.
 MESSAGE_S = 0.1
+#: They are packed for no longer than that.
+PACKING_S = 1.0
 #: What a guest writes is counted in steps of so long at least: real messages may be faster.
 LEAST_STEP_S = 0.01
 #: The end of a migration is forecast anew so often.
@@ -77,8 +79,7 @@ class Rounds:
         self._progress.changed()
         skip_hot = self._order.settings.skip_hot
         sent, passed = Cost(), 0
-        size_bytes = min(self._goodput_bytes_s, step.rate_bytes_s) * MESSAGE_S
-        for piece in due.split(self._writer.pages_at_most(size_bytes)):
+        for piece in due.split(self._pages_at_most(due, step.rate_bytes_s)):
             part = self.ram.without_hot(piece) if skip_hot else piece
             sent += await self._send_part(stream, part, step.rate_bytes_s)
             passed += piece.total_pages
@@ -96,7 +97,7 @@ class Rounds:
         due = self.ram.take()
         # The guest wrote until it was paused, after the figures of the last round.
         self._progress.remaining_bytes = due.total_pages * PAGE_BYTES
-        for part in due.split(self._writer.pages_at_most(self._goodput_bytes_s * MESSAGE_S)):
+        for part in due.split(self._pages_at_most(due, math.inf)):
             await self._send_part(stream, part, math.inf)
             self._progress.remaining_bytes -= part.total_pages * PAGE_BYTES
             self._check()
@@ -113,6 +114,16 @@ class Rounds:
     def end(self) -> None:
         """Nothing is packed any more."""
         self._load.end()
+
+    def _pages_at_most(self, due: Taken, rate_bytes_s: float) -> int:
+        """Return how many pages of ``due`` go with a message."""
+        size_bytes = min(self._goodput_bytes_s, rate_bytes_s) * MESSAGE_S
+        packing = Cost.of(due, self._order.settings.compression)
+        if packing.packing_s:
+            threads = self._order.settings.compression_threads
+            packed_bytes_s = packing.raw_bytes * threads / packing.packing_s
+            size_bytes = min(size_bytes, packed_bytes_s * PACKING_S)
+        return self._writer.pages_at_most(size_bytes)
 
     async def _send_part(self, stream: Stream, part: Taken, rate_bytes_s: float) -> Cost:
         """Send one message; return when the link has carried it, and the next one is packed."""
