@@ -267,8 +267,8 @@ def test_those_that_share_a_link_are_patient_with_each_other() -> None:
         came = datacentre.migrated()
         assert len(came) > 0.75 * settings.per_host
         datacentre.world.run_until(datacentre.world.loop.now_s + 5.0)
-        for k, vm in enumerate(vms):
-            datacentre.migrate(vm.name, f"h-{1 + k % 8:02d}", chosen(settings))
+        for k, spec in enumerate(vms):
+            datacentre.migrate(spec.name, f"h-{1 + k % 8:02d}", chosen(settings))
         both = datacentre.migrated()
     assert [each.outcome for each in both] == [MOVED] * (len(came) + settings.per_host)
 

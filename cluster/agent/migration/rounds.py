@@ -23,8 +23,10 @@ MESSAGE_S = 0.1
 PACKING_S = 1.0
 #: What a guest writes is counted in steps of so long at least: real messages may be faster.
 LEAST_STEP_S = 0.01
-#: The end of a migration is forecast anew so often.
+#: The end of a migration is forecast anew so often, less often where it is a long way off: each
+#: time once so much of the way is behind it.
 FORECAST_S = 1.0
+FORECAST_SHARE = 0.05
 
 
 class Rounds:
@@ -53,7 +55,7 @@ class Rounds:
         self._goodput_bytes_s = self._rate_bytes_s
         self._hog_bytes_s = 0.0  # that the guest writes beside its profile, without a throttle
         self._written_s = self._clock.now()  # up to when the guest's writes are counted
-        self._forecast_s = -math.inf
+        self._forecast_due_s = -math.inf
 
     def limit(self, bytes_s: float) -> None:
         """Note that the network of the destination carries no more than that."""
@@ -155,9 +157,10 @@ class Rounds:
             progress.rate_bytes_s = sent.cost.raw_bytes / sent.duration_s
             progress.dirty_bytes_s = dirty_bytes / sent.duration_s
         now_s = self._clock.now()
-        if now_s >= self._forecast_s + FORECAST_S:
-            self._forecast_s = now_s
-            progress.ends_s = now_s + self._left_s(step, due.after(passed), sent, pace)
+        if now_s >= self._forecast_due_s:
+            left_s = self._left_s(step, due.after(passed), sent, pace)
+            self._forecast_due_s = now_s + max(FORECAST_S, FORECAST_SHARE * left_s)
+            progress.ends_s = now_s + left_s
 
     def _left_s(self, step: Step, due: Taken, sent: Sent, pace: float) -> float:
         path = Path(self._rate_bytes_s, self._order.settings.compression_threads)
