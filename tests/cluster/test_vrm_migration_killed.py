@@ -122,7 +122,7 @@ def test_a_vrm_killed_at_any_commit_goes_on_emptying_a_host(
     cluster = ClusterSpec(
         "production", placement=Placement.PACK, migration=MigrationSettings(per_host=1)
     )
-    vms = [disk_vm(f"vm-{number}", gib=1, vcpus=1) for number in range(3)]
+    vms = [disk_vm(f"vm-{number}", gib=1, vcpus=1) for number in range(2)]
     facts = stored(vms, hosts=2, cluster=cluster)
 
     async def check(world: World, task: vrm_pb2.Task) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -247,3 +248,40 @@ def test_sixty_four_vms_leave_a_host_eight_at_a_time_and_share_its_network() -> 
     lasted_s = max(one.ended_s for one in migrations) - began_s
     # Between one migration and the next there is a hand-over, in which others have the link.
     assert lasted_s == pytest.approx(wire_bytes / goodput_bytes_s(GIGABIT_BPS), rel=0.1)
+
+
+def test_those_that_share_a_link_are_patient_with_each_other() -> None:
+    """At both ends a message takes longer than a peer may be silent otherwise."""
+    memory, settings = GuestMemory("full", 0.0, Mix()), replace(PLAIN, per_host=20)
+    vms = [
+        replace(a_vm(f"v-{k:02d}", memory, GIB // 16, 5.0), vcpu_mhz=100.0)
+        for k in range(settings.per_host)
+    ]
+    facts = around(vms, [GIGABIT_BPS] * 9)
+    cluster = replace(facts.clusters[0], migration=settings)
+    facts = replace(facts, clusters=(cluster,), lease_s=3.0, renewal_s=1.0)
+    with running(facts) as datacentre:
+        for vm in datacentre.facts.vms():
+            if vm.host != "h-00":
+                datacentre.migrate(vm.spec.name, "h-00", chosen(settings))
+        came = datacentre.migrated()
+        assert len(came) > 0.75 * settings.per_host
+        datacentre.world.run_until(datacentre.world.loop.now_s + 5.0)
+        for k, spec in enumerate(vms):
+            datacentre.migrate(spec.name, f"h-{1 + k % 8:02d}", chosen(settings))
+        both = datacentre.migrated()
+    assert [each.outcome for each in both] == [MOVED] * (len(came) + settings.per_host)
+
+
+def test_a_link_without_a_limit_waits_for_a_slow_compressor() -> None:
+    """Packed as one message, this guest would keep its destination waiting for half a minute."""
+    vm = a_vm("guest", GuestMemory("code", 0.0, Mix(0.0, 0.0, 1.0, 0.0)), 8 * GIB)
+    facts = replace(around([vm], [math.inf] * 2), sample=0.0)
+    with running(facts) as datacentre:
+        (fact,) = datacentre.facts.vms()
+        other = "h-01" if fact.host == "h-00" else "h-00"
+        datacentre.migrate("guest", other, chosen(MigrationSettings(compression_threads=1)))
+        (migration,) = datacentre.migrated()
+    assert migration.outcome == MOVED
+    expected_s = migration.forecast.duration_s
+    assert migration.progress.elapsed_s == pytest.approx(expected_s, rel=0.05)

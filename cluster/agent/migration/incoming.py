@@ -56,6 +56,7 @@ class Incoming:
         self._clock = facilities.clock
         self._spawn = spawn
         self._ingress = facilities.links.ingress[self.host]
+        self._patience_s = max(facilities.silence_s, begin.patience_s)
         self._interruption = Interruption()
         self._reader = PageReader(begin.seed, self._spec.memory, self._spec.memory_bytes)
 
@@ -122,12 +123,12 @@ class Incoming:
                 await call.write(pb.Incoming(taken=answer))
 
     async def _heard(self, call: Any) -> Frame:
-        silence_s = self._facilities.silence_s
+        patience_s = self._patience_s
         try:
-            async with self._clock.timeout(silence_s):
+            async with self._clock.timeout(patience_s):
                 frame = await call.read()
         except TimeoutError:
-            raise Refused(f"host {self.source} sent nothing for {silence_s:g} s") from None
+            raise Refused(f"host {self.source} sent nothing for {patience_s:g} s") from None
         if frame is grpc.aio.EOF:
             raise Refused(f"host {self.source} ended the migration before the hand-over")
         heard: Frame = frame

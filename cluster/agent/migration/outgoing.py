@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import structlog
 
 from cluster.agent.holdings import HoldCause, Holding
@@ -10,6 +12,7 @@ from cluster.agent.migration.guest_state import GuestState
 from cluster.agent.migration.home_array import handed_over
 from cluster.agent.migration.order import Order
 from cluster.agent.migration.passages import Passage
+from cluster.agent.migration.patience import patience_s
 from cluster.agent.migration.progress import Phase, Progress
 from cluster.agent.migration.rounds import Rounds
 from cluster.agent.migration.stream import Stream, StreamBroken
@@ -66,7 +69,9 @@ class Outgoing:
             ) as stream:
                 try:
                     with self._interruption:
-                        self._rounds.limit(await stream.offer(self._begin()))
+                        bytes_s = await stream.offer(self._begin())
+                        self._rounds.limit(bytes_s)
+                        stream.allow(self._patience_s(bytes_s))
                         await self._pre_copy(stream)
                         self._check_fit()
                     final = await self._pause(stream)
@@ -96,7 +101,16 @@ class Outgoing:
             epoch=order.epoch,
             epoch_there=order.epoch_there,
             groups=self._rounds.ram.groups,
+            patience_s=self._patience_s(math.inf),
         )
+
+    def _patience_s(self, bytes_s: float) -> float:
+        """Return how long either side may be silent, where the destination's network carries so
+        much.
+        """
+        own_bytes_s = self._facilities.links.bytes_s[self.order.host]
+        settings, silence_s = self.order.settings, self._facilities.silence_s
+        return patience_s(silence_s, settings, min(own_bytes_s, bytes_s))
 
     async def _pre_copy(self, stream: Stream) -> None:
         """Send rounds of pages until what is left is for the last one."""

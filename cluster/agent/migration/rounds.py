@@ -19,10 +19,14 @@ from fusion.migration.wire import Cost, Path
 
 #: Pages of one message occupy the link for about so long.
 MESSAGE_S = 0.1
+#: They are packed for no longer than that.
+PACKING_S = 1.0
 #: What a guest writes is counted in steps of so long at least: real messages may be faster.
 LEAST_STEP_S = 0.01
-#: The end of a migration is forecast anew so often.
+#: The end of a migration is forecast anew so often, less often where it is a long way off: each
+#: time once so much of the way is behind it.
 FORECAST_S = 1.0
+FORECAST_SHARE = 0.05
 
 
 class Rounds:
@@ -51,7 +55,7 @@ class Rounds:
         self._goodput_bytes_s = self._rate_bytes_s
         self._hog_bytes_s = 0.0  # that the guest writes beside its profile, without a throttle
         self._written_s = self._clock.now()  # up to when the guest's writes are counted
-        self._forecast_s = -math.inf
+        self._forecast_due_s = -math.inf
 
     def limit(self, bytes_s: float) -> None:
         """Note that the network of the destination carries no more than that."""
@@ -77,8 +81,7 @@ class Rounds:
         self._progress.changed()
         skip_hot = self._order.settings.skip_hot
         sent, passed = Cost(), 0
-        size_bytes = min(self._goodput_bytes_s, step.rate_bytes_s) * MESSAGE_S
-        for piece in due.split(self._writer.pages_at_most(size_bytes)):
+        for piece in due.split(self._pages_at_most(due, step.rate_bytes_s)):
             part = self.ram.without_hot(piece) if skip_hot else piece
             sent += await self._send_part(stream, part, step.rate_bytes_s)
             passed += piece.total_pages
@@ -96,7 +99,7 @@ class Rounds:
         due = self.ram.take()
         # The guest wrote until it was paused, after the figures of the last round.
         self._progress.remaining_bytes = due.total_pages * PAGE_BYTES
-        for part in due.split(self._writer.pages_at_most(self._goodput_bytes_s * MESSAGE_S)):
+        for part in due.split(self._pages_at_most(due, math.inf)):
             await self._send_part(stream, part, math.inf)
             self._progress.remaining_bytes -= part.total_pages * PAGE_BYTES
             self._check()
@@ -113,6 +116,16 @@ class Rounds:
     def end(self) -> None:
         """Nothing is packed any more."""
         self._load.end()
+
+    def _pages_at_most(self, due: Taken, rate_bytes_s: float) -> int:
+        """Return how many pages of ``due`` go with a message."""
+        size_bytes = min(self._goodput_bytes_s, rate_bytes_s) * MESSAGE_S
+        packing = Cost.of(due, self._order.settings.compression)
+        if packing.packing_s:
+            threads = self._order.settings.compression_threads
+            packed_bytes_s = packing.raw_bytes * threads / packing.packing_s
+            size_bytes = min(size_bytes, packed_bytes_s * PACKING_S)
+        return self._writer.pages_at_most(size_bytes)
 
     async def _send_part(self, stream: Stream, part: Taken, rate_bytes_s: float) -> Cost:
         """Send one message; return when the link has carried it, and the next one is packed."""
@@ -144,9 +157,10 @@ class Rounds:
             progress.rate_bytes_s = sent.cost.raw_bytes / sent.duration_s
             progress.dirty_bytes_s = dirty_bytes / sent.duration_s
         now_s = self._clock.now()
-        if now_s >= self._forecast_s + FORECAST_S:
-            self._forecast_s = now_s
-            progress.ends_s = now_s + self._left_s(step, due.after(passed), sent, pace)
+        if now_s >= self._forecast_due_s:
+            left_s = self._left_s(step, due.after(passed), sent, pace)
+            self._forecast_due_s = now_s + max(FORECAST_S, FORECAST_SHARE * left_s)
+            progress.ends_s = now_s + left_s
 
     def _left_s(self, step: Step, due: Taken, sent: Sent, pace: float) -> float:
         path = Path(self._rate_bytes_s, self._order.settings.compression_threads)

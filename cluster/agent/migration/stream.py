@@ -29,15 +29,14 @@ class StreamBroken(FusionError):
 class Stream:
     """An open ``Migration.Receive``; leaving its block ends the call, whatever it came to.
 
-    Nothing takes longer than ``time_limit_s``. All methods raise ``StreamBroken``.
+    Nothing takes longer than ``silence_s``, but for what ``allow`` says. All methods raise
+    ``StreamBroken``.
     """
 
-    def __init__(
-        self, receive: Receive, destination: str, time_limit_s: float, clock: Clock
-    ) -> None:
+    def __init__(self, receive: Receive, destination: str, silence_s: float, clock: Clock) -> None:
         self._receive = receive
         self._destination = destination
-        self._time_limit_s = time_limit_s
+        self._silence_s = self._time_limit_s = silence_s
         self._clock = clock
         self._call: Any = None
         self._sent = 0
@@ -61,6 +60,10 @@ class Stream:
             raise StreamBroken(f"host {self._destination} answered an offer with something else")
         return answer.accepted.bytes_s or math.inf
 
+    def allow(self, patience_s: float) -> None:
+        """Have the destination be silent for so long up to the hand-over."""
+        self._time_limit_s = patience_s
+
     async def send(self, pages: bytes) -> None:
         """Send pages, as soon as no more than a few messages are unacknowledged."""
         while self._sent - self._taken >= WINDOW:
@@ -76,6 +79,7 @@ class Stream:
 
     async def hand_over(self, final: pb.Final) -> float:
         """Return how long after it had heard ``final`` the destination resumed the VM."""
+        self._time_limit_s = self._silence_s
         await self._write(pb.Outgoing(final=final))
         answer = await self._read()
         if not answer.HasField("resumed"):

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from cluster.rpc.v1 import common_pb2 as cluster_dot_rpc_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x63luster/rpc/v1/migration.proto\x12\tfusion.v1\x1a\x1b\x63luster/rpc/v1/common.proto\"\xa5\x01\n\x08Outgoing\x12!\n\x05\x62\x65gin\x18\x01 \x01(\x0b\x32\x10.fusion.v1.BeginH\x00\x12!\n\x05pages\x18\x02 \x01(\x0b\x32\x10.fusion.v1.PagesH\x00\x12(\n\tround_end\x18\x03 \x01(\x0b\x32\x13.fusion.v1.RoundEndH\x00\x12!\n\x05\x66inal\x18\x04 \x01(\x0b\x32\x10.fusion.v1.FinalH\x00\x42\x06\n\x04what\"\xcf\x01\n\x05\x42\x65gin\x12\x11\n\tmigration\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65stination\x18\x03 \x01(\t\x12\x1f\n\x17\x64\x65stination_incarnation\x18\x04 \x01(\x04\x12\n\n\x02vm\x18\x05 \x01(\t\x12\x0c\n\x04seed\x18\x06 \x01(\x04\x12\x1f\n\x04spec\x18\x07 \x01(\x0b\x32\x11.fusion.v1.VmSpec\x12\r\n\x05\x65poch\x18\x08 \x01(\x04\x12\x13\n\x0b\x65poch_there\x18\t \x01(\x04\x12\x0e\n\x06groups\x18\n \x01(\r\"\xbb\x01\n\x05Pages\x12\r\n\x05round\x18\x01 \x01(\r\x12\r\n\x05group\x18\x02 \x03(\r\x12\x0f\n\x07version\x18\x03 \x03(\r\x12\r\n\x05pages\x18\x04 \x03(\r\x12\x11\n\traw_bytes\x18\x05 \x01(\x04\x12\x12\n\nwire_bytes\x18\x06 \x01(\x04\x12+\n\x0b\x63ompression\x18\x07 \x01(\x0e\x32\x16.fusion.v1.Compression\x12\x12\n\ndata_pages\x18\x08 \x03(\r\x12\x0c\n\x04\x64\x61ta\x18\t \x01(\x0c\"\x19\n\x08RoundEnd\x12\r\n\x05round\x18\x01 \x01(\r\"-\n\x05\x46inal\x12\x15\n\rmemory_digest\x18\x01 \x01(\x0c\x12\r\n\x05guest\x18\x02 \x01(\x0c\"\x85\x01\n\x08Incoming\x12\'\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x0b\x32\x13.fusion.v1.AcceptedH\x00\x12!\n\x05taken\x18\x02 \x01(\x0b\x32\x10.fusion.v1.TakenH\x00\x12%\n\x07resumed\x18\x03 \x01(\x0b\x32\x12.fusion.v1.ResumedH\x00\x42\x06\n\x04what\"\x1b\n\x08\x41\x63\x63\x65pted\x12\x0f\n\x07\x62ytes_s\x18\x01 \x01(\x01\"0\n\x05Taken\x12\x10\n\x08messages\x18\x01 \x01(\x04\x12\x15\n\rchecked_pages\x18\x02 \x01(\x04\" \n\x07Resumed\x12\x15\n\rafter_final_s\x18\x01 \x01(\x01\x32\x44\n\tMigration\x12\x37\n\x07Receive\x12\x13.fusion.v1.Outgoing\x1a\x13.fusion.v1.Incoming(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x63luster/rpc/v1/migration.proto\x12\tfusion.v1\x1a\x1b\x63luster/rpc/v1/common.proto\"\xa5\x01\n\x08Outgoing\x12!\n\x05\x62\x65gin\x18\x01 \x01(\x0b\x32\x10.fusion.v1.BeginH\x00\x12!\n\x05pages\x18\x02 \x01(\x0b\x32\x10.fusion.v1.PagesH\x00\x12(\n\tround_end\x18\x03 \x01(\x0b\x32\x13.fusion.v1.RoundEndH\x00\x12!\n\x05\x66inal\x18\x04 \x01(\x0b\x32\x10.fusion.v1.FinalH\x00\x42\x06\n\x04what\"\xe3\x01\n\x05\x42\x65gin\x12\x11\n\tmigration\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65stination\x18\x03 \x01(\t\x12\x1f\n\x17\x64\x65stination_incarnation\x18\x04 \x01(\x04\x12\n\n\x02vm\x18\x05 \x01(\t\x12\x0c\n\x04seed\x18\x06 \x01(\x04\x12\x1f\n\x04spec\x18\x07 \x01(\x0b\x32\x11.fusion.v1.VmSpec\x12\r\n\x05\x65poch\x18\x08 \x01(\x04\x12\x13\n\x0b\x65poch_there\x18\t \x01(\x04\x12\x0e\n\x06groups\x18\n \x01(\r\x12\x12\n\npatience_s\x18\x0b \x01(\x01\"\xbb\x01\n\x05Pages\x12\r\n\x05round\x18\x01 \x01(\r\x12\r\n\x05group\x18\x02 \x03(\r\x12\x0f\n\x07version\x18\x03 \x03(\r\x12\r\n\x05pages\x18\x04 \x03(\r\x12\x11\n\traw_bytes\x18\x05 \x01(\x04\x12\x12\n\nwire_bytes\x18\x06 \x01(\x04\x12+\n\x0b\x63ompression\x18\x07 \x01(\x0e\x32\x16.fusion.v1.Compression\x12\x12\n\ndata_pages\x18\x08 \x03(\r\x12\x0c\n\x04\x64\x61ta\x18\t \x01(\x0c\"\x19\n\x08RoundEnd\x12\r\n\x05round\x18\x01 \x01(\r\"-\n\x05\x46inal\x12\x15\n\rmemory_digest\x18\x01 \x01(\x0c\x12\r\n\x05guest\x18\x02 \x01(\x0c\"\x85\x01\n\x08Incoming\x12\'\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x0b\x32\x13.fusion.v1.AcceptedH\x00\x12!\n\x05taken\x18\x02 \x01(\x0b\x32\x10.fusion.v1.TakenH\x00\x12%\n\x07resumed\x18\x03 \x01(\x0b\x32\x12.fusion.v1.ResumedH\x00\x42\x06\n\x04what\"\x1b\n\x08\x41\x63\x63\x65pted\x12\x0f\n\x07\x62ytes_s\x18\x01 \x01(\x01\"0\n\x05Taken\x12\x10\n\x08messages\x18\x01 \x01(\x04\x12\x15\n\rchecked_pages\x18\x02 \x01(\x04\" \n\x07Resumed\x12\x15\n\rafter_final_s\x18\x01 \x01(\x01\x32\x44\n\tMigration\x12\x37\n\x07Receive\x12\x13.fusion.v1.Outgoing\x1a\x13.fusion.v1.Incoming(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,21 +35,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_OUTGOING']._serialized_start=75
   _globals['_OUTGOING']._serialized_end=240
   _globals['_BEGIN']._serialized_start=243
-  _globals['_BEGIN']._serialized_end=450
-  _globals['_PAGES']._serialized_start=453
-  _globals['_PAGES']._serialized_end=640
-  _globals['_ROUNDEND']._serialized_start=642
-  _globals['_ROUNDEND']._serialized_end=667
-  _globals['_FINAL']._serialized_start=669
-  _globals['_FINAL']._serialized_end=714
-  _globals['_INCOMING']._serialized_start=717
-  _globals['_INCOMING']._serialized_end=850
-  _globals['_ACCEPTED']._serialized_start=852
-  _globals['_ACCEPTED']._serialized_end=879
-  _globals['_TAKEN']._serialized_start=881
-  _globals['_TAKEN']._serialized_end=929
-  _globals['_RESUMED']._serialized_start=931
-  _globals['_RESUMED']._serialized_end=963
-  _globals['_MIGRATION']._serialized_start=965
-  _globals['_MIGRATION']._serialized_end=1033
+  _globals['_BEGIN']._serialized_end=470
+  _globals['_PAGES']._serialized_start=473
+  _globals['_PAGES']._serialized_end=660
+  _globals['_ROUNDEND']._serialized_start=662
+  _globals['_ROUNDEND']._serialized_end=687
+  _globals['_FINAL']._serialized_start=689
+  _globals['_FINAL']._serialized_end=734
+  _globals['_INCOMING']._serialized_start=737
+  _globals['_INCOMING']._serialized_end=870
+  _globals['_ACCEPTED']._serialized_start=872
+  _globals['_ACCEPTED']._serialized_end=899
+  _globals['_TAKEN']._serialized_start=901
+  _globals['_TAKEN']._serialized_end=949
+  _globals['_RESUMED']._serialized_start=951
+  _globals['_RESUMED']._serialized_end=983
+  _globals['_MIGRATION']._serialized_start=985
+  _globals['_MIGRATION']._serialized_end=1053
 # @@protoc_insertion_point(module_scope)

@@ -69,6 +69,7 @@ class Begin(_message.Message):
     EPOCH_FIELD_NUMBER: _builtins.int
     EPOCH_THERE_FIELD_NUMBER: _builtins.int
     GROUPS_FIELD_NUMBER: _builtins.int
+    PATIENCE_S_FIELD_NUMBER: _builtins.int
     migration: _builtins.str
     source: _builtins.str
     destination: _builtins.str
@@ -81,6 +82,8 @@ class Begin(_message.Message):
     epoch_there: _builtins.int
     groups: _builtins.int
     """of pages"""
+    patience_s: _builtins.float
+    """how long the source may be silent while pages go"""
     @_builtins.property
     def spec(self) -> _common_pb2.VmSpec: ...
     def __init__(
@@ -96,10 +99,11 @@ class Begin(_message.Message):
         epoch: _builtins.int = ...,
         epoch_there: _builtins.int = ...,
         groups: _builtins.int = ...,
+        patience_s: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["destination", b"destination", "destination_incarnation", b"destination_incarnation", "epoch", b"epoch", "epoch_there", b"epoch_there", "groups", b"groups", "migration", b"migration", "seed", b"seed", "source", b"source", "spec", b"spec", "vm", b"vm"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["destination", b"destination", "destination_incarnation", b"destination_incarnation", "epoch", b"epoch", "epoch_there", b"epoch_there", "groups", b"groups", "migration", b"migration", "patience_s", b"patience_s", "seed", b"seed", "source", b"source", "spec", b"spec", "vm", b"vm"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
