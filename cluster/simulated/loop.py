@@ -193,6 +193,10 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         """Run what is ready, without letting time pass: tasks that were cancelled end."""
         self.call_at(self.now_s, self.stop)
         self._run()
+        # What arrived within this very instant has its first step yet to take.
+        while self._ready and self._failure is None:
+            self.call_at(self.now_s, self.stop)
+            self._run()
         self._failure = None
 
     def stop(self) -> None:

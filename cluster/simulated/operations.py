@@ -98,7 +98,7 @@ class Operations:
         self._kinds = kinds or (KINDS | MIGRATIONS if datacenter.arrays else KINDS)
         self._hosts = [host.name for host in datacenter.hosts]
         self._emptied = self._hosts[: max(1, int(EMPTIED_SHARE * len(self._hosts)))]
-        self._migrations: list[str] = []  # tasks, also of such as have ended
+        self._moves: list[str] = []  # tasks that move VMs, also those that have ended
         self.outcomes: Counter[tuple[str, str]] = Counter()
         self.last_order_s = 0.0
 
@@ -213,11 +213,11 @@ class Operations:
             settings=common_pb2.MigrationSettings(compression=compression),
         )
         task = await stub.MigrateVm(migration, timeout=self._limit_s)
-        self._migrations.append(task.id)
+        self._moves.append(task.id)
 
     async def _cancel(self, stub: vrm_pb2_grpc.VrmStub, order: Order) -> None:
-        """Cancel one of the last migrations, which may be over."""
-        lately = self._migrations[-LATELY:]
+        """Cancel one of the last migrations or evacuations, which may be over."""
+        lately = self._moves[-LATELY:]
         task = _one_of(lately, order.pick) if lately else "none"
         await stub.CancelTask(vrm_pb2.CancelTaskRequest(id=task), timeout=self._limit_s)
 
@@ -230,9 +230,10 @@ class Operations:
             bring_back=order.kind == "bring-back",
         )
         if order.kind == "evacuate":
-            await stub.EnterMaintenance(maintenance, timeout=self._limit_s)
+            task = await stub.EnterMaintenance(maintenance, timeout=self._limit_s)
         else:
-            await stub.LeaveMaintenance(maintenance, timeout=self._limit_s)
+            task = await stub.LeaveMaintenance(maintenance, timeout=self._limit_s)
+        self._moves.append(task.id)
 
 
 def _one_of(names: list[str], share: float) -> str:
