@@ -13,7 +13,11 @@ def came_on_s(seed: int) -> dict[str, float]:
     datacenter = replace(small_datacenter(), seed=seed)
     with SimulatedWorld(datacenter, seed) as world:
         found: dict[str, float] = {}
-        world.supply.followers.append(lambda host: found.setdefault(host, world.loop.now_s))
+
+        def on(host: str) -> None:
+            found[host] = world.loop.now_s
+
+        world.supply.followers.append(on)
         world.launch()
         world.run_until(POWER_ON_S + 2 * datacenter.heartbeat_interval_s)
         return found
