@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from cluster.simulated.party import Party
 from cluster.simulated.process import Process
 from fusion.chassis import Chassis, chassis_of
 from fusion.errors import FusionError, NotFound, Refused
+from fusion.seeds import generator
 from fusion.spec import Datacenter, HostSpec
 
 #: From power to a serving agent; live it is what an actor of Ray takes to start.
@@ -27,6 +28,14 @@ POWER_ON_S = 1.0
 
 #: How long a packed host's process may take to switch it; a hung one does not.
 BUTTON_S = 10.0
+
+
+def _late_s(datacenter: Datacenter, chassis: Iterable[str]) -> dict[str, float]:
+    """Return how much later than others each of ``chassis`` comes on, so that heartbeats of hosts
+    that were switched on at once fall at any time between two looks of the VRM, as they do live.
+    """
+    rng = generator(datacenter.seed, "power-on")
+    return {name: float(rng.uniform(0.0, datacenter.heartbeat_interval_s)) for name in chassis}
 
 
 class PowerSupply:
@@ -52,6 +61,7 @@ class PowerSupply:
         self._chassis = {h.name: c for c in chassis_of(datacenter) for h in c.hosts}
         self._processes: dict[str, Process] = {}
         self._switching = {c.name: asyncio.Lock() for c in self._chassis.values()}
+        self._late_s = _late_s(datacenter, self._switching)
         self._cuts = dict.fromkeys(self._chassis, 0)
         self.incarnations: dict[str, int] = dict.fromkeys(self._chassis, 0)
         self.powered: dict[str, bool] = dict.fromkeys(self._chassis, False)
@@ -81,7 +91,7 @@ class PowerSupply:
             self.incarnations[host] += 1
             cuts = self._cuts[host]
             if process is None:
-                await self._clock.sleep(POWER_ON_S)
+                await self._clock.sleep(POWER_ON_S + self._late_s[chassis.name])
                 self._check_power(host, cuts)
                 process = await self._start(chassis, host)
             else:

@@ -161,7 +161,8 @@ def test_a_crashed_host_is_gone_and_comes_back_as_a_new_incarnation(site: Site) 
     assert chaos.healed_at_s is None
     assert site.at(45.0).hosts()["h0"] is HostState.NORMAL
     assert site.world.supply.incarnations == {"h0": 2, "h1": 1, "h2": 1}
-    assert chaos.healed_at_s == pytest.approx(41.0)  # until its agent serves again
+    assert chaos.healed_at_s is not None
+    assert 41.0 <= chaos.healed_at_s < 42.0  # until its agent serves again
 
 
 def test_a_host_is_down_until_the_last_of_its_crashes_has_ended(site: Site) -> None:
@@ -175,7 +176,8 @@ def test_a_host_is_down_until_the_last_of_its_crashes_has_ended(site: Site) -> N
     site.at(55.0)
     assert set(site.hosts().values()) == {HostState.NORMAL}
     assert site.world.supply.incarnations == {"h0": 2, "h1": 2, "h2": 1}
-    assert chaos.healed_at_s == pytest.approx(51.0)
+    assert chaos.healed_at_s is not None
+    assert 51.0 <= chaos.healed_at_s < 52.0
 
 
 def test_a_host_that_crashes_as_it_comes_on_comes_on_later(site: Site) -> None:
