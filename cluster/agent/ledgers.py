@@ -145,8 +145,7 @@ class Ledgers:
         volume. Raises ``Silent``.
         """
         ledger, (client, number, _) = memory.ledger, entry
-        ledger.append(entry)
-        if ledger.pending == 1 and not memory.writing:  # as nearly always: no task need be woken
+        if ledger.append(entry) and ledger.pending == 1:  # as nearly always: no task need be woken
             memory.write_by_s = self._clock.now()
             try:
                 await self._write(memory)
