@@ -145,15 +145,14 @@ class Ledgers:
         volume. Raises ``Silent``.
         """
         ledger, (client, number, _) = memory.ledger, entry
-        ledger.append(entry)
-        if ledger.pending == 1 and not memory.writing:  # as nearly always: no task need be woken
+        if ledger.append(entry) and ledger.pending == 1:  # as nearly always: no task need be woken
             memory.write_by_s = self._clock.now()
             try:
                 await self._write(memory)
             finally:
                 if ledger.pending:
                     memory.news.set()
-        if ledger.on_volume(client, number):
+        if not ledger.pending or ledger.on_volume(client, number):
             return
         if not memory.over:
             written: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -322,14 +321,9 @@ class Ledgers:
     async def _write(self, memory: Memory) -> bool:
         """Write one batch; tell whether it is on the volume, or waits for room."""
         holding, blocks = memory.holding, memory.ledger.next_blocks(BATCH)
-        request = storage_pb2.WriteRequest(
-            vm_number=holding.vm,
-            epoch=holding.epoch,
-            blocks=[
-                storage_pb2.Block(offset=one.offset, size_bytes=one.size_bytes, data=one.data)
-                for one in blocks
-            ],
-        )
+        request = storage_pb2.WriteRequest(vm_number=holding.vm, epoch=holding.epoch)
+        for offset, size_bytes, _, data in blocks:
+            request.blocks.add(offset=offset, size_bytes=size_bytes, data=data)
         array = holding.volumes[0].array
         memory.writing = True
         try:

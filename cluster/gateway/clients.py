@@ -47,6 +47,11 @@ class Client:
         self._log = log
         self._clock = clock
         self._counters = counters
+        self._request = pb.AppendRequest(  # one at a time is under way
+            client=spec.name,
+            size_bytes=spec.size_bytes,
+            durability=DURABILITIES[spec.durability],
+        )
 
     async def run(self, origin_s: float) -> None:
         """Send an entry at ``origin_s`` and at every multiple of the interval after it."""
@@ -59,13 +64,8 @@ class Client:
             beat = max(beat, passed) + 1
 
     async def _append(self, number: int) -> None:
-        request = pb.AppendRequest(
-            vm=self._spec.vm,
-            client=self._spec.name,
-            number=number,
-            size_bytes=self._spec.size_bytes,
-            durability=DURABILITIES[self._spec.durability],
-        )
+        request = self._request
+        request.vm, request.number = self._spec.vm, number
         sent_s = self._clock.now()
         try:
             place, reply = await self._guests.append(request, self._spec.time_limit_s)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from operator import attrgetter
 from typing import Any, Protocol, TypeVar
 
@@ -11,8 +11,8 @@ import grpc
 import structlog
 
 from cluster.clock import Clock
-from cluster.gateway.lateness import Lateness
 from cluster.gateway.places import Place, Places
+from cluster.gateway.under_way import UnderWay
 from cluster.network import Network, Plane, Stubs
 from cluster.rpc.v1 import service_pb2 as pb
 from cluster.rpc.v1.service_pb2_grpc import GuestStub
@@ -77,24 +77,23 @@ class Guests:
             clock=clock, network=network, interval_s=interval_s, moved=self._abandon
         )
         self._clock = clock
-        self._lateness = Lateness(clock, interval_s, self.places.ask)
+        self._under_way = UnderWay(clock, interval_s, self.places.ask)
         self._stubs = Stubs(network, GuestStub, Plane.SERVICE)
-        self._under_way: dict[str, list[grpc.aio.UnaryUnaryCall[Any, Any]]] = {}
 
-    async def append(
+    def append(
         self, request: pb.AppendRequest, time_limit_s: float
-    ) -> tuple[Place, pb.AppendReply]:
+    ) -> Awaitable[tuple[Place, pb.AppendReply]]:
         """Append an entry to the ledger of ``request.vm``, which is addressed as its host knows it.
 
         Raises ``Unanswered``.
         """
-        return await self._answer(_APPEND, request, time_limit_s)
+        return self._answer(_APPEND, request, time_limit_s)
 
-    async def read_ledger(
+    def read_ledger(
         self, request: pb.ReadLedgerRequest, time_limit_s: float
-    ) -> tuple[Place, pb.ReadLedgerReply]:
+    ) -> Awaitable[tuple[Place, pb.ReadLedgerReply]]:
         """Read the entries of a client in the ledger of ``request.vm``; the same holds."""
-        return await self._answer(_READ_LEDGER, request, time_limit_s)
+        return self._answer(_READ_LEDGER, request, time_limit_s)
 
     async def _answer(
         self, method: Method[R], request: Any, time_limit_s: float
@@ -140,9 +139,7 @@ class Guests:
         request.vm = vm_id(place.vm_number)
         left_s = max(0.0, until_s - self._clock.now())
         call = method(self._stubs[place.host])(request, timeout=left_s)
-        self._lateness.watch(vm, call)
-        under_way = self._under_way.setdefault(vm, [])
-        under_way.append(call)
+        self._under_way.add(vm, call)
         try:
             reply = await call
         except grpc.aio.AioRpcError as failure:
@@ -153,7 +150,7 @@ class Guests:
             sentence = f"VM {vm} left {place.host} before it answered"
             raise Unanswered(grpc.StatusCode.UNAVAILABLE, sentence, place) from None
         finally:
-            under_way.remove(call)
+            self._under_way.remove(call)
         if not self.places.is_current(place.vm_number, reply.epoch):
             self.outdated_total += 1
             log.warning("an answer of an older epoch", vm=vm, host=place.host, epoch=reply.epoch)
@@ -162,8 +159,7 @@ class Guests:
 
     def _abandon(self, vm: str) -> None:
         """What is asked of ``vm`` where it was is not going to count."""
-        for call in tuple(self._under_way.get(vm, ())):
-            call.cancel()
+        self._under_way.cancel(vm)
 
 
 def _unanswered(failure: grpc.aio.AioRpcError, place: Place) -> Unanswered:

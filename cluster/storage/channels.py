@@ -6,7 +6,7 @@ import asyncio
 import heapq
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -18,13 +18,9 @@ from fusion.storage.queue import ServiceQueue
 Result = TypeVar("Result")
 
 
-class _Operation(NamedTuple):
-    """Something that takes effect at ``finish_s``; the first of one instant comes first."""
-
-    finish_s: float
-    number: int  # no other has it
-    work: Callable[[], Any]
-    outcome: asyncio.Future[Any]
+#: When something takes effect, as which one it was admitted, what it does, and who waits for it.
+#: The first of one instant comes first.
+_Operation = tuple[float, int, Callable[[], Any], asyncio.Future[Any]]
 
 
 class Channels:
@@ -63,25 +59,24 @@ class Channels:
         self._last_s[vm_number] = finish_s
         self._admitted += 1
         outcome: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        operation = _Operation(finish_s, self._admitted, work, outcome)
-        heapq.heappush(self._under_way, operation)
+        heapq.heappush(self._under_way, (finish_s, self._admitted, work, outcome))
         self._clock.call_later(finish_s - now_s, partial(self._finish_until, finish_s))
         return await outcome
 
     def close(self) -> None:
         """Drop whatever is under way: the array goes down."""
-        for operation in self._under_way:
-            operation.outcome.cancel()
+        for _, _, _, outcome in self._under_way:
+            outcome.cancel()
         self._under_way.clear()
 
     def _finish_until(self, due_s: float) -> None:
         """Carry out all that is through, in one transaction, and only then tell of it."""
         due_s = max(due_s, self._clock.now())  # a timer may come a rounding error early
-        if not self._under_way or self._under_way[0].finish_s > due_s:
+        if not self._under_way or self._under_way[0][0] > due_s:
             return
         results: list[tuple[asyncio.Future[Any], object]] = []
         with self._store.transaction():
-            while self._under_way and self._under_way[0].finish_s <= due_s:
+            while self._under_way and self._under_way[0][0] <= due_s:
                 _, _, work, outcome = heapq.heappop(self._under_way)
                 try:
                     results.append((outcome, work()))

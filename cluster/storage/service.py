@@ -229,7 +229,7 @@ class StorageService(storage_pb2_grpc.StorageArrayServicer):
     @unary
     async def Write(self, request: pb.WriteRequest, context: Any) -> pb.WriteReply:
         vm_number = request.vm_number
-        blocks = [Block(block.offset, block.size_bytes, block.data) for block in request.blocks]
+        blocks = [Block(each.offset, each.size_bytes, each.data) for each in request.blocks[:]]
         write = partial(self._controller.write, vm_number, request.index, request.epoch, blocks)
         self._counts.count(Operation.WRITE)
         try:

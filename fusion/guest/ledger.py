@@ -126,8 +126,8 @@ class Ledger:
         """Return the numbers of all entries of ``client``, as first and last of each run."""
         return self._known.get(client, Runs()).runs
 
-    def append(self, entry: Entry) -> None:
-        """Take in an entry, to be written; nothing happens if it is there already.
+    def append(self, entry: Entry) -> bool:
+        """Take in an entry, to be written; return whether it is new.
 
         Raises ``InvalidInput`` for one that nobody could have meant, and ``Refused`` where the
         volume has no room for it.
@@ -142,14 +142,16 @@ class Ledger:
         size_bytes = max(entry.size_bytes, len(data))
         if self.next_offset + size_bytes > self._volume_bytes:
             if self.knows(client, number):
-                return
+                return False
             raise Refused(
                 f"the volume of {self._volume_bytes} bytes is full: an entry of {size_bytes} bytes"
                 f" does not fit; give the VM a larger one"
             )
-        if _runs_of(client, self._known).add(number):
-            self._pending.append(Block(self.next_offset, size_bytes, entry, data))
-            self.next_offset += size_bytes
+        if not _runs_of(client, self._known).add(number):
+            return False
+        self._pending.append(Block(self.next_offset, size_bytes, entry, data))
+        self.next_offset += size_bytes
+        return True
 
     def next_blocks(self, at_most: int) -> Sequence[Block]:
         """Return the oldest blocks that are yet to be written."""

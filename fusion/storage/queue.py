@@ -18,12 +18,8 @@ class Load(NamedTuple):
     utilisation: float  # the share of the time that its channels are busy, 0 to 1
 
 
-class _Passage(NamedTuple):
-    """An operation on its way; the first to be through comes first."""
-
-    finish_s: float
-    wait_s: float
-    service_s: float
+#: When an operation on its way is through, how long it waits until then, and how long it is served.
+_Passage = tuple[float, float, float]
 
 
 class ServiceQueue:
@@ -59,7 +55,7 @@ class ServiceQueue:
         self.wait_s += wait_s
         self.service_s += service_s
         self._pass_until(now_s)
-        heapq.heappush(self._under_way, _Passage(finish_s, wait_s, service_s))
+        heapq.heappush(self._under_way, (finish_s, wait_s, service_s))
         return finish_s
 
     def busy(self, now_s: float) -> int:
@@ -80,12 +76,12 @@ class ServiceQueue:
 
     def _pass_until(self, now_s: float) -> None:
         """Count what is through by now."""
-        while self._under_way and self._under_way[0].finish_s <= now_s:
-            passage = heapq.heappop(self._under_way)
-            self._fade(passage.finish_s)
+        while self._under_way and self._under_way[0][0] <= now_s:
+            finish_s, wait_s, service_s = heapq.heappop(self._under_way)
+            self._fade(finish_s)
             self._recent_operations += 1.0
-            self._recent_wait_s += passage.wait_s
-            self._recent_service_s += passage.service_s
+            self._recent_wait_s += wait_s
+            self._recent_service_s += service_s
         self._fade(now_s)
 
     def _fade(self, now_s: float) -> None:

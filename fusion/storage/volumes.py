@@ -150,15 +150,15 @@ class Volumes:
         return iter(self._of_vm)
 
     def get(self, vm_number: int, index: int) -> Volume | None:
-        volumes = self._of_vm.get(vm_number)
-        return volumes.get(index) if volumes is not None else None
+        return self._of_vm.get(vm_number, {}).get(index)
 
     def find(self, vm_number: int, index: int) -> Volume:
         """Raises ``NotFound``."""
-        volume = self.get(vm_number, index)
-        if volume is None:
-            raise NotFound(f"array {self._array} has no volume {index} of VM {vm_id(vm_number)}")
-        return volume
+        try:
+            return self._of_vm[vm_number][index]
+        except KeyError:
+            absent = f"array {self._array} has no volume {index} of VM {vm_id(vm_number)}"
+            raise NotFound(absent) from None
 
     def create(self, vm_number: int, disks: Sequence[Disk]) -> list[Disk]:
         """Make volumes of a VM, all or none; return those that were not there already.

@@ -88,7 +88,7 @@ def test_calls_that_are_answered_leave_nothing_behind() -> None:
                 await world.append(number)
             await world.at(world.clock.now() + 20.0)
             assert len(world.vrm.asked) == 1
-            assert not any(world.facts._guests._under_way.values())
+            assert len(world.facts._guests._under_way) == 0
 
     in_virtual_time(scenario())
 

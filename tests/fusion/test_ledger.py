@@ -44,8 +44,7 @@ def test_what_is_no_entry_is_refused() -> None:
 
 def test_an_entry_that_is_there_is_not_doubled() -> None:
     ledger = Ledger(ROOMY)
-    for _ in range(3):
-        ledger.append(Entry("c", 1, 4096))
+    assert [ledger.append(Entry("c", 1, 4096)) for _ in range(3)] == [True, False, False]
     assert ledger.pending == 1
     assert ledger.runs("c") == ([1], [1])
     assert ledger.knows("c", 1)
@@ -66,6 +65,7 @@ def test_a_volume_takes_no_more_than_fits() -> None:
         (0, 6000),
         (6000, 4000),
     ]
+    assert not ledger.append(Entry("c", 2, 4000)), "it is there, full or not"
 
 
 def test_a_block_has_room_for_what_is_kept_of_its_entry() -> None:
@@ -104,6 +104,7 @@ def test_a_ledger_that_goes_along_is_as_it_was() -> None:
         b"{}",
         b'{"next_offset": 0, "read_to": 0, "written": {"a": [[1]]}, "pending": []}',
         b'{"next_offset": 0, "read_to": 0, "written": {}, "pending": [[0, 10]]}',
+        b'{"next_offset": 0, "read_to": 0, "written": {}, "pending": [[0, 10, "a", -1, 10]]}',
         b'{"next_offset": null, "read_to": 0, "written": {}, "pending": []}',
     ],
 )

@@ -1,9 +1,9 @@
 """A guest tells its clients that entries are on disk while they are on their way there."""
 
 from contextlib import AbstractContextManager
-from typing import Any
 
 from cluster.agent.ledgers import Ledgers, Memory
+from fusion.guest.ledger import Entry
 from tests.simulated.bugs.replacing import replaced
 from tests.simulated.trial import STORED_PLAN, stored_datacenter
 
@@ -11,9 +11,10 @@ SEEDS = 3
 PLAN, DATACENTER = STORED_PLAN, stored_datacenter
 
 
-async def _optimistic(ledgers: Ledgers, memory: Memory, *entry: Any) -> None:
+async def _optimistic(ledgers: Ledgers, memory: Memory, entry: Entry) -> None:
+    memory.ledger.append(entry)
     ledgers._write_by(memory, ledgers._clock.now())
 
 
 def planted() -> AbstractContextManager[None]:
-    return replaced(Ledgers, "on_volume", lambda _: _optimistic)
+    return replaced(Ledgers, "append_durably", lambda _: _optimistic)

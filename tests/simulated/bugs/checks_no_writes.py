@@ -6,6 +6,7 @@ from typing import Any
 from cluster.storage.controller import Controller
 from fusion.faults.distributions import Exponential, LogNormal
 from fusion.faults.plan import Between, FaultPlan, Partition, SlowLink
+from fusion.storage.volumes import Volume
 from tests.simulated.bugs.replacing import replaced
 from tests.simulated.trial import stored_datacenter
 
@@ -33,9 +34,9 @@ PLAN = FaultPlan(
 )
 
 
-def _trusting(controller: Controller, vm_number: int, index: int, epoch: Any) -> None:
-    controller.volumes.find(vm_number, index)
+def _trusting(controller: Controller, vm_number: int, index: int, epoch: Any) -> Volume:
+    return controller.volumes.find(vm_number, index)
 
 
 def planted() -> AbstractContextManager[None]:
-    return replaced(Controller, "_check", lambda _: _trusting)
+    return replaced(Controller, "_volume", lambda _: _trusting)
