@@ -29,7 +29,7 @@ Step = tuple[Callable[..., object], Sequence[Any], Context]
 COLLECT_EVERY = 100_000
 COLLECT_ALL_EVERY = 2_000_000
 
-#: Timers that may be cancelled before it is worth while to look for them.
+#: So many timers are cancelled at least before it is worth while to look for them.
 FEW_TIMERS = 200
 
 #: Callbacks within one instant, after which time is taken to have stopped for ever.
@@ -68,8 +68,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         # hosts keep time together, so that most instants have one timer of each.
         self._instants: list[float] = []
         self._timers: dict[float, list[Step | Timer]] = {}
-        self._cancelled_timers = 0
-        self._sweep_after = FEW_TIMERS  # that were cancelled
+        self._sweep_in = FEW_TIMERS  # that are cancelled
         self._running = False
         self._stopping = False
         self._closed = False
@@ -121,23 +120,22 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         return self.call_at(self.now_s + delay, callback, *args, context=context)
 
     def _timer_handle_cancelled(self, _: asyncio.TimerHandle) -> None:
-        self._cancelled_timers += 1
-        if self._cancelled_timers > self._sweep_after:
+        self._sweep_in -= 1
+        if not self._sweep_in:
             self._sweep()
 
     def _sweep(self) -> None:
         """Let go of all timers that were cancelled; do so again after as many as there are left."""
-        pending = 0
+        kept = 0
         for when, timers in list(self._timers.items()):
             left = [timer for timer in timers if type(timer) is not Timer or not timer._cancelled]
-            pending += len(left)
+            kept += len(left)
             if left:
                 self._timers[when] = left
             else:
                 del self._timers[when]
         self._instants = sorted(self._timers)  # which is a heap
-        self._cancelled_timers = 0
-        self._sweep_after = max(FEW_TIMERS, pending)
+        self._sweep_in = max(FEW_TIMERS, kept)
 
     # --- tasks
 
@@ -267,12 +265,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         while instants and (not ready or instants[0] <= self.now_s):
             when = heappop(instants)
             for timer in self._timers.pop(when):
-                if type(timer) is not Timer:
-                    ready.append(timer)
-                elif timer._cancelled:
-                    self._cancelled_timers -= 1
-                else:
-                    timer._scheduled = False
+                if type(timer) is not Timer or not timer._cancelled:
                     ready.append(timer)
             if ready and when > self.now_s:
                 self.now_s = when
@@ -414,7 +407,6 @@ class Timer(asyncio.TimerHandle):
         self._when = when
         self._loop = loop
         self._cancelled = False
-        self._scheduled = True
 
     def __repr__(self) -> str:
         return f"<timer at {self._when:.6f} s: {_described(self.step)}>"
@@ -423,8 +415,7 @@ class Timer(asyncio.TimerHandle):
         if not self._cancelled:
             self._cancelled = True
             self.step = _NOTHING
-            if self._scheduled:
-                self._loop._timer_handle_cancelled(self)
+            self._loop._timer_handle_cancelled(self)
 
 
 #: Stands in for what a cancelled timer would have called, so that it is let go of.
