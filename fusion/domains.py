@@ -62,7 +62,7 @@ class Domains:
             row = self._rows[self._row_of[host]][number]
         except KeyError:
             row = self._vm(host, number)
-        return STATES[self._vms.state[row]], int(self._vms.boot[row])
+        return STATES[self._vms.state.item(row)], self._vms.boot.item(row)
 
     # Finding and admitting
 

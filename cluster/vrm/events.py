@@ -54,7 +54,8 @@ class Events:
         self._store = store
         self._clock = clock
         self._fresh = Broadcast()
-        self._log = log.bind()  # which else is made anew for every event
+        bound = log.bind()  # which else is made anew for every event
+        self._tell = {severity: getattr(bound, severity) for severity in Severity}
         ((self._last,),) = store.read("SELECT ifnull(max(number), 0) FROM events")
         self.totals = dict.fromkeys(Severity, 0)
 
@@ -79,8 +80,9 @@ class Events:
             self._store.write("DELETE FROM events WHERE number <= ?", (self._last - KEPT,))
         self.totals[severity] += 1
         names = {"cluster": cluster, "host": host, "vm": vm, "task": task}
-        tell = getattr(self._log, severity.value)
-        tell(message, kind=kind, **{what: name for what, name in names.items() if name})
+        self._tell[severity](
+            message, kind=kind, **{each: names[each] for each in names if names[each]}
+        )
         self._fresh.notify()
 
     async def watch(self, after: int, last: int, follow: bool) -> AsyncIterator[Event]:

@@ -189,9 +189,9 @@ class Registry(registry_pb2_grpc.RegistryServicer):
             self._lateness.observe([gap_s - self._interval_s for gap_s in gaps_s])
             for host in initialised:
                 self._begin_use(host)
-            self._reports.take_vms(taken, request.vms)
+            vms = self._reports.take_vms(taken, request.vms)
             self._notices.take(taken, request)
-        self._reports.remember(taken, request)
+        self._reports.remember(taken, vms, request)
         for host in initialised:
             self._ready(host)
         return registry_pb2.ReportReply(vrm_generation=self._generation, unregistered=unregistered)

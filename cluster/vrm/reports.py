@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +51,17 @@ class _Heard:
     reporters: Reporters
 
 
+class VmsSaid(NamedTuple):
+    """What a message says of VMs: the rows of its hosts, and of each VM its number, the row of its
+    host and its state.
+    """
+
+    rows: Integers
+    number: Integers
+    on: Integers
+    state: Integers
+
+
 class Reports:
     """Brings the inventory to what registrations and reports say."""
 
@@ -86,7 +98,8 @@ class Reports:
         if heard is None or heard.since != report.since or report.session[:1] != [heard.session]:
             return None
         reporters = heard.reporters
-        if not _has_figures(report, hosts=len(reporters.rows), vms=len(reporters.numbers)):
+        hosts, vms = len(reporters.rows), len(reporters.numbers)
+        if not (_has_host_figures(report, hosts) and _has_vm_figures(report.vms, vms)):
             return None
         sequence = report.sequence
         for host, revision in heard.hosts:
@@ -97,22 +110,20 @@ class Reports:
         self._inventory.usage.hear(reporters, report)
         return self._heartbeats(reporters.rows, heard.connected)
 
-    def remember(self, taken: Sequence[Host | None], report: registry_pb2.ReportRequest) -> None:
-        """``report`` was taken over for its hosts, ``None`` where not; where for all, the next one
-        is compared with it.
+    def remember(
+        self, taken: Sequence[Host | None], vms: VmsSaid, report: registry_pb2.ReportRequest
+    ) -> None:
+        """``report``, with what it says of ``vms``, was taken over for its hosts, ``None`` where
+        not; where for all, the next one is compared with it.
         """
         hosts = [host for host in taken if host is not None]
-        if not hosts or len(hosts) < len(taken) or not report.since:
-            return
-        rows = np.array([host.row for host in hosts], dtype=np.int64)
-        number, on = integers(report.vms.vm_number), rows[integers(report.vms.host_row)]
-        if self._as_known(rows, number, on, integers(report.vms.state)):
+        if hosts and len(hosts) == len(taken) and report.since and self._as_known(vms):
             self._heard[hosts[0].name] = _Heard(
                 session=report.session[0],
                 since=report.since,
                 hosts=tuple((host, host.revision) for host in hosts),
                 connected=tuple(host.state in _CONNECTED for host in hosts),
-                reporters=Reporters(rows.tolist(), number),
+                reporters=Reporters(vms.rows.tolist(), vms.number),
             )
 
     def take_hosts(
@@ -147,7 +158,7 @@ class Reports:
         message: registry_pb2.VmRows,
         *,
         in_part: Collection[Host] = (),
-    ) -> None:
+    ) -> VmsSaid:
         """Take over the figures and states of VMs; what a host does not mention it has not.
 
         ``hosts`` are those of the message's rows, ``None`` where that is not to be taken over. What
@@ -155,30 +166,31 @@ class Reports:
         """
         rows = np.array([NOWHERE if host is None else host.row for host in hosts], dtype=np.int64)
         number, state = integers(message.vm_number), integers(message.state)
-        on = rows[integers(message.host_row)]
-        if None not in hosts and self._as_known(rows, number, on, state):
+        said = VmsSaid(rows, number, rows[integers(message.host_row)], state)
+        if None not in hosts and self._as_known(said):
             self._inventory.usage.take_vms(number, slice(None), message)
         else:
-            mentioned = self._take_states(number, on, state, message)
+            mentioned = self._take_states(number, said.on, state, message)
             for missing in self._missing(rows, mentioned).tolist():
                 vm = self._inventory.vms[missing]
                 assert vm.host is not None
                 ended = VmState.UNKNOWN if vm.host in in_part else VmState.STOPPED
                 self._take_vm(vm, vm.host, ended)
+        return said
 
-    def _as_known(self, rows: Integers, number: Integers, on: Integers, state: Integers) -> bool:
+    def _as_known(self, said: VmsSaid) -> bool:
         """Whether a report says of its VMs just what the inventory has, figures apart.
 
         As nearly all reports do. Each VM being where it is said to be, and in the same state, none
         is missing if there are as many as the hosts hold.
         """
-        figures = self._inventory.vm_figures
-        if len(number) != int(self._inventory.host_figures.vms[rows].sum()):
+        figures, number = self._inventory.vm_figures, said.number
+        if len(number) != int(self._inventory.host_figures.vms[said.rows].sum()):
             return False
         if number.max(initial=0) >= len(figures.state):
             return False
-        as_known = (figures.host_row[number] == on) & (figures.state[number] == state)
-        return bool(np.count_nonzero(as_known) == len(number))
+        where, state = figures.host_row[number], figures.state[number]
+        return bool((where == said.on).all() and (state == said.state).all())
 
     def _take_states(
         self, number: Integers, on: Integers, state: Integers, message: registry_pb2.VmRows
@@ -297,14 +309,11 @@ class Reports:
 def check_report(report: registry_pb2.ReportRequest) -> None:
     """Raise ``InvalidInput`` where the columns of ``report`` contradict each other."""
     hosts = len(report.host)
-    columns = (
-        report.incarnation,
-        report.session,
-        report.cpu_demand_mhz,
-        report.cpu_used_mhz,
-        report.memory_used_bytes,
-    )
-    if any(len(column) != hosts for column in columns):
+    if not (
+        len(report.incarnation) == hosts
+        and len(report.session) == hosts
+        and _has_host_figures(report, hosts)
+    ):
         raise InvalidInput("report: the columns of hosts are not of one length")
     check_columns(hosts, report.vms)
 
@@ -323,12 +332,11 @@ def check_columns(hosts: int, rows: registry_pb2.VmRows) -> None:
         raise InvalidInput(f"vms.host_row: there is no row {most} of {hosts} hosts")
 
 
-def _has_figures(report: registry_pb2.ReportRequest, *, hosts: int, vms: int) -> bool:
+def _has_host_figures(report: registry_pb2.ReportRequest, hosts: int) -> bool:
     return (
         len(report.cpu_demand_mhz) == hosts
         and len(report.cpu_used_mhz) == hosts
         and len(report.memory_used_bytes) == hosts
-        and _has_vm_figures(report.vms, vms)
     )
 
 

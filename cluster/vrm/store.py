@@ -98,6 +98,7 @@ class Store:
         self._connection.isolation_level = None
         self._in_transaction = False
         self._begun = False
+        self._counters: dict[str, int] | None = None  # None: to be read
 
     @staticmethod
     def open(stores: Stores, failed: Callable[[BaseException], None]) -> Store:
@@ -127,6 +128,7 @@ class Store:
         """End the transaction: with ``error``, as if nothing of it had been."""
         try:
             if error is not None:
+                self._counters = None
                 self._failed(error)
             if self._begun:
                 self._connection.execute("COMMIT" if error is None else "ROLLBACK")
@@ -158,13 +160,12 @@ class Store:
 
     def raise_counter(self, key: str, by: int = 1) -> int:
         """Raise the durable counter ``key`` (0 at first) and return its new value."""
+        if self._counters is None:
+            self._counters = dict(self.read("SELECT key, value FROM meta"))
         self._begin()
-        ((value,),) = self.read(
-            "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = value + ? "
-            "RETURNING value",
-            (key, by, by),
-        )
-        return int(value)
+        value = self._counters[key] = self._counters.get(key, 0) + by
+        self._connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+        return value
 
     def close(self) -> None:
         self._connection.close()
