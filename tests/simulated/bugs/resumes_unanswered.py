@@ -11,7 +11,7 @@ from fusion.faults.plan import Between, FaultPlan, SlowLink
 from tests.simulated.bugs.replacing import replaced
 from tests.simulated.migration_trial import migrating_datacenter
 
-SEEDS = 4
+SEEDS = 12
 FIRST = 2
 DATACENTER, AIMED = migrating_datacenter, True
 GAP_S, KINDS = 0.4, {"migrate": 1}

@@ -7,7 +7,8 @@ from cluster.agent.migration.outgoing import Outgoing
 from tests.simulated.bugs.replacing import replaced
 from tests.simulated.migration_trial import GAP_S, KINDS, PLAN, migrating_datacenter
 
-SEEDS = 3
+SEEDS = 12
+FIRST = 4
 DATACENTER, AIMED = migrating_datacenter, True
 __all__ = ["GAP_S", "KINDS", "PLAN"]
 
