@@ -1,7 +1,15 @@
 """Options of the whole suite."""
 
+import os
+import sys
+
 import pytest
 from hypothesis import settings
+
+# What is compiled is kept, wherever that is switched off: else each worker, and each of the many
+# processes that tests start, would compile everything anew.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # Few examples every time, many with --hypothesis-profile=thorough. Whatever is slow is so because
 # the machine is busy: no deadlines.
