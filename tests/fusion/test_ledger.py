@@ -27,7 +27,7 @@ def test_runs_are_a_set_in_few_words(numbers: list[int]) -> None:
 
 
 #: Of one, two, three and four bytes; a table of all there are takes Hypothesis seconds to make.
-LETTERS = "\0 \n\"\\aZ\xad\xe9\u2028\u20ac\U0001f980"
+LETTERS = '\0 \n"\\aZ\xad\xe9\u2028\u20ac\U0001f980'
 
 
 @given(st.text(LETTERS, min_size=1), st.integers(1, 2**64 - 1), st.integers(0, 2**40))
